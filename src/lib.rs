@@ -1,0 +1,3 @@
+pub mod format;
+pub mod model;
+pub mod source;
