@@ -1,0 +1,451 @@
+//! The state of a mailbox, as Dovecot's in-memory map holds it (`mail-index-map.c`).
+//!
+//! Records are kept as one array of `record_size` bytes each, in the byte order of the file: unknown extensions, unused
+//! bits and padding travel through replay untouched and come out again in [`Mailbox::encode`], byte for byte.
+
+use crate::format::ext::{ExtHeader, KeywordsHeader};
+use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::{Disk, Endian, align4, align8};
+
+/// An extension of a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// The name.
+    pub name: Vec<u8>,
+    /// Generation of the data.
+    pub reset_id: u32,
+    /// Offset of the data in a record; 0 when there is none.
+    pub record_offset: u16,
+    /// Bytes per record.
+    pub record_size: u16,
+    /// Alignment in the record.
+    pub record_align: u16,
+    /// Bytes of header data.
+    pub hdr_size: u32,
+    /// The header data, padded to a multiple of 8.
+    pub data: Vec<u8>,
+}
+
+impl Extension {
+    /// The header data without its padding.
+    pub fn header(&self) -> &[u8] {
+        self.data.get(..self.hdr_size as usize).unwrap_or(&self.data)
+    }
+
+    /// Where the data lies in a record.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        let start = usize::from(self.record_offset);
+        start..start + usize::from(self.record_size)
+    }
+
+    /// Bytes of the whole extension header in a file.
+    fn encoded_len(&self) -> usize {
+        align8(ExtHeader::SIZE + self.name.len()) + self.data.len()
+    }
+}
+
+/// `struct mail_index_modseq_header`: up to where the per-message modseqs are complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModseqHeader {
+    /// HIGHESTMODSEQ.
+    pub highest_modseq: u64,
+    /// Log file of the position.
+    pub log_seq: u32,
+    /// Offset of the position.
+    pub log_offset: u32,
+}
+
+/// A mailbox.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    /// Byte order of the files.
+    pub endian: Endian,
+    /// The base header.
+    pub header: IndexHeader,
+    /// Base header bytes after the known 120, with the padding before the first extension.
+    pub base_rest: Vec<u8>,
+    /// The extensions in file order: their positions are the numbers that logs use.
+    pub extensions: Vec<Extension>,
+    records: Vec<u8>,
+    /// One bit per record that has been expunged but not yet taken out of `records`.
+    dead: Vec<u64>,
+    dead_count: usize,
+    keywords: Vec<Vec<u8>>,
+}
+
+impl Mailbox {
+    /// The mailbox before its first log record.
+    pub fn empty(indexid: u32, endian: Endian) -> Mailbox {
+        Mailbox {
+            endian,
+            header: IndexHeader::empty(indexid, endian),
+            base_rest: Vec::new(),
+            extensions: Vec::new(),
+            records: Vec::new(),
+            dead: Vec::new(),
+            dead_count: 0,
+            keywords: Vec::new(),
+        }
+    }
+
+    /// The state stored in a main index. Bytes that could not be decoded are left out; headers of versions before 7.3 are
+    /// upgraded as Dovecot does it in memory (`mail_index_map_check_header`).
+    pub fn load(index: &IndexFile<'_>) -> Mailbox {
+        let mut mailbox = Mailbox {
+            endian: index.endian,
+            header: index.header.clone(),
+            base_rest: index.bytes.get(IndexHeader::SIZE..index.extensions_at).unwrap_or_default().to_vec(),
+            extensions: index
+                .extensions
+                .iter()
+                .map(|ext| Extension {
+                    name: ext.name.to_vec(),
+                    reset_id: ext.header.reset_id,
+                    record_offset: ext.header.record_offset,
+                    record_size: ext.header.record_size,
+                    record_align: ext.header.record_align,
+                    hdr_size: ext.header.hdr_size,
+                    data: {
+                        let mut data = ext.padded.to_vec();
+                        data.resize(align8(data.len()), 0);
+                        data
+                    },
+                })
+                .collect(),
+            records: index.records.to_vec(),
+            dead: Vec::new(),
+            dead_count: 0,
+            keywords: Vec::new(),
+        };
+        mailbox.header.record_size = u32::try_from(index.record_size).unwrap_or(u32::MAX);
+        mailbox.upgrade_header();
+        mailbox.reload_keywords();
+        mailbox
+    }
+
+    fn upgrade_header(&mut self) {
+        let header = &mut self.header;
+        if header.minor_version == 0 {
+            header.unused_old_recent_messages_count = 0;
+            header.first_recent_uid = header.first_recent_uid.max(1);
+        }
+        if header.minor_version <= 1 {
+            let stride = header.record_size as usize;
+            for record in self.records.chunks_exact_mut(stride.max(8)) {
+                record[4] &= !0x20;
+            }
+        }
+        if header.minor_version <= 2 {
+            header.unused_old_sync_size_part1 = 0;
+            header.log2_rotate_time = 0;
+            header.last_temp_file_scan = 0;
+        }
+        header.minor_version = header.minor_version.max(3);
+    }
+
+    /// Bytes of one record.
+    #[inline]
+    pub fn record_size(&self) -> usize {
+        self.header.record_size as usize
+    }
+
+    /// Records in memory, those already expunged included.
+    #[inline]
+    pub fn physical_len(&self) -> usize {
+        self.records.len() / self.record_size().max(1)
+    }
+
+    /// Number of messages.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.physical_len() - self.dead_count
+    }
+
+    /// True when there is no message.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True when the record at position `i` has been expunged.
+    #[inline]
+    pub(super) fn is_dead(&self, i: usize) -> bool {
+        self.dead_count > 0 && self.dead.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 != 0)
+    }
+
+    pub(super) fn kill(&mut self, i: usize) {
+        let word = i / 64;
+        if self.dead.len() <= word {
+            self.dead.resize(word + 1, 0);
+        }
+        let bit = 1 << (i % 64);
+        if self.dead[word] & bit == 0 {
+            self.dead[word] |= bit;
+            self.dead_count += 1;
+        }
+    }
+
+    /// Takes expunged records out of the array.
+    pub fn compact(&mut self) {
+        if self.dead_count == 0 {
+            return;
+        }
+        let stride = self.record_size();
+        let mut to = 0;
+        for i in 0..self.physical_len() {
+            if !self.is_dead(i) {
+                self.records.copy_within(i * stride..(i + 1) * stride, to);
+                to += stride;
+            }
+        }
+        self.records.truncate(to);
+        self.dead.clear();
+        self.dead_count = 0;
+    }
+
+    /// Positions of the messages, in UID order.
+    pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.physical_len()).filter(|i| !self.is_dead(*i))
+    }
+
+    /// The bytes of the record at position `i`.
+    #[inline]
+    pub fn record(&self, i: usize) -> &[u8] {
+        let stride = self.record_size();
+        &self.records[i * stride..(i + 1) * stride]
+    }
+
+    /// The bytes of the record at position `i`.
+    #[inline]
+    pub fn record_mut(&mut self, i: usize) -> &mut [u8] {
+        let stride = self.record_size();
+        &mut self.records[i * stride..(i + 1) * stride]
+    }
+
+    /// UID of the record at position `i`.
+    #[inline]
+    pub fn uid(&self, i: usize) -> u32 {
+        self.endian.u32_at(self.record(i), 0).unwrap_or(0)
+    }
+
+    /// Flags byte of the record at position `i`.
+    #[inline]
+    pub fn flags(&self, i: usize) -> u8 {
+        self.record(i)[4]
+    }
+
+    pub(super) fn push_record(&mut self, uid: u32, rest: [u8; 4]) {
+        self.records.extend(self.endian.u32_bytes(uid));
+        self.records.extend(rest);
+        self.records.resize(self.records.len() + self.record_size() - 8, 0);
+    }
+
+    /// Bytes held by the record array.
+    pub(super) fn records_bytes(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn records_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.records
+    }
+
+    /// Positions whose UIDs lie in `uid1..=uid2`; expunged ones included. Binary search, as Dovecot does it.
+    pub fn lookup_range(&self, uid1: u32, uid2: u32) -> std::ops::Range<usize> {
+        let (start, end) = (self.lower_bound(uid1), uid2.checked_add(1).map(|uid| self.lower_bound(uid)));
+        let end = end.unwrap_or_else(|| self.physical_len());
+        start..end.max(start)
+    }
+
+    /// Position of the message with that UID.
+    pub fn lookup(&self, uid: u32) -> Option<usize> {
+        let i = self.lower_bound(uid);
+        (i < self.physical_len() && self.uid(i) == uid && !self.is_dead(i)).then_some(i)
+    }
+
+    fn lower_bound(&self, uid: u32) -> usize {
+        let (mut low, mut high) = (0, self.physical_len());
+        while low < high {
+            let mid = low.midpoint(high);
+            if self.uid(mid) < uid { low = mid + 1 } else { high = mid }
+        }
+        low
+    }
+
+    /// Number of the extension with that name.
+    pub fn extension_id(&self, name: &[u8]) -> Option<usize> {
+        self.extensions.iter().position(|ext| ext.name == name)
+    }
+
+    /// The extension with that name.
+    pub fn extension(&self, name: &[u8]) -> Option<&Extension> {
+        self.extensions.iter().find(|ext| ext.name == name)
+    }
+
+    /// An extension's bytes in the record at position `i`; `None` when its range does not lie in the record.
+    #[inline]
+    pub fn ext_bytes(&self, i: usize, ext: &Extension) -> Option<&[u8]> {
+        if ext.record_size == 0 {
+            return None;
+        }
+        self.record(i).get(ext.range())
+    }
+
+    /// The keyword names, in the order of their bits.
+    pub fn keywords(&self) -> &[Vec<u8>] {
+        &self.keywords
+    }
+
+    /// Reads the keyword names again from the extension header.
+    pub(super) fn reload_keywords(&mut self) {
+        self.keywords =
+            self.extension(b"keywords").map(|ext| keyword_names(ext.header(), self.endian)).unwrap_or_default();
+    }
+
+    /// Number of the keyword with that name; names are compared without regard to ASCII case.
+    pub fn keyword_id(&self, name: &[u8]) -> Option<usize> {
+        self.keywords.iter().position(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Numbers of the keywords set in the record at position `i`.
+    pub fn keyword_ids(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
+        let bytes = self.extension(b"keywords").and_then(|ext| self.ext_bytes(i, ext)).unwrap_or_default();
+        let count = self.keywords.len();
+        bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte != 0)
+            .flat_map(|(n, byte)| (0..8).filter(move |bit| byte >> bit & 1 != 0).map(move |bit| n * 8 + bit))
+            .filter(move |id| *id < count)
+    }
+
+    /// The modseq header; `None` when modseqs are not tracked per message.
+    pub fn modseq_header(&self) -> Option<ModseqHeader> {
+        let ext = self.extension(b"modseq").filter(|ext| ext.hdr_size == 16)?;
+        let data = ext.header();
+        Some(ModseqHeader {
+            highest_modseq: self.endian.u64_at(data, 0)?,
+            log_seq: self.endian.u32_at(data, 8)?,
+            log_offset: self.endian.u32_at(data, 12)?,
+        })
+    }
+
+    pub(super) fn set_modseq_header(&mut self, header: ModseqHeader) {
+        let endian = self.endian;
+        if let Some(ext) = self.extensions.iter_mut().find(|ext| ext.name == b"modseq")
+            && let Some(data) = ext.data.get_mut(..16)
+        {
+            data[..8].copy_from_slice(&endian.u64_bytes(header.highest_modseq));
+            data[8..12].copy_from_slice(&endian.u32_bytes(header.log_seq));
+            data[12..16].copy_from_slice(&endian.u32_bytes(header.log_offset));
+        }
+    }
+
+    /// The modseq stored for the record at position `i`; 0: not set; `None`: modseqs are not tracked per message.
+    pub fn record_modseq(&self, i: usize) -> Option<u64> {
+        let ext = self.extension(b"modseq")?;
+        self.endian.u64_at(self.record(i).get(usize::from(ext.record_offset)..)?, 0)
+    }
+
+    /// Bytes of the base header and all extension headers.
+    pub(super) fn header_size(&self) -> usize {
+        IndexHeader::SIZE + self.base_rest.len() + self.extensions.iter().map(Extension::encoded_len).sum::<usize>()
+    }
+
+    /// Makes `header.header_size` follow the extensions.
+    pub(super) fn update_header_size(&mut self) {
+        // Dovecot pads between base header and extensions only once there is an extension.
+        if !self.extensions.is_empty() {
+            let padded = align8(IndexHeader::SIZE + self.base_rest.len());
+            self.base_rest.resize(padded - IndexHeader::SIZE, 0);
+        }
+        self.header.header_size = u32::try_from(self.header_size()).unwrap_or(u32::MAX);
+    }
+
+    /// The bytes of `dovecot.index` for this state: the exact inverse of [`Mailbox::load`].
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.header.to_bytes(self.endian);
+        out.extend(&self.base_rest);
+        for ext in &self.extensions {
+            let fixed = ExtHeader {
+                hdr_size: ext.hdr_size,
+                reset_id: ext.reset_id,
+                record_offset: ext.record_offset,
+                record_size: ext.record_size,
+                record_align: ext.record_align,
+                name_size: u16::try_from(ext.name.len()).unwrap_or(u16::MAX),
+            };
+            out.extend(fixed.to_bytes(self.endian));
+            out.extend(&ext.name);
+            out.resize(align8(out.len()), 0);
+            out.extend(&ext.data);
+        }
+        out.reserve(self.len() * self.record_size());
+        for i in self.positions() {
+            out.extend(self.record(i));
+        }
+        out
+    }
+}
+
+/// The names of a keywords extension header; a name that cannot be read is empty.
+fn keyword_names(header: &[u8], endian: Endian) -> Vec<Vec<u8>> {
+    let keywords = KeywordsHeader::parse(header, 0, endian).keywords;
+    keywords.into_iter().map(|keyword| keyword.name.unwrap_or_default().to_vec()).collect()
+}
+
+/// The bytes of a keywords extension header with one more name, padded to a multiple of 4 (`keywords_get_header_buf`).
+pub(super) fn keywords_header_with(old: Option<&[u8]>, name: &[u8], endian: Endian) -> (Vec<u8>, usize) {
+    let parts = old.and_then(|header| {
+        let count = endian.u32_at(header, 0)? as usize;
+        let area_at = 4 + count.checked_mul(8)?;
+        let last = endian.u32_at(header, area_at.checked_sub(4).filter(|_| count > 0)?)? as usize;
+        let area = header.get(area_at..)?;
+        let len = area.get(last..)?.iter().position(|b| *b == 0)?;
+        Some((count, header.get(4..area_at)?, area.get(..last + len + 1)?))
+    });
+    let (count, recs, names) = parts.unwrap_or((0, &[], &[]));
+    let mut out = endian.u32_bytes(count as u32 + 1).to_vec();
+    out.extend(recs);
+    out.extend([0; 4]);
+    out.extend(endian.u32_bytes(names.len() as u32));
+    out.extend(names);
+    out.extend(name);
+    out.push(0);
+    out.resize(align4(out.len()), 0);
+    (out, count + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expunged_records_vanish_from_every_view() {
+        let mut mailbox = Mailbox::empty(1, Endian::Little);
+        for uid in [1, 5, 9] {
+            mailbox.push_record(uid, [0; 4]);
+        }
+        mailbox.kill(1);
+        assert_eq!(mailbox.len(), 2);
+        assert_eq!(mailbox.lookup(5), None);
+        assert_eq!(mailbox.lookup_range(2, u32::MAX), 1..3);
+        assert_eq!(mailbox.positions().map(|i| mailbox.uid(i)).collect::<Vec<_>>(), [1, 9]);
+        mailbox.compact();
+        assert_eq!((mailbox.physical_len(), mailbox.lookup(9)), (2, Some(1)));
+    }
+
+    /// Header bytes as Dovecot 2.3.19.1 wrote them for one keyword (format/replay.md, offset 0xd0 of the example).
+    #[test]
+    fn keyword_header_grows_as_dovecot_writes_it() {
+        let (one, count) = keywords_header_with(None, b"kw1", Endian::Little);
+        assert_eq!((one.as_slice(), count), (&b"\x01\0\0\0\0\0\0\0\0\0\0\0kw1\0"[..], 1));
+        let (two, count) = keywords_header_with(Some(&one), b"ab", Endian::Little);
+        assert_eq!(count, 2);
+        assert_eq!(keyword_names(&two, Endian::Little), [b"kw1".to_vec(), b"ab".to_vec()]);
+    }
+
+    #[test]
+    fn a_keyword_count_from_nowhere_allocates_nothing() {
+        assert!(keyword_names(&[0xff; 16], Endian::Little).is_empty());
+        assert_eq!(keywords_header_with(Some(&[0xff; 16]), b"a", Endian::Little).1, 1);
+    }
+}
