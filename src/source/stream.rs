@@ -1,0 +1,151 @@
+//! A transaction log read in pieces, in memory that does not grow with the file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::bytes::{Stat, open};
+use crate::format::log::{Framer, LogEnd, LogFile, Step};
+use crate::format::record::Record;
+
+/// Bytes read at a time: large enough to make the system calls cheap, small enough to stay in a core's cache.
+const CHUNK: usize = 256 << 10;
+
+/// What a [`LogStream`] found.
+#[derive(Debug)]
+pub enum StreamStep<'a> {
+    /// A whole record.
+    Record(Record<'a>),
+    /// No further record for now.
+    End(LogEnd),
+}
+
+/// Reads the records of a log one by one.
+#[derive(Debug)]
+pub struct LogStream {
+    file: File,
+    /// The file's header.
+    pub log: LogFile,
+    /// The file's state when it was opened.
+    pub stat: Stat,
+    framer: Framer,
+    buf: Vec<u8>,
+    filled: usize,
+    base: u64,
+}
+
+impl LogStream {
+    /// Opens a log.
+    ///
+    /// # Errors
+    /// As open(2) and read(2), or when the file is not a log (`InvalidData`, carrying a `DecodeError`).
+    pub fn open(path: &Path) -> io::Result<LogStream> {
+        let file = open(path)?;
+        let stat = Stat::of(&file)?;
+        let mut buf = vec![0; CHUNK];
+        let filled = read_at(&file, &mut buf, 0)?;
+        let size = stat.size.max(filled as u64);
+        let log = LogFile::parse(&buf[..filled], size).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        let framer = log.framer();
+        Ok(LogStream { file, log, stat, framer, buf, filled, base: 0 })
+    }
+
+    /// Offset of the next record.
+    pub fn pos(&self) -> u64 {
+        self.framer.pos
+    }
+
+    /// The log's modseq before the next record.
+    pub fn modseq(&self) -> u64 {
+        self.framer.modseq
+    }
+
+    /// Goes to `pos`, where the log's modseq is `modseq`.
+    pub fn seek(&mut self, pos: u64, modseq: u64) {
+        self.framer.pos = pos;
+        self.framer.modseq = modseq;
+    }
+
+    /// Takes a new look at the size of the file, so that records appended since can be read.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn refresh(&mut self) -> io::Result<Stat> {
+        let stat = Stat::of(&self.file)?;
+        self.framer.size = stat.size;
+        // What was read beyond whole records may have been half written.
+        let keep = usize::try_from(self.framer.pos.saturating_sub(self.base)).unwrap_or(0);
+        self.filled = self.filled.min(keep);
+        Ok(stat)
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The next record, or why there is none.
+    ///
+    /// # Errors
+    /// As read(2).
+    #[inline]
+    pub fn step(&mut self) -> io::Result<StreamStep<'_>> {
+        if let Some((at, len)) = self.framer.lacking(&self.buf[..self.filled], self.base) {
+            self.fill(at, len)?;
+        }
+        Ok(match self.framer.step(&self.buf[..self.filled], self.base) {
+            Step::Record(record) => StreamStep::Record(record),
+            Step::End(end) => StreamStep::End(end),
+            Step::NeedMore { at, len } => StreamStep::End(LogEnd {
+                offset: at,
+                reason: crate::format::log::EndReason::Partial,
+                error: Some(crate::format::DecodeError::new(
+                    crate::format::FileKind::Log,
+                    at,
+                    "file shrank",
+                    format!("{len} bytes"),
+                    "the end of the file",
+                )),
+            }),
+        })
+    }
+
+    /// Reads so that at least `len` bytes from `at` on are in the buffer, if the file has them.
+    #[cold]
+    fn fill(&mut self, at: u64, len: u64) -> io::Result<()> {
+        let mut wanted = len;
+        // Twice: once for the record's size, once for the record.
+        for _ in 0..2 {
+            let want = usize::try_from(wanted).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?.max(CHUNK);
+            if self.buf.len() < want {
+                self.buf.try_reserve_exact(want - self.buf.len())?;
+                self.buf.resize(want, 0);
+            } else if self.buf.len() > want {
+                self.buf.truncate(want);
+                self.buf.shrink_to_fit();
+            }
+            self.filled = read_at(&self.file, &mut self.buf, at)?;
+            self.base = at;
+            match self.framer.lacking(&self.buf[..self.filled], self.base) {
+                Some((_, more)) if more > self.filled as u64 => wanted = more,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fills `buf` from offset `at`, as far as the file goes.
+fn read_at(file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match file.read_at(&mut buf[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
