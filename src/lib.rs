@@ -1,3 +1,6 @@
+pub mod cli;
 pub mod format;
 pub mod model;
+pub mod ops;
+pub mod render;
 pub mod source;

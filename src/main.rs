@@ -1,1 +1,5 @@
-fn main() {}
+//! The `idx` command: see [`idx::cli`].
+
+fn main() -> std::process::ExitCode {
+    idx::cli::main()
+}

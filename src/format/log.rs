@@ -293,12 +293,13 @@ impl Framer {
                 transaction.to_string(),
             );
         }
-        let Some(payload) = usize::try_from(size).ok().and_then(|size| rest.get(HEADER_SIZE..size)) else {
+        let Some(bytes) = usize::try_from(size).ok().and_then(|size| rest.get(..size)) else {
             return Step::NeedMore { at: self.pos, len: u64::from(size) };
         };
         let offset = self.pos;
         self.pos = offset.saturating_add(u64::from(size));
-        let mut record = Record { offset, size, type_raw, payload, endian: self.endian, modseq: 0 };
+        let payload = bytes.get(HEADER_SIZE..).unwrap_or_default();
+        let mut record = Record { offset, size, type_raw, payload, bytes, endian: self.endian, modseq: 0 };
         self.modseq = modseq_after(self.modseq, &record, kind, self.version);
         record.modseq = self.modseq;
         Step::Record(record)
@@ -413,7 +414,7 @@ fn chain_is_plausible(bytes: &[u8], start: usize, endian: Endian) -> bool {
         let (Some(type_raw), Some(payload)) = (endian.u32_at(rest, 4), rest.get(HEADER_SIZE..size)) else {
             return false;
         };
-        let record = Record { offset: 0, size: 0, type_raw, payload, endian, modseq: 0 };
+        let record = Record { offset: 0, size: 0, type_raw, payload, bytes: payload, endian, modseq: 0 };
         let size_fits = match record.kind() {
             None => false,
             Some(RecordType::Append) => payload.len().is_multiple_of(Append::SIZE),

@@ -5,15 +5,18 @@
 #![deny(clippy::cast_possible_truncation, clippy::unwrap_used)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+pub mod cache;
 pub mod disk;
 pub mod endian;
 pub mod error;
 pub mod ext;
 pub mod index;
 pub mod log;
+pub mod mailbox_log;
 pub mod mime;
 pub mod packed;
 pub mod record;
+pub mod thread;
 
 pub use disk::{Disk, Field, Value};
 pub use endian::Endian;

@@ -409,6 +409,8 @@ pub struct Record<'a> {
     pub type_raw: u32,
     /// The bytes after the record's header.
     pub payload: &'a [u8],
+    /// All bytes of the record.
+    pub bytes: &'a [u8],
     /// Byte order of the file.
     pub endian: Endian,
     /// The log's modseq after this record (`mail_transaction_update_modseq`); 0 while the log does not track modseqs.
@@ -742,7 +744,7 @@ mod tests {
 
     fn record(type_raw: u32, payload: &[u8]) -> Record<'_> {
         let size = u32::try_from(payload.len() + HEADER_SIZE).expect("short");
-        Record { offset: 100, size, type_raw, payload, endian: Endian::Little, modseq: 0 }
+        Record { offset: 100, size, type_raw, payload, bytes: payload, endian: Endian::Little, modseq: 0 }
     }
 
     #[test]

@@ -294,6 +294,11 @@ impl Mailbox {
         &self.keywords
     }
 
+    /// The keyword names of an index file, in the order of their bits.
+    pub fn keywords_of(index: &IndexFile<'_>) -> Vec<Vec<u8>> {
+        index.extension(b"keywords").map(|ext| keyword_names(ext.data, index.endian)).unwrap_or_default()
+    }
+
     /// Reads the keyword names again from the extension header.
     pub(super) fn reload_keywords(&mut self) {
         self.keywords =

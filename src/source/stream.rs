@@ -61,6 +61,11 @@ impl LogStream {
         self.framer.modseq
     }
 
+    /// The framer, at the next record.
+    pub fn framer(&self) -> &Framer {
+        &self.framer
+    }
+
     /// Goes to `pos`, where the log's modseq is `modseq`.
     pub fn seek(&mut self, pos: u64, modseq: u64) {
         self.framer.pos = pos;

@@ -1,0 +1,159 @@
+//! `idx dump`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Context, EXIT_STATUS, Status, expand_paths, is_single};
+use crate::format::FileKind;
+use crate::model::UidSet;
+use crate::ops::dump::{self, DumpError, Options, Outcome, Section};
+use crate::render::document::Document;
+use crate::source::{MailboxFiles, PathError, Role};
+use crate::with_document;
+
+/// Show what is physically in index files, field by field
+///
+/// Nothing is replayed: `idx show` does that. A directory stands for the index, backup, logs and cache of its mailbox.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct Dump {
+    /// Files or mailbox directories; - reads names from standard input, separated by NUL or newline
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Only these sections
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SECTION")]
+    section: Option<Vec<Section>>,
+    /// Only records of these messages
+    #[arg(long, value_name = "SET")]
+    uid: Option<UidSet>,
+    /// At most N records of each file
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Name and show every byte
+    #[arg(long)]
+    hex: bool,
+    /// Read the files as this kind, whatever they look like
+    #[arg(long, value_name = "KIND", value_parser = kind_of)]
+    kind: Option<FileKind>,
+}
+
+const EXAMPLES: &str = const_format::concatcp!(
+    "\
+Examples:
+  idx dump ~/Maildir                                      all index files of a mailbox
+  idx dump --uid 4088 --section records ~/Maildir         what index and cache hold of one message
+  idx dump -f ndjson dovecot.index.log | jq 'select(.type == \"expunge-guid\")'
+
+",
+    EXIT_STATUS
+);
+
+fn kind_of(name: &str) -> Result<FileKind, String> {
+    FileKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+        let names: Vec<_> = FileKind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+impl Dump {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        let options = Options {
+            sections: self.section.clone(),
+            uid: self.uid.clone(),
+            limit: self.limit,
+            hex: self.hex,
+            kind: self.kind,
+            mmap: context.mmap,
+        };
+        let mut files = Vec::new();
+        let mut failures = Vec::new();
+        for path in expand_paths(&self.paths)? {
+            match files_of(&path) {
+                Ok(list) => files.extend(list),
+                Err(error) => failures.push((path, error)),
+            }
+        }
+        let one = files.len() + failures.len() == 1 && self.paths.len() == 1 && !self.paths[0].is_dir();
+        let mut ends = Vec::new();
+        let (format, style) = (context.format, context.style);
+        let grouped = is_single(format) && !one;
+        let failed: Vec<_> = failures.iter().map(|(path, error)| (path.clone(), error.to_string())).collect();
+        if !(one && files.is_empty()) {
+            with_document!(format, dump::SCHEMA, style, &mut context.out, |out| {
+                if grouped {
+                    out.begin(&mut |_| {})?;
+                    out.list_begin("files")?;
+                }
+                for path in &files {
+                    let end = dump::file(path, &options, out);
+                    if let Err(DumpError::Output(error)) = end {
+                        return Err(error.into());
+                    }
+                    if let (true, Err(error)) = (grouped, &end) {
+                        error_member(path, &error.to_string(), out)?;
+                    }
+                    ends.push((path.clone(), end));
+                }
+                if grouped {
+                    for (path, error) in &failed {
+                        error_member(path, error, out)?;
+                    }
+                    out.list_end()?;
+                    out.end()?;
+                }
+            });
+        }
+        for (path, end) in ends {
+            self.report(&path, end, grouped, context)?;
+        }
+        for (path, error) in failures {
+            self.report(&path, Err(error.into()), grouped, context)?;
+        }
+        Ok(())
+    }
+
+    fn report(
+        &self,
+        path: &Path,
+        end: Result<Outcome, DumpError>,
+        grouped: bool,
+        context: &mut Context,
+    ) -> anyhow::Result<()> {
+        match end {
+            Ok(outcome) => outcome.problems.iter().for_each(|problem| context.finding(path, problem)),
+            Err(error) => {
+                if !grouped {
+                    context.error_document(dump::SCHEMA, path, &error)?;
+                }
+                context.failure(&error);
+                context.raise(Status::Failed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file of a group that could not be dumped.
+fn error_member<D: Document>(path: &Path, error: &str, out: &mut D) -> std::io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    out.begin(&mut |emit| {
+        emit.text("path", path.as_os_str().as_bytes());
+        emit.text("error", error.as_bytes());
+    })?;
+    out.end()
+}
+
+/// The files that a path stands for.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, PathError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let files = MailboxFiles::locate(path)?;
+    let order = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
+    Ok(order.into_iter().map(|role| files.path(role)).filter(|path| path.is_file()).collect())
+}

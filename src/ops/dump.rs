@@ -1,0 +1,1158 @@
+//! `idx dump`: what is physically in each file, field by field. Nothing is replayed, nothing is judged; what cannot be read is
+//! named, and reading goes on behind it.
+
+use std::io;
+use std::path::Path;
+
+use super::{load, spans};
+use crate::format::cache::{Cache, CacheHeader, CacheRecord, TileKind};
+use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind, Visit, keyword_bits};
+use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
+use crate::format::record::{
+    Append, AtomicInc, ExpungeGuid, ExtReset, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange, flag,
+};
+use crate::format::thread::{Thread, ThreadTileKind};
+use crate::format::{DecodeError, Disk, Endian, Field, FileKind, Value, mailbox_log};
+use crate::model::UidSet;
+use crate::render::Emit;
+use crate::render::document::{Document, Part};
+use crate::source::{
+    Input, LogStream, MailboxFiles, MmapPolicy, PathError, Role, StreamStep, TailState, read, recognise, tail_state,
+};
+
+/// The JSON schema of every document and line.
+pub const SCHEMA: &str = "idx.dump/1";
+/// Logs from this size on are read in pieces, so that memory does not grow with them.
+const STREAM_FROM: u64 = 4 << 20;
+/// Bytes of log, or of index records, that make one block of work.
+const BLOCK: usize = 128 << 10;
+
+/// What to show of each file.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only these sections; all when `None`.
+    pub sections: Option<Vec<Section>>,
+    /// Only records of these messages.
+    pub uid: Option<UidSet>,
+    /// At most this many records per file.
+    pub limit: Option<u64>,
+    /// Name and show every byte.
+    pub hex: bool,
+    /// Read the files as this kind, whatever they look like.
+    pub kind: Option<FileKind>,
+    /// When to map files.
+    pub mmap: MmapPolicy,
+}
+
+/// A part of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Section {
+    /// The file header.
+    Header,
+    /// Extension headers of an index.
+    Extensions,
+    /// Keyword names of an index.
+    Keywords,
+    /// Records of an index, a cache, a thread index or a mailbox log; also those of a transaction log.
+    Records,
+    /// Fields of a cache.
+    Fields,
+    /// Records of a transaction log.
+    Transactions,
+}
+
+impl Options {
+    fn wants(&self, section: Section) -> bool {
+        self.sections.as_ref().is_none_or(|list| list.contains(&section))
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
+    }
+}
+
+/// How a dump ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What is damaged, to be shown to the user as well.
+    pub problems: Vec<DecodeError>,
+}
+
+/// Dumps one file.
+///
+/// # Errors
+/// [`DumpError::Path`] when the file cannot be read or is of no known kind; [`DumpError::Output`] when `out` cannot be written
+/// to.
+pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<Outcome, DumpError> {
+    let stat = crate::source::Stat::at(path).map_err(|e| PathError::io(path, e))?;
+    let kind = match options.kind {
+        Some(kind) => Some(kind),
+        None => {
+            let head = head(path).map_err(|e| PathError::io(path, e))?;
+            recognise(path, &head, stat.size)
+        }
+    };
+    let unknown = |error| PathError::Unknown { path: path.to_owned(), error };
+    let Some(kind) = kind else {
+        return Err(unknown(DecodeError::new(
+            FileKind::Index,
+            0,
+            "file",
+            "an index, log, cache, thread index or mailbox log",
+            if stat.size == 0 { "an empty file" } else { "none of these" },
+        ))
+        .into());
+    };
+    if kind == FileKind::Log && stat.size >= STREAM_FROM && !options.hex {
+        let stream = LogStream::open(path).map_err(|e| PathError::io(path, e))?;
+        return log_stream(path, stream, options, out);
+    }
+    let input = read(path, options.mmap, kind != FileKind::Log).map_err(|e| PathError::io(path, e))?;
+    let bytes: &[u8] = &input.bytes;
+    match kind {
+        FileKind::Index => {
+            let index = IndexFile::parse(bytes).map_err(unknown)?;
+            Ok(dump_index(path, &index, options, out)?)
+        }
+        FileKind::Log => {
+            let log = LogFile::parse(bytes, bytes.len() as u64).map_err(unknown)?;
+            Ok(dump_log(path, &log, &input, options, out)?)
+        }
+        FileKind::Cache => {
+            let links = CacheLinks::find(path, options);
+            let cache = Cache::parse(bytes, links.indexid).map_err(unknown)?;
+            Ok(dump_cache(path, &cache, &links, options, out)?)
+        }
+        FileKind::Thread => {
+            let uid_validity = mailbox_state(path, options).map(|mailbox| mailbox.header.uid_validity);
+            let thread = Thread::parse(bytes, uid_validity).map_err(unknown)?;
+            Ok(dump_thread(path, bytes, &thread, options, out)?)
+        }
+        FileKind::MailboxLog => {
+            if bytes.is_empty() {
+                return Err(unknown(DecodeError::new(kind, 0, "mailbox log", "24 bytes", "an empty file")).into());
+            }
+            Ok(dump_mailbox_log(path, bytes, options, out)?)
+        }
+    }
+}
+
+/// Why a dump stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The output cannot be written to.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
+
+fn head(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    crate::source::open(path)?.take(4096).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The state of the mailbox that a file belongs to, if its index and logs can be read.
+fn mailbox_state(path: &Path, options: &Options) -> Option<crate::model::Mailbox> {
+    let files = MailboxFiles::locate(path).ok()?;
+    let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap).ok()?;
+    let chain = load::chain(&snapshot, &mut Vec::new());
+    let loaded = load::state(&snapshot, &chain, crate::model::chain::Until::End).ok()?;
+    (snapshot.get(Role::Index).is_some() || chain.head().is_some()).then_some(loaded.replayed.mailbox)
+}
+
+fn begin<D: Document>(
+    path: &Path,
+    kind: FileKind,
+    size: u64,
+    order: Endian,
+    guessed: bool,
+    out: &mut D,
+) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    out.begin(&mut |emit| {
+        emit.text("kind", kind.name().as_bytes());
+        emit.text("path", path.as_os_str().as_bytes());
+        emit.number("size", size);
+        emit.text("byte_order", order.name().as_bytes());
+        if guessed {
+            emit.boolean("byte_order_guessed", true);
+        }
+    })
+}
+
+/// One value of an on-disk struct.
+fn emit_value(emit: &mut dyn Emit, name: &str, value: &Value<'_>) {
+    match value {
+        Value::U64(n) => emit.number(name, *n),
+        Value::I64(n) => emit.signed(name, *n),
+        Value::Bytes(bytes) => emit.hex(name, bytes),
+        Value::List(list) => {
+            emit.list_begin(name);
+            list.iter().for_each(|n| emit.number("", u64::from(*n)));
+            emit.list_end();
+        }
+    }
+}
+
+fn emit_struct<T: Disk>(emit: &mut dyn Emit, value: &T) {
+    for (field, value) in T::FIELDS.iter().zip(value.values()) {
+        emit_value(emit, field.name, &value);
+    }
+}
+
+fn emit_problem<E: Emit + ?Sized>(emit: &mut E, problem: &DecodeError) {
+    emit.number("offset", problem.at);
+    emit.text("what", problem.what.as_bytes());
+    emit.text("need", problem.need.as_bytes());
+    emit.text("found", problem.have.as_bytes());
+}
+
+fn list_problems<D: Document>(problems: &[DecodeError], out: &mut D) -> io::Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    out.list("problems", |_, part| {
+        problems.iter().for_each(|problem| part.item(|emit| emit_problem(emit, problem)));
+        Ok(())
+    })
+}
+
+/// Names and shows every byte.
+fn list_bytes<D: Document>(
+    kind: FileKind,
+    bytes: &[u8],
+    indexid: Option<u32>,
+    options: &Options,
+    out: &mut D,
+) -> io::Result<()> {
+    if !options.hex {
+        return Ok(());
+    }
+    out.list("bytes", |out, part| {
+        let mut failed = Ok(());
+        spans::walk(kind, bytes, indexid, &mut |span| {
+            if failed.is_err() {
+                return;
+            }
+            let start = span.offset as usize;
+            part.item(|emit| {
+                emit.number("offset", span.offset);
+                emit.number("size", span.len);
+                emit.text("name", span.name.as_bytes());
+                emit.hex("hex", bytes.get(start..start + span.len as usize).unwrap_or_default());
+            });
+            failed = out.take_some(part);
+        });
+        failed
+    })
+}
+
+/// The part of an extension that decoding its records needs, looked up once.
+struct ExtColumn<'a> {
+    name: &'a str,
+    range: std::ops::Range<usize>,
+    kind: Option<RecordKind>,
+}
+
+fn dump_index<D: Document>(
+    path: &Path,
+    index: &IndexFile<'_>,
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, io::Error> {
+    begin(path, FileKind::Index, index.bytes.len() as u64, index.endian, false, out)?;
+    let endian = index.endian;
+    let flavor = IndexFlavor::guess(index.extensions.iter().map(|ext| ext.name));
+    if options.wants(Section::Header) {
+        out.object("header", &mut |emit| {
+            emit_struct(emit, &index.header);
+            let rest = index.bytes.get(IndexHeader::SIZE..usize::from(index.header.base_header_size));
+            if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+                emit.hex("unknown", rest);
+            }
+        })?;
+    }
+    if options.wants(Section::Extensions) {
+        out.list("extensions", |_, part| {
+            for ext in &index.extensions {
+                part.item(|emit| {
+                    emit.text("name", ext.name);
+                    emit.number("hdr_size", u64::from(ext.header.hdr_size));
+                    emit.number("reset_id", u64::from(ext.header.reset_id));
+                    emit.number("record_offset", u64::from(ext.header.record_offset));
+                    emit.number("record_size", u64::from(ext.header.record_size));
+                    emit.number("record_align", u64::from(ext.header.record_align));
+                    match HeaderKind::lookup(ext.name, flavor, ext.header.hdr_size) {
+                        Some(kind) => kind.visit("header", ext.data, endian, emit),
+                        None => emit.hex("header", ext.data),
+                    }
+                });
+            }
+            Ok(())
+        })?;
+    }
+    let names: Vec<Vec<u8>> = crate::model::Mailbox::keywords_of(index);
+    if options.wants(Section::Keywords) {
+        out.list("keywords", |_, part| {
+            names.iter().for_each(|name| part.value(|emit| emit.text("", name)));
+            Ok(())
+        })?;
+    }
+    if options.wants(Section::Records) {
+        index_records(index, flavor, &names, options, out)?;
+    }
+    list_problems(&index.problems, out)?;
+    list_bytes(FileKind::Index, index.bytes, None, options, out)?;
+    out.end()?;
+    Ok(Outcome { problems: index.problems.clone() })
+}
+
+fn index_records<D: Document>(
+    index: &IndexFile<'_>,
+    flavor: IndexFlavor,
+    names: &[Vec<u8>],
+    options: &Options,
+    out: &mut D,
+) -> io::Result<()> {
+    let texts: Vec<_> = index.extensions.iter().map(|ext| String::from_utf8_lossy(ext.name)).collect();
+    let columns: Vec<ExtColumn<'_>> = index
+        .extensions
+        .iter()
+        .zip(&texts)
+        .filter(|(ext, _)| ext.header.record_size > 0 && ext.name != b"keywords")
+        .map(|(ext, text)| {
+            let start = usize::from(ext.header.record_offset);
+            ExtColumn {
+                name: text,
+                range: start..start + usize::from(ext.header.record_size),
+                kind: RecordKind::lookup(ext.name, flavor, ext.header.record_size),
+            }
+        })
+        .collect();
+    let keywords = index.extension(b"keywords").map(|ext| {
+        let start = usize::from(ext.header.record_offset);
+        start..start + usize::from(ext.header.record_size)
+    });
+    // Unsorted records are damage, but they are still there: then the binary search cannot be trusted.
+    let count = index.count();
+    let sorted = (1..count).all(|i| index.uid(i - 1) < index.uid(i));
+    let mut ranges: Vec<std::ops::Range<usize>> = match &options.uid {
+        Some(set) if sorted => set
+            .ranges()
+            .iter()
+            .map(|(a, b)| index.lower_bound(*a)..b.checked_add(1).map_or(count, |next| index.lower_bound(next)))
+            .collect(),
+        _ => std::iter::once(0..count).collect(),
+    };
+    let filter = options.uid.as_ref().filter(|_| !sorted);
+    let mut left = options.limit();
+    let per_block = (BLOCK / index.record_size).max(1);
+    ranges.reverse();
+    let next = || {
+        let Some(mut range) = ranges.pop() else { return Ok(None) };
+        range.end = range.end.min(range.start.saturating_add(left));
+        let cut = range.start.saturating_add(per_block).min(range.end);
+        if cut < range.end {
+            ranges.push(cut..range.end);
+        }
+        left -= cut - range.start;
+        Ok(Some(range.start..cut))
+    };
+    out.list_in_blocks("records", next, |range, part| {
+        for i in range {
+            let Some(record) = index.record(i) else { break };
+            let uid = index.endian.u32_at(record, 0).unwrap_or(0);
+            if filter.is_some_and(|set| !set.contains(uid)) {
+                continue;
+            }
+            part.item(|emit| {
+                emit.number("seq", i as u64 + 1);
+                emit.number("uid", u64::from(uid));
+                emit.number("offset", (index.records_at + i * index.record_size) as u64);
+                emit_flags(emit, "flags", "flags_raw", record.get(4).copied().unwrap_or(0));
+                emit.list_begin("keywords");
+                let bitmap = keywords.clone().and_then(|range| record.get(range)).unwrap_or_default();
+                for bit in keyword_bits(bitmap) {
+                    match names.get(bit as usize) {
+                        Some(name) => emit.text("", name),
+                        None => emit.number("", u64::from(bit)),
+                    }
+                }
+                emit.list_end();
+                emit.object_begin("ext");
+                for column in &columns {
+                    let Some(data) = record.get(column.range.clone()) else { continue };
+                    match column.kind {
+                        Some(kind) => kind.visit(column.name, data, index.endian, emit),
+                        None => emit.hex(column.name, data),
+                    }
+                }
+                emit.object_end();
+            });
+        }
+    })
+}
+
+/// Flags by name, and as a number when some bits have none.
+fn emit_flags<E: Emit>(emit: &mut E, name: &str, raw_name: &str, flags: u8) {
+    emit.flags(name, flags);
+    if flags & !flag::IMAP != 0 {
+        emit.number(raw_name, u64::from(flags));
+    }
+}
+
+/// Follows the extension intros of a log, so that ext records can be read by name.
+#[derive(Clone, Debug, Default)]
+pub struct ExtNames {
+    names: Vec<Vec<u8>>,
+    current: Option<(usize, u16)>,
+    flavor: IndexFlavor,
+}
+
+impl ExtNames {
+    /// Begins with the extensions a map has before the first record.
+    pub fn new(names: Vec<Vec<u8>>) -> ExtNames {
+        let flavor = IndexFlavor::guess(&names);
+        ExtNames { names, current: None, flavor }
+    }
+
+    /// The names in effect before the first record of a log: what the index knows, or the log before this one.
+    pub fn before(path: &Path, log: &LogFile, options: &Options) -> ExtNames {
+        if log.header.starts_empty() {
+            return ExtNames::default();
+        }
+        let Ok(files) = MailboxFiles::locate(path) else { return ExtNames::default() };
+        let older = files.path(Role::OldLog);
+        if older != path
+            && let Ok(mut stream) = LogStream::open(&older)
+            && stream.log.header.starts_empty()
+            && stream.log.header.file_seq == log.header.prev_file_seq
+        {
+            let mut names = ExtNames::default();
+            while let Ok(StreamStep::Record(record)) = stream.step() {
+                names.follow(&record);
+            }
+            names.current = None;
+            return names;
+        }
+        let index = read(&files.path(Role::Index), options.mmap, true).ok();
+        let names = index.and_then(|input| {
+            let index = IndexFile::parse(&input.bytes).ok()?;
+            Some(index.extensions.iter().map(|ext| ext.name.to_vec()).collect())
+        });
+        ExtNames::new(names.unwrap_or_default())
+    }
+
+    fn add(&mut self, name: &[u8]) -> usize {
+        self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_vec());
+            self.flavor = IndexFlavor::guess(&self.names);
+            self.names.len() - 1
+        })
+    }
+
+    /// Takes note of a record.
+    pub fn follow(&mut self, record: &Record<'_>) {
+        match record.kind() {
+            Some(RecordType::ExtIntro) => {
+                for intro in record.intros() {
+                    let id =
+                        if intro.intro.ext_id == u32::MAX { self.add(intro.name) } else { intro.intro.ext_id as usize };
+                    self.current = Some((id, intro.intro.record_size));
+                }
+            }
+            // The first keyword creates the extension without an intro.
+            Some(RecordType::KeywordUpdate) => {
+                self.add(b"keywords");
+            }
+            _ => {}
+        }
+    }
+
+    /// Name of the extension with that number.
+    pub fn name(&self, id: usize) -> Option<&[u8]> {
+        self.names.get(id).map(Vec::as_slice)
+    }
+
+    /// The extension that ext records are about now: its name, if known, and its record size in the log.
+    pub fn current(&self) -> Option<(Option<&[u8]>, u16)> {
+        self.current.map(|(id, size)| (self.name(id), size))
+    }
+}
+
+/// Emits a log record's members, `data` included.
+pub fn emit_record<E: Emit>(emit: &mut E, record: &Record<'_>, names: &ExtNames) {
+    emit.number("offset", record.offset);
+    emit.number("size", u64::from(record.size));
+    let kind = record.kind();
+    emit.text("type", kind.map_or("unknown", RecordType::name).as_bytes());
+    emit.boolean("external", record.external());
+    emit.boolean("sync", record.sync());
+    emit.number("modseq", record.modseq);
+    if kind.is_none() {
+        emit.number("type_raw", u64::from(record.type_raw));
+    }
+    emit_data(emit, record, kind, names);
+    if let Some(problem) = record.fatal_error().or_else(|| record.payload_error()) {
+        emit.text("error", problem.to_string().as_bytes());
+    }
+}
+
+fn emit_list<E: Emit, T>(emit: &mut E, items: impl Iterator<Item = T>, mut one: impl FnMut(&mut E, T)) {
+    emit.list_begin("data");
+    for item in items {
+        emit.object_begin("");
+        one(emit, item);
+        emit.object_end();
+    }
+    emit.list_end();
+}
+
+fn emit_range<E: Emit>(emit: &mut E, range: &UidRange) {
+    emit.number("uid1", u64::from(range.uid1));
+    emit.number("uid2", u64::from(range.uid2));
+}
+
+/// The payload of a record as the member `data`.
+pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<RecordType>, names: &ExtNames) {
+    match kind {
+        Some(RecordType::Append) => emit_list(emit, record.elements::<Append>(), |emit, append| {
+            emit.number("uid", u64::from(append.uid));
+            emit_flags(emit, "flags", "flags_raw", append.flags);
+        }),
+        Some(RecordType::Expunge | RecordType::KeywordReset) => {
+            emit_list(emit, record.elements::<UidRange>(), |emit, range| emit_range(emit, &range));
+        }
+        Some(RecordType::ExpungeGuid) => emit_list(emit, record.elements::<ExpungeGuid>(), |emit, one| {
+            emit.number("uid", u64::from(one.uid));
+            emit.hex("guid_128", &one.guid_128);
+        }),
+        Some(RecordType::FlagUpdate) => emit_list(emit, record.elements::<FlagUpdate>(), |emit, update| {
+            emit.number("uid1", u64::from(update.uid1));
+            emit.number("uid2", u64::from(update.uid2));
+            emit_flags(emit, "add_flags", "add_flags_raw", update.add_flags);
+            emit_flags(emit, "remove_flags", "remove_flags_raw", update.remove_flags);
+            emit.number("modseq_inc_flag", u64::from(update.modseq_inc_flag));
+        }),
+        Some(RecordType::KeywordUpdate) => {
+            emit.object_begin("data");
+            if let Some((update, name, ranges)) = record.keyword_update() {
+                match update.modify_type {
+                    0 => emit.text("modify_type", b"add"),
+                    1 => emit.text("modify_type", b"remove"),
+                    other => emit.number("modify_type", u64::from(other)),
+                }
+                emit.text("name", name);
+                emit.list_begin("uids");
+                for range in ranges {
+                    emit.object_begin("");
+                    emit_range(emit, &range);
+                    emit.object_end();
+                }
+                emit.list_end();
+            }
+            emit.object_end();
+        }
+        Some(RecordType::HeaderUpdate) => {
+            emit_list(emit, record.header_chunks(), |emit, chunk| {
+                emit.number("offset", u64::from(chunk.offset));
+                emit.number("size", chunk.data.len() as u64);
+                emit.hex("data", chunk.data);
+                emit.object_begin("fields");
+                base_fields(emit, chunk.offset as usize, chunk.data, record.endian);
+                emit.object_end();
+            });
+        }
+        Some(RecordType::ExtHdr | RecordType::ExtHdr32) => {
+            let header = names.current().and_then(|(name, _)| HeaderKind::lookup(name?, names.flavor, u32::MAX));
+            emit_list(emit, record.header_chunks(), |emit, chunk| {
+                emit.number("offset", u64::from(chunk.offset));
+                emit.number("size", chunk.data.len() as u64);
+                emit.hex("data", chunk.data);
+                if let Some(header) = header {
+                    header.visit_range("fields", chunk.offset as usize, chunk.data, record.endian, emit);
+                }
+            });
+        }
+        Some(RecordType::ExtIntro) => emit_list(emit, record.intros(), |emit, intro| {
+            let fixed = &intro.intro;
+            if fixed.ext_id == u32::MAX {
+                emit.null("ext_id")
+            } else {
+                emit.number("ext_id", u64::from(fixed.ext_id))
+            }
+            emit.number("reset_id", u64::from(fixed.reset_id));
+            emit.number("hdr_size", u64::from(fixed.hdr_size));
+            emit.number("record_size", u64::from(fixed.record_size));
+            emit.number("record_align", u64::from(fixed.record_align));
+            emit.number("flags", u64::from(fixed.flags));
+            match names.name(fixed.ext_id as usize).filter(|_| intro.name.is_empty()) {
+                Some(name) => emit.text("name", name),
+                None if intro.name.is_empty() => emit.null("name"),
+                None => emit.text("name", intro.name),
+            }
+        }),
+        Some(RecordType::ExtReset) => {
+            let reset = ExtReset::read(record.payload, record.endian);
+            emit.object_begin("data");
+            emit.number("new_reset_id", u64::from(reset.new_reset_id));
+            emit.number("preserve_data", u64::from(reset.preserve_data));
+            emit.object_end();
+        }
+        Some(RecordType::ExtRec) => {
+            let (name, size) = names.current().unwrap_or((None, 4));
+            let kind = name.and_then(|name| RecordKind::lookup(name, names.flavor, size));
+            let text = String::from_utf8_lossy(name.unwrap_or_default());
+            emit_list(emit, record.ext_recs(size), |emit, (uid, data)| {
+                emit.number("uid", u64::from(uid));
+                emit.hex("data", data);
+                match kind {
+                    Some(kind @ (RecordKind::Fields(_) | RecordKind::Obox)) => {
+                        kind.visit("fields", data, record.endian, emit);
+                    }
+                    Some(kind) => {
+                        emit.object_begin("fields");
+                        kind.visit(&text, data, record.endian, emit);
+                        emit.object_end();
+                    }
+                    None => {}
+                }
+            });
+        }
+        Some(RecordType::ExtAtomicInc) => emit_list(emit, record.elements::<AtomicInc>(), |emit, inc| {
+            emit.number("uid", u64::from(inc.uid));
+            emit.signed("diff", i64::from(inc.diff));
+        }),
+        Some(RecordType::ModseqUpdate) => emit_list(emit, record.elements::<ModseqUpdate>(), |emit, update| {
+            emit.number("uid", u64::from(update.uid));
+            emit.number("modseq", update.modseq());
+        }),
+        Some(RecordType::Boundary) => {
+            emit.object_begin("data");
+            emit.number("size", u64::from(record.boundary_size().unwrap_or(0)));
+            emit.object_end();
+        }
+        Some(RecordType::AttributeUpdate) => {
+            emit_list(emit, record.attributes().into_iter(), |emit, attribute| {
+                emit.text("key", attribute.key);
+                emit.boolean("private", attribute.private);
+                emit.boolean("set", attribute.set);
+                match attribute.timestamp {
+                    Some(time) => emit.number("timestamp", u64::from(time)),
+                    None => emit.null("timestamp"),
+                }
+                if let Some(len) = attribute.value_len {
+                    emit.number("value_len", u64::from(len));
+                }
+            });
+        }
+        Some(RecordType::IndexDeleted | RecordType::IndexUndeleted) => {
+            emit.object_begin("data");
+            emit.object_end();
+        }
+        None => emit.hex("data", record.payload),
+    }
+}
+
+/// The fields of the base header that lie wholly in a piece of it.
+fn base_fields<E: Emit>(emit: &mut E, offset: usize, data: &[u8], endian: Endian) {
+    let inside = |field: &Field| field.offset >= offset && field.offset + field.size <= offset + data.len();
+    if !IndexHeader::FIELDS.iter().any(inside) {
+        return;
+    }
+    let mut bytes = vec![0; IndexHeader::SIZE.max(offset + data.len())];
+    bytes[offset..offset + data.len()].copy_from_slice(data);
+    let header = IndexHeader::read(&bytes, endian);
+    for (field, value) in IndexHeader::FIELDS.iter().zip(header.values()).filter(|(field, _)| inside(field)) {
+        match value {
+            Value::U64(n) => emit.number(field.name, n),
+            Value::I64(n) => emit.signed(field.name, n),
+            Value::Bytes(bytes) => emit.hex(field.name, bytes),
+            Value::List(list) => {
+                emit.list_begin(field.name);
+                list.iter().for_each(|n| emit.number("", u64::from(*n)));
+                emit.list_end();
+            }
+        }
+    }
+}
+
+/// True when a record names a message of the set.
+pub fn touches(record: &Record<'_>, names: &ExtNames, set: &UidSet) -> bool {
+    match record.kind() {
+        Some(RecordType::Append) => record.elements::<Append>().any(|append| set.contains(append.uid)),
+        Some(RecordType::Expunge | RecordType::KeywordReset) => {
+            record.elements::<UidRange>().any(|range| set.intersects(range.uid1, range.uid2))
+        }
+        Some(RecordType::ExpungeGuid) => record.elements::<ExpungeGuid>().any(|one| set.contains(one.uid)),
+        Some(RecordType::FlagUpdate) => {
+            record.elements::<FlagUpdate>().any(|update| set.intersects(update.uid1, update.uid2))
+        }
+        Some(RecordType::KeywordUpdate) => record
+            .keyword_update()
+            .is_some_and(|(.., ranges)| ranges.into_iter().any(|range| set.intersects(range.uid1, range.uid2))),
+        Some(RecordType::ExtRec) => {
+            let size = names.current().map_or(4, |(_, size)| size);
+            record.ext_recs(size).any(|(uid, _)| set.contains(uid))
+        }
+        Some(RecordType::ExtAtomicInc) => record.elements::<AtomicInc>().any(|inc| set.contains(inc.uid)),
+        Some(RecordType::ModseqUpdate) => record.elements::<ModseqUpdate>().any(|update| set.contains(update.uid)),
+        _ => false,
+    }
+}
+
+/// A stretch of log with all that is needed to format it alone.
+struct LogBlock {
+    bytes: Vec<u8>,
+    base: u64,
+    framer: Framer,
+    names: ExtNames,
+    most: usize,
+}
+
+fn log_header<D: Document>(path: &Path, log: &LogFile, options: &Options, out: &mut D) -> io::Result<()> {
+    begin(path, FileKind::Log, log.size, log.endian, log.endian_guessed, out)?;
+    if options.wants(Section::Header) {
+        out.object("header", &mut |emit| emit_struct(emit, &log.header))?;
+    }
+    Ok(())
+}
+
+fn log_end<D: Document>(end: &LogEnd, out: &mut D) -> io::Result<()> {
+    out.object("end", &mut |emit| {
+        emit.number("offset", end.offset);
+        emit.text("reason", end.reason.name().as_bytes());
+        match &end.error {
+            Some(error) => emit.text("message", error.to_string().as_bytes()),
+            None => emit.null("message"),
+        }
+    })
+}
+
+/// What a reader has to be told about the end of a log; a tail that is being written is no damage.
+fn end_problem(path: &Path, stat: &crate::source::Stat, end: &LogEnd) -> Option<DecodeError> {
+    let live = end.reason == EndReason::Partial && tail_state(path, stat).is_ok_and(|s| s == TailState::BeingWritten);
+    end.error.clone().filter(|_| !live)
+}
+
+fn dump_log<D: Document>(
+    path: &Path,
+    log: &LogFile,
+    input: &Input,
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, io::Error> {
+    let bytes: &[u8] = &input.bytes;
+    log_header(path, log, options, out)?;
+    let mut problems = log.problems.clone();
+    if options.wants(Section::Transactions) || options.wants(Section::Records) {
+        let names = ExtNames::before(path, log, options);
+        let mut scan = log.records(bytes);
+        out.list("records", |out, part| log_records(&mut scan, names, options, &mut problems, out, part))?;
+        scan.by_ref().for_each(drop);
+        if let Some(end) = scan.end() {
+            log_end(end, out)?;
+            problems.extend(end_problem(path, &input.stat, end));
+            salvage(log, bytes, end, options, &mut problems, out)?;
+        }
+    }
+    list_problems(&problems, out)?;
+    list_bytes(FileKind::Log, bytes, None, options, out)?;
+    out.end()?;
+    Ok(Outcome { problems })
+}
+
+fn log_records<D: Document>(
+    records: &mut crate::format::log::Scan<'_>,
+    mut names: ExtNames,
+    options: &Options,
+    problems: &mut Vec<DecodeError>,
+    out: &mut D,
+    part: &mut D::Part,
+) -> io::Result<()> {
+    let mut left = options.limit();
+    for record in records {
+        problems.extend(record.fatal_error().or_else(|| record.payload_error()));
+        names.follow(&record);
+        if left == 0 || options.uid.as_ref().is_some_and(|set| !touches(&record, &names, set)) {
+            continue;
+        }
+        left -= 1;
+        part.item(|emit| emit_record(emit, &record, &names));
+        out.take_some(part)?;
+    }
+    Ok(())
+}
+
+/// Shows the records that can be read again behind damage. Their modseqs are not known.
+fn salvage<D: Document>(
+    log: &LogFile,
+    bytes: &[u8],
+    end: &LogEnd,
+    options: &Options,
+    problems: &mut Vec<DecodeError>,
+    out: &mut D,
+) -> io::Result<()> {
+    if end.reason == EndReason::Eof {
+        return Ok(());
+    }
+    let mut from = crate::format::log::resynchronize(bytes, end.offset.saturating_add(1), log.endian);
+    if from.is_none() {
+        return Ok(());
+    }
+    out.list("salvaged", |out, part| {
+        while let Some(at) = from {
+            let mut scan = log.records(bytes).from(at, 0);
+            log_records(&mut scan, ExtNames::default(), options, problems, out, part)?;
+            let end = scan.end().map_or(bytes.len() as u64, |end| end.offset);
+            from = crate::format::log::resynchronize(bytes, end.saturating_add(1), log.endian);
+        }
+        Ok(())
+    })
+}
+
+/// A log that is read in pieces and formatted on all cores.
+fn log_stream<D: Document>(
+    path: &Path,
+    mut stream: LogStream,
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, DumpError> {
+    let log = stream.log.clone();
+    let stat = stream.stat;
+    log_header(path, &log, options, out)?;
+    let mut problems = log.problems.clone();
+    let mut end = None;
+    if options.wants(Section::Transactions) || options.wants(Section::Records) {
+        let mut names = ExtNames::before(path, &log, options);
+        let mut left = options.limit();
+        let filter = options.uid.as_ref();
+        let next = || -> io::Result<Option<LogBlock>> {
+            if end.is_some() || left == 0 {
+                return Ok(None);
+            }
+            let mut block = LogBlock {
+                bytes: Vec::with_capacity(BLOCK + 4096),
+                base: stream.pos(),
+                framer: stream.framer().clone(),
+                names: names.clone(),
+                most: 0,
+            };
+            while block.bytes.len() < BLOCK && left > 0 {
+                match stream.step()? {
+                    StreamStep::Record(record) => {
+                        names.follow(&record);
+                        if problems.len() < 100 {
+                            problems.extend(record.fatal_error().or_else(|| record.payload_error()));
+                        }
+                        block.bytes.extend_from_slice(record.bytes);
+                        if filter.is_none_or(|set| touches(&record, &names, set)) {
+                            left -= 1;
+                        }
+                        block.most += 1;
+                    }
+                    StreamStep::End(found) => {
+                        end = Some(found);
+                        break;
+                    }
+                }
+            }
+            Ok((block.most > 0).then_some(block))
+        };
+        out.list_in_blocks("records", next, |mut block, part| {
+            for _ in 0..block.most {
+                let Step::Record(record) = block.framer.step(&block.bytes, block.base) else { break };
+                block.names.follow(&record);
+                if filter.is_none_or(|set| touches(&record, &block.names, set)) {
+                    part.item(|emit| emit_record(emit, &record, &block.names));
+                }
+            }
+        })?;
+        if let Some(end) = &end {
+            log_end(end, out)?;
+            problems.extend(end_problem(path, &stat, end));
+        }
+    }
+    list_problems(&problems, out)?;
+    out.end()?;
+    Ok(Outcome { problems })
+}
+
+/// Which message each cache record belongs to, as the index beside the cache says.
+#[derive(Debug, Default)]
+struct CacheLinks {
+    indexid: Option<u32>,
+    reset_id: Option<u32>,
+    /// Newest record of each message, by UID.
+    newest: Vec<(u32, u32)>,
+}
+
+impl CacheLinks {
+    fn find(path: &Path, options: &Options) -> CacheLinks {
+        let Some(mailbox) = mailbox_state(path, options) else { return CacheLinks::default() };
+        let mut links = CacheLinks { indexid: Some(mailbox.header.indexid), ..CacheLinks::default() };
+        if let Some(ext) = mailbox.extension(b"cache") {
+            links.reset_id = Some(ext.reset_id);
+            let wanted = |uid| options.uid.as_ref().is_none_or(|set: &UidSet| set.contains(uid));
+            links.newest = mailbox
+                .positions()
+                .filter_map(|i| Some((mailbox.uid(i), mailbox.endian.u32_at(mailbox.ext_bytes(i, ext)?, 0)?)))
+                .filter(|(uid, offset)| *offset != 0 && wanted(*uid))
+                .collect();
+        }
+        links
+    }
+
+    /// Offset and UID of every linked record, by offset.
+    fn by_offset(&self, cache: &Cache<'_>) -> Vec<(u32, u32)> {
+        if self.reset_id != Some(cache.header.file_seq) {
+            return Vec::new();
+        }
+        let mut list: Vec<(u32, u32)> = self
+            .newest
+            .iter()
+            .flat_map(|(uid, newest)| cache.chain(*newest).map_while(Result::ok).map(|record| (record.offset, *uid)))
+            .collect();
+        list.sort_unstable();
+        list.dedup();
+        list
+    }
+}
+
+fn dump_cache<D: Document>(
+    path: &Path,
+    cache: &Cache<'_>,
+    links: &CacheLinks,
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, io::Error> {
+    begin(path, FileKind::Cache, cache.bytes().len() as u64, cache.endian, cache.endian_guessed, out)?;
+    let mut problems = cache.problems.clone();
+    if options.wants(Section::Header) {
+        out.object("header", &mut |emit| {
+            for (field, value) in CacheHeader::FIELDS.iter().zip(cache.header.values()) {
+                match cache.header.field_header_offset().filter(|_| field.name == "field_header_offset") {
+                    Some(offset) => emit.number(field.name, u64::from(offset)),
+                    None => emit_value(emit, field.name, &value),
+                }
+            }
+        })?;
+    }
+    if options.wants(Section::Fields) {
+        out.list("fields", |_, part| {
+            for field in &cache.fields {
+                part.item(|emit| {
+                    emit.text("name", field.name);
+                    emit.text("type", field.type_name().as_bytes());
+                    match field.size {
+                        Some(size) => emit.number("size", u64::from(size)),
+                        None => emit.null("size"),
+                    }
+                    emit.text("decision", field.decision_name().as_bytes());
+                    emit.number("last_used", u64::from(field.last_used));
+                });
+            }
+            Ok(())
+        })?;
+    }
+    if options.wants(Section::Records) {
+        cache_records(cache, links, options, &mut problems, out)?;
+    }
+    list_problems(&problems, out)?;
+    list_bytes(FileKind::Cache, cache.bytes(), links.indexid, options, out)?;
+    out.end()?;
+    Ok(Outcome { problems })
+}
+
+fn cache_records<D: Document>(
+    cache: &Cache<'_>,
+    links: &CacheLinks,
+    options: &Options,
+    problems: &mut Vec<DecodeError>,
+    out: &mut D,
+) -> io::Result<()> {
+    let by_offset = links.by_offset(cache);
+    let names: Vec<_> = cache.fields.iter().map(|field| String::from_utf8_lossy(field.name)).collect();
+    // With a UID the chains lead straight to the records; without, the whole file is walked.
+    let mut linked = by_offset.iter().filter_map(|(offset, _)| cache.record_at(*offset).ok());
+    let mut tiles = cache.tile();
+    let found = std::cell::RefCell::new(Vec::new());
+    let mut walk = || loop {
+        let item = tiles.next()?;
+        match item.kind {
+            TileKind::Record(record) => return Some(record),
+            TileKind::Unreadable => found.borrow_mut().push(DecodeError::new(
+                FileKind::Cache,
+                item.range.start,
+                "record",
+                "a record or a field header",
+                format!("{} unreadable bytes", item.range.end - item.range.start),
+            )),
+            _ => {}
+        }
+    };
+    let mut left = options.limit();
+    let mut next_record = || {
+        left = left.checked_sub(1)?;
+        if options.uid.is_some() { linked.next() } else { walk() }
+    };
+    let next = || -> io::Result<Option<Vec<CacheRecord>>> {
+        let mut block = Vec::new();
+        let mut bytes = 0;
+        while bytes < BLOCK {
+            let Some(record) = next_record() else { break };
+            bytes += record.size as usize;
+            block.push(record);
+        }
+        Ok((!block.is_empty()).then_some(block))
+    };
+    out.list_in_blocks("records", next, |block, part| {
+        let mut links = by_offset.partition_point(|(offset, _)| block.first().is_some_and(|r| *offset < r.offset));
+        for record in &block {
+            while by_offset.get(links).is_some_and(|(offset, _)| *offset < record.offset) {
+                links += 1;
+            }
+            let uid = by_offset.get(links).filter(|(offset, _)| *offset == record.offset).map(|(_, uid)| *uid);
+            part.item(|emit| emit_cache_record(emit, cache, record, uid, &names));
+        }
+    })?;
+    problems.extend(found.into_inner());
+    Ok(())
+}
+
+fn emit_cache_record<E: Emit>(
+    emit: &mut E,
+    cache: &Cache<'_>,
+    record: &CacheRecord,
+    uid: Option<u32>,
+    names: &[std::borrow::Cow<'_, str>],
+) {
+    emit.number("offset", u64::from(record.offset));
+    emit.number("prev_offset", u64::from(record.prev_offset));
+    emit.number("size", u64::from(record.size));
+    if let Some(uid) = uid {
+        emit.number("uid", u64::from(uid));
+    }
+    emit.object_begin("fields");
+    let mut error = None;
+    for field in cache.fields(record) {
+        match field {
+            Ok(field) => {
+                let name = names.get(field.index as usize).map_or("", AsRef::as_ref);
+                if let Err(why) = cache.value(&field).visit(name, emit) {
+                    error.get_or_insert(why);
+                }
+            }
+            Err(why) => {
+                error.get_or_insert(why);
+            }
+        }
+    }
+    emit.object_end();
+    if let Some(error) = error {
+        emit.text("error", error.to_string().as_bytes());
+    }
+}
+
+fn dump_thread<D: Document>(
+    path: &Path,
+    bytes: &[u8],
+    thread: &Thread<'_>,
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, io::Error> {
+    begin(path, FileKind::Thread, bytes.len() as u64, thread.endian, thread.endian_guessed, out)?;
+    if options.wants(Section::Header) {
+        out.object("header", &mut |emit| {
+            emit_struct(emit, &thread.header);
+            if let Some(key) = thread.hash_key {
+                emit.hex("hash_key", key);
+            }
+        })?;
+    }
+    let mut problems: Vec<DecodeError> = thread.problem().into_iter().collect();
+    if options.wants(Section::Records) {
+        let mut left = options.limit();
+        out.list("records", |out, part| {
+            for tile in thread.tile() {
+                match tile.kind {
+                    ThreadTileKind::Record(record) => {
+                        if left == 0 || options.uid.as_ref().is_some_and(|set| !set.contains(record.uid)) {
+                            continue;
+                        }
+                        left -= 1;
+                        part.item(|emit| {
+                            emit.number("offset", tile.range.start);
+                            emit.number("size", tile.range.end - tile.range.start);
+                            emit.number("uid", u64::from(record.uid));
+                            emit.number("n", u64::from(record.n));
+                            emit.list_begin("refs");
+                            for one in record.refs() {
+                                emit.object_begin("");
+                                emit.text("kind", one.kind.to_string().as_bytes());
+                                emit.number("crc32", u64::from(one.crc32));
+                                emit.number("str_idx", u64::from(one.str_idx));
+                                emit.object_end();
+                            }
+                            emit.list_end();
+                        });
+                        out.take_some(part)?;
+                    }
+                    ThreadTileKind::Unreadable(error) => problems.push(error),
+                    ThreadTileKind::Header | ThreadTileKind::Block(_) | ThreadTileKind::Unwritten => {}
+                }
+            }
+            Ok(())
+        })?;
+    }
+    problems.dedup();
+    list_problems(&problems, out)?;
+    list_bytes(FileKind::Thread, bytes, None, options, out)?;
+    out.end()?;
+    Ok(Outcome { problems })
+}
+
+fn dump_mailbox_log<D: Document>(
+    path: &Path,
+    bytes: &[u8],
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, io::Error> {
+    begin(path, FileKind::MailboxLog, bytes.len() as u64, Endian::Big, false, out)?;
+    let mut problems = Vec::new();
+    let mut left = options.limit();
+    out.list("records", |out, part| {
+        for entry in mailbox_log::records(bytes) {
+            match entry {
+                Ok((at, record)) => {
+                    problems.extend(mailbox_log::problem(at, &record));
+                    if left == 0 || !options.wants(Section::Records) {
+                        continue;
+                    }
+                    left -= 1;
+                    part.item(|emit| {
+                        emit.number("offset", at);
+                        match record.type_name() {
+                            Some(name) => emit.text("type", name.as_bytes()),
+                            None => emit.number("type", u64::from(record.record_type)),
+                        }
+                        emit.hex("mailbox_guid", &record.mailbox_guid);
+                        emit.number("timestamp", u64::from(record.time()));
+                    });
+                    out.take_some(part)?;
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+        Ok(())
+    })?;
+    list_problems(&problems, out)?;
+    list_bytes(FileKind::MailboxLog, bytes, None, options, out)?;
+    out.end()?;
+    Ok(Outcome { problems })
+}

@@ -1,0 +1,6 @@
+//! One file per verb: options in, report out. No command line, no printing.
+
+pub mod dump;
+pub mod load;
+pub mod show;
+pub mod spans;

@@ -1,0 +1,221 @@
+//! `idx show`: the mailbox as Dovecot would present it, now or at an earlier position of its logs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::load::{self, Loaded};
+use crate::format::ext::Visit;
+use crate::format::log::EndReason;
+use crate::format::record::flag;
+use crate::format::{DecodeError, FileKind};
+use crate::model::chain::Until;
+use crate::model::{Mailbox, UidSet};
+use crate::render::Emit;
+use crate::render::document::{Document, Part};
+use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Snapshot, TailState, tail_state};
+
+/// The JSON schema of the document and of every line.
+pub const SCHEMA: &str = "idx.show/1";
+/// Messages that make one block of work.
+const BLOCK: usize = 4096;
+/// Flags that a private index keeps for each user (`mailbox_get_private_flags_mask`).
+const PRIVATE_FLAGS: u8 = flag::SEEN;
+
+/// What to show.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only these messages.
+    pub uid: Option<UidSet>,
+    /// The state at this position instead of the end.
+    pub at: Until,
+    /// Directory of the private index; beside the shared one when `None`.
+    pub pvt: Option<PathBuf>,
+    /// When to map files.
+    pub mmap: MmapPolicy,
+}
+
+/// A mailbox to show.
+#[derive(Debug)]
+pub struct State {
+    /// Its state.
+    pub loaded: Loaded,
+    /// The user's private index, where there is one.
+    pub private: Option<Mailbox>,
+    /// What is wrong, each with the file it is in.
+    pub problems: Vec<(PathBuf, String)>,
+}
+
+/// Why a mailbox cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// Its files cannot be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Its state at the wanted position is not known any more.
+    #[error("{}: no state at that position: {reason}", path.display())]
+    NotReached {
+        /// The mailbox.
+        path: PathBuf,
+        /// How far back the files go.
+        reason: String,
+    },
+}
+
+/// Reads a mailbox.
+///
+/// # Errors
+/// When its files cannot be read, or do not reach back to the wanted position.
+pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
+    let files = MailboxFiles::locate(path)?;
+    let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
+    let (loaded, mut problems) = load(path, &files, &snapshot, options.at)?;
+    let private = match private_files(&files, options) {
+        Some(files) => {
+            let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap)?;
+            let (private, more) = load(&files.index, &files, &snapshot, Until::End)?;
+            problems.extend(more);
+            Some(private.replayed.mailbox)
+        }
+        None => None,
+    };
+    Ok(State { loaded, private, problems })
+}
+
+fn private_files(files: &MailboxFiles, options: &Options) -> Option<MailboxFiles> {
+    let name = crate::source::Family::Private.prefix();
+    let index = match &options.pvt {
+        Some(dir) => dir.join(name),
+        None if files.index.file_name()? == crate::source::Family::Mailbox.prefix() => files.index.with_file_name(name),
+        None => return None,
+    };
+    let private = MailboxFiles { index, cache: None };
+    (!private.present().is_empty()).then_some(private)
+}
+
+type Problems = Vec<(PathBuf, String)>;
+
+fn load(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<(Loaded, Problems), ShowError> {
+    let mut log_problems = Vec::new();
+    let chain = load::chain(snapshot, &mut log_problems);
+    let loaded = load::state(snapshot, &chain, at)
+        .map_err(|lost| ShowError::NotReached { path: path.to_owned(), reason: lost.reason })?;
+    let usable = snapshot.get(Role::Index).or(snapshot.get(Role::Backup)).is_some()
+        && loaded.replayed.mailbox.header.indexid != 0;
+    if chain.head().is_none() && !usable {
+        let nothing = DecodeError::new(FileKind::Log, 0, "log header", "an index or a log", "neither");
+        let error = log_problems.into_iter().chain(loaded.problems).next().map_or(nothing, |(_, error)| error);
+        return Err(PathError::Unknown { path: path.to_owned(), error }.into());
+    }
+    let mut problems: Problems = Vec::new();
+    for (role, error) in log_problems.iter().chain(&loaded.problems) {
+        problems.push((files.path(*role), error.to_string()));
+    }
+    if let Some(lost) = &loaded.lost {
+        problems.push((files.path(Role::Index), lost.to_string()));
+    }
+    if let Some(error) = &loaded.replayed.stopped {
+        problems.push((files.path(Role::Log), error.to_string()));
+    }
+    problems.extend(loaded.replayed.errors.iter().map(|error| (files.path(Role::Log), error.to_string())));
+    if let (Some(head), Some(input)) = (chain.head(), snapshot.get(Role::Log))
+        && let Some(error) = &head.end.error
+    {
+        let log = files.path(Role::Log);
+        let live = head.end.reason == EndReason::Partial
+            && tail_state(&log, &input.stat).is_ok_and(|state| state == TailState::BeingWritten);
+        if !live {
+            problems.push((log, error.to_string()));
+        }
+    }
+    Ok((loaded, problems))
+}
+
+/// The flags a user sees.
+fn flags_of(mailbox: &Mailbox, private: Option<&Mailbox>, i: usize) -> u8 {
+    let flags = mailbox.flags(i);
+    match private {
+        None => flags,
+        Some(private) => {
+            let own = private.lookup(mailbox.uid(i)).map_or(0, |i| private.flags(i));
+            flags & !PRIVATE_FLAGS | own & PRIVATE_FLAGS
+        }
+    }
+}
+
+/// Writes the mailbox as members and a list of messages.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &mut D) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let replayed = &state.loaded.replayed;
+    let mailbox = &replayed.mailbox;
+    let private = state.private.as_ref();
+    let header = &mailbox.header;
+    let seen = match private {
+        None => u64::from(header.seen_messages_count),
+        Some(_) => mailbox.positions().filter(|i| flags_of(mailbox, private, *i) & flag::SEEN != 0).count() as u64,
+    };
+    out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
+    out.members(&mut |emit| {
+        emit.object_begin("position");
+        emit.number("log_file_seq", u64::from(replayed.position.seq));
+        emit.number("offset", replayed.position.offset);
+        emit.object_end();
+        emit.number("indexid", u64::from(header.indexid));
+        emit.number("uid_validity", u64::from(header.uid_validity));
+        emit.number("next_uid", u64::from(header.next_uid));
+        emit.number("first_recent_uid", u64::from(header.first_recent_uid));
+        emit.number("highest_modseq", replayed.highest_modseq());
+        emit.number("messages_count", u64::from(header.messages_count));
+        emit.number("seen_messages_count", seen);
+        emit.number("deleted_messages_count", u64::from(header.deleted_messages_count));
+        emit.list_begin("keywords");
+        mailbox.keywords().iter().for_each(|name| emit.text("", name));
+        emit.list_end();
+    })?;
+    let positions: Vec<usize> = match &options.uid {
+        None => mailbox.positions().collect(),
+        Some(set) => set
+            .ranges()
+            .iter()
+            .flat_map(|(a, b)| mailbox.lookup_range(*a, *b))
+            .filter(|i| options.uid.as_ref().is_some_and(|set| set.contains(mailbox.uid(*i))))
+            .collect(),
+    };
+    let keyword_column = mailbox.extension(b"keywords");
+    let modseq_column = mailbox.extension(b"modseq").map(|ext| usize::from(ext.record_offset));
+    let (unset, untracked) = (replayed.highest_modseq(), replayed.log_modseq.max(1));
+    let mut blocks = positions.chunks(BLOCK);
+    out.list_in_blocks(
+        "messages",
+        || Ok(blocks.next()),
+        |block, part| {
+            for &i in block {
+                let record = mailbox.record(i);
+                let modseq = match modseq_column {
+                    None => untracked,
+                    Some(at) => match record.get(at..).and_then(|rest| mailbox.endian.u64_at(rest, 0)) {
+                        None | Some(0) => unset,
+                        Some(modseq) => modseq,
+                    },
+                };
+                part.item(|emit| {
+                    emit.number("seq", i as u64 + 1);
+                    emit.number("uid", u64::from(mailbox.uid(i)));
+                    emit.flags("flags", flags_of(mailbox, private, i));
+                    emit.list_begin("keywords");
+                    let bitmap = keyword_column.and_then(|ext| mailbox.ext_bytes(i, ext)).unwrap_or_default();
+                    for bit in crate::format::ext::keyword_bits(bitmap) {
+                        if let Some(name) = mailbox.keywords().get(bit as usize) {
+                            emit.text("", name);
+                        }
+                    }
+                    emit.list_end();
+                    emit.number("modseq", modseq);
+                });
+            }
+        },
+    )?;
+    out.end()
+}
