@@ -377,13 +377,18 @@ fn index_records<D: Document>(
                 emit_flags(emit, "flags", "flags_raw", record.get(4).copied().unwrap_or(0));
                 emit.list_begin("keywords");
                 let bitmap = keywords.clone().and_then(|range| record.get(range)).unwrap_or_default();
+                let mut unnamed = false;
                 for bit in keyword_bits(bitmap) {
                     match names.get(bit as usize) {
                         Some(name) => emit.text("", name),
-                        None => emit.number("", u64::from(bit)),
+                        None => unnamed = true,
                     }
                 }
                 emit.list_end();
+                // Dovecot itself leaves stale bits beyond the last keyword when a record is laid out anew.
+                if unnamed {
+                    emit.hex("keywords_raw", bitmap);
+                }
                 emit.object_begin("ext");
                 for column in &columns {
                     let Some(data) = record.get(column.range.clone()) else { continue };
@@ -1035,8 +1040,9 @@ fn emit_cache_record<E: Emit>(
     emit.number("offset", u64::from(record.offset));
     emit.number("prev_offset", u64::from(record.prev_offset));
     emit.number("size", u64::from(record.size));
-    if let Some(uid) = uid {
-        emit.number("uid", u64::from(uid));
+    match uid {
+        Some(uid) => emit.number("uid", u64::from(uid)),
+        None => emit.absent("uid"),
     }
     emit.object_begin("fields");
     let mut error = None;

@@ -102,7 +102,7 @@ impl Part for TablePart {
         write(&mut self.row);
         let cells = self.row.take();
         // Writing to memory cannot fail.
-        let _ = self.columns.row(&cells, &self.style, &mut self.out);
+        let _ = self.columns.row(cells, &self.style, &mut self.out);
     }
     fn value(&mut self, write: impl FnOnce(&mut Row)) {
         write(&mut self.row);
@@ -111,6 +111,7 @@ impl Part for TablePart {
         }
     }
     fn bytes(&mut self) -> &mut Vec<u8> {
+        let _ = self.columns.flush(&self.style, &mut self.out);
         &mut self.out
     }
     fn len(&self) -> usize {
