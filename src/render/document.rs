@@ -1,7 +1,10 @@
 //! Long results, written as they come: a document is a few members and lists of items, in JSON, in lines of JSON, or as
 //! tables. Items can be formatted by several threads; they come out in order.
 
+use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 use super::text::Columns;
@@ -163,6 +166,16 @@ pub trait Document {
     /// # Errors
     /// When the output cannot be written to.
     fn end(&mut self) -> io::Result<()>;
+
+    /// The object of something that could not be had.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    fn failed(&mut self, path: &Path, error: &dyn Display) -> io::Result<()> {
+        self.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
+        self.members(&mut |emit| emit.text("error", error.to_string().as_bytes()))?;
+        self.end()
+    }
 
     /// Writes what a part has collected once that is worth a system call.
     ///
@@ -448,6 +461,10 @@ impl<'w> TableDocument<'w> {
 
 impl Document for TableDocument<'_> {
     type Part = TablePart;
+    // The message on stderr says it all.
+    fn failed(&mut self, _: &Path, _: &dyn Display) -> io::Result<()> {
+        Ok(())
+    }
     const PARALLEL: bool = false;
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
         let mut row = Row::default();
