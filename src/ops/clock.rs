@@ -11,7 +11,7 @@
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::dump::ExtNames;
+use super::records::ExtNames;
 use crate::format::ext::IndexFlavor;
 use crate::format::index::IndexFile;
 use crate::format::log::LogHeader;

@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod dump;
 pub mod load;
+pub mod records;
 pub mod show;
 pub mod spans;
