@@ -426,6 +426,20 @@ impl Clock {
         self.lowers.last().map(|stamp| stamp.bound)
     }
 
+    /// True when a record of that type may hold a clock, or what is needed to understand one.
+    #[inline]
+    pub const fn is_worth(kind: RecordType) -> bool {
+        !matches!(
+            kind,
+            RecordType::Append
+                | RecordType::FlagUpdate
+                | RecordType::Expunge
+                | RecordType::KeywordReset
+                | RecordType::ModseqUpdate
+                | RecordType::ExtAtomicInc
+        )
+    }
+
     /// Takes the clocks of a record of the log that was begun.
     pub fn record(&mut self, record: &Record<'_>) {
         let seq = self.current.seq;

@@ -9,13 +9,15 @@ use super::clock::{self, Bracket, Clock, Evidence};
 use super::records::{ExtNames, touches};
 use crate::format::log::{EndReason, LogHeader, resynchronize};
 use crate::format::record::{Record, RecordType};
-use crate::format::{DecodeError, FileKind};
+use crate::format::{DecodeError, FileKind, packed};
 use crate::model::{LogPos, UidSet};
-use crate::source::{LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, tail_state};
+use crate::source::{
+    LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, Watch, tail_state,
+};
 
 /// How often a mailbox that rotates while it is opened is opened again.
 const TRIES: u32 = 5;
-/// How often a follower looks for more.
+/// How often a follower looks for more, even if nobody wakes it.
 const POLL: Duration = Duration::from_millis(50);
 /// Bytes that are searched at a time for records behind damage. Not a multiple of four, so that no record ends with them by
 /// accident.
@@ -352,7 +354,9 @@ impl History {
             }
             logs.push(log);
         }
-        clock.settle();
+        if timed {
+            clock.settle();
+        }
         Ok(History { files, logs, clock, bad })
     }
 
@@ -398,10 +402,13 @@ impl History {
         // Where nobody asks for a time, one pass does: the clock runs along.
         let running = options.timeless();
         let all = running && !options.filters();
+        if all {
+            self.tally(&mut stats, &mut clock)?;
+        }
         let result = self.walk(AtEnd::Live, |found| {
             match found {
                 Found::Note(note) => stats.notes.extend(Some(note).filter(|note| note.finding)),
-                Found::File(header) if running => clock.log_begin(header),
+                Found::File(header) if running && !all => clock.log_begin(header),
                 Found::File(_) => {}
                 Found::Record { pos, record, names, salvaged } => {
                     if running {
@@ -421,6 +428,7 @@ impl History {
             }
             Ok(())
         });
+        clock.settle();
         if let Some(log) = self.logs.last() {
             let end = LogPos { seq: log.seq(), offset: log.stream.pos().saturating_sub(1) };
             stats.until = clock.bracket(end).not_after;
@@ -428,6 +436,50 @@ impl History {
         stats.files = self.logs.iter().map(|log| (log.path.clone(), log.stream.stat.size)).collect();
         self.clock = clock;
         result.map(|_| stats)
+    }
+
+    /// Counts all records of sound logs, and leaves what is not plain to a walk. The logs are then at their ends.
+    fn tally(&mut self, stats: &mut Stats, clock: &mut Clock) -> Result<(), LogError> {
+        for log in &mut self.logs {
+            clock.log_begin(&log.stream.log.header);
+            let (size, endian) = (log.stream.stat.size, log.stream.log.endian);
+            loop {
+                let pos = log.stream.pos();
+                // Offsets past 4 GiB are damage: the framer says so.
+                let left = size.min(u64::from(u32::MAX)).saturating_sub(pos);
+                let window = match log.stream.buffered() {
+                    Ok(window) => window,
+                    Err(error) => return Err(log.error(error)),
+                };
+                let mut used = 0_usize;
+                while let Some(rest) = window.get(used..)
+                    && let Some((head, _)) = rest.split_first_chunk::<8>()
+                {
+                    let [a, b, c, d, raw @ ..] = *head;
+                    let Some(length) = packed::decode([a, b, c, d]) else { break };
+                    let type_raw = endian.u32_at(&raw, 0).unwrap_or(0);
+                    let Some(bytes) = rest.get(..length as usize).filter(|bytes| bytes.len() >= 12) else { break };
+                    let (kind, payload) = (RecordType::of(type_raw), bytes.get(8..).unwrap_or_default());
+                    if matches!(kind, Some(RecordType::Boundary))
+                        && u64::from(endian.u32_at(payload, 0).unwrap_or(0)) > left.saturating_sub(used as u64)
+                    {
+                        break;
+                    }
+                    let offset = pos.saturating_add(used as u64);
+                    let record = Record { offset, size: length, type_raw, payload, bytes, endian, modseq: 0 };
+                    if kind.is_none_or(|kind| Clock::is_worth(kind)) {
+                        clock.record(&record);
+                    }
+                    stats.add(&record, clock.running());
+                    used = used.saturating_add(length as usize);
+                }
+                if used == 0 {
+                    break;
+                }
+                log.stream.seek(pos.saturating_add(used as u64), 0);
+            }
+        }
+        Ok(())
     }
 
     /// Shows what is there and then what comes, until `stop` says so: across rotations, without loss and without doubling.
@@ -441,6 +493,8 @@ impl History {
         self.logs.clear();
         let mut next: VecDeque<Open> = VecDeque::new();
         let mut told = None;
+        let watch =
+            Watch::new(self.files.index.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")));
         loop {
             // A file is read to its end once more after it is known to be replaced: then nothing more is written to it.
             if next.is_empty() {
@@ -487,7 +541,7 @@ impl History {
             if stop() {
                 return Ok(());
             }
-            std::thread::sleep(POLL);
+            watch.wait(POLL);
         }
     }
 
