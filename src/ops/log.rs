@@ -1,8 +1,11 @@
 //! `idx log`: the joined history of `.log.2` and `.log`, record by record, in memory that does not grow with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::clock::{self, Bracket, Clock, Evidence};
@@ -19,6 +22,8 @@ use crate::source::{
 const TRIES: u32 = 5;
 /// How often a follower looks for more, even if nobody wakes it.
 const POLL: Duration = Duration::from_millis(50);
+/// Logs that are held open for a follower that is behind.
+const MOST_WAITING: usize = 32;
 /// Bytes that are searched at a time for records behind damage. Not a multiple of four, so that no record ends with them by
 /// accident.
 const WINDOW: usize = (1 << 20) + 1;
@@ -467,8 +472,10 @@ impl History {
                     }
                     let offset = pos.saturating_add(used as u64);
                     let record = Record { offset, size: length, type_raw, payload, bytes, endian, modseq: 0 };
-                    if kind.is_none_or(|kind| Clock::is_worth(kind)) {
-                        clock.record(&record);
+                    match kind {
+                        Some(RecordType::ExtRec) if !clock.wants_ext_recs() => {}
+                        Some(kind) if !Clock::is_worth(kind) => {}
+                        _ => clock.record(&record),
                     }
                     stats.add(&record, clock.running());
                     used = used.saturating_add(length as usize);
@@ -488,18 +495,18 @@ impl History {
     /// When a log cannot be read, or what `sink` returns.
     pub fn follow(&mut self, options: &Options, sink: &mut dyn Sink, stop: &dyn Fn() -> bool) -> Result<(), LogError> {
         let mut clock = std::mem::take(&mut self.clock);
+        // From now on no rotation is missed, however long it takes to write out what is there already.
+        let Some(newest) = self.logs.last() else { return Ok(()) };
+        let successors = Successors::watch(&self.files, newest.stream.stat, newest.seq());
         let mut names = self.walk(AtEnd::Wait, |found| pass(options, &clock, found, sink))?;
         let Some(mut current) = self.logs.pop() else { return Ok(()) };
         self.logs.clear();
-        let mut next: VecDeque<Open> = VecDeque::new();
+        let mut next: Option<Open> = None;
         let mut told = None;
-        let watch =
-            Watch::new(self.files.index.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+        let watch = Watch::new(directory(&self.files));
         loop {
             // A file is read to its end once more after it is known to be replaced: then nothing more is written to it.
-            if next.is_empty() {
-                next = self.successors(&current);
-            }
+            next = next.or_else(|| successors.next());
             let stat = current.stream.refresh().map_err(|error| current.error(error))?;
             if stat.size < current.stream.pos() {
                 let message = format!("the file shrank to {} bytes", stat.size);
@@ -520,13 +527,13 @@ impl History {
                 Err(error) => return Err(current.error(error)),
             };
             if let Some(end) = end {
-                let wrong = end.reason == EndReason::Corrupt || (end.reason == EndReason::Partial && !next.is_empty());
+                let wrong = end.reason == EndReason::Corrupt || (end.reason == EndReason::Partial && next.is_some());
                 if let Some(error) = end.error.filter(|_| wrong && told != Some(current.pos())) {
                     told = Some(current.pos());
                     pass(options, &clock, Found::Note(current.damage(&error)), sink)?;
                 }
             }
-            if let Some(log) = next.pop_front() {
+            if let Some(log) = next.take() {
                 let before = current.pos();
                 if log.header().indexid != current.header().indexid || log.seq() <= before.seq {
                     let message = format!("the mailbox was recreated: log {} after {before}", log.seq());
@@ -544,28 +551,71 @@ impl History {
             watch.wait(POLL);
         }
     }
+}
 
-    /// The logs that came after `current`, if it has been replaced.
-    fn successors(&self, current: &Open) -> VecDeque<Open> {
-        let path = self.files.path(Role::Log);
-        let replaced = Stat::at(&path).is_ok_and(|now| !now.same_file(&current.stream.stat));
-        let Some(log) = replaced.then(|| LogStream::open(&path).ok()).flatten() else { return VecDeque::new() };
-        let mut list = VecDeque::new();
-        if log.stat.same_file(&current.stream.stat) {
-            return list;
-        }
-        if log.log.header.prev_file_seq != current.seq() {
-            // More than one rotation has happened; the one between may still be there.
-            let path = self.files.path(Role::OldLog);
-            let between = LogStream::open(&path).ok().filter(|old| {
-                let seq = old.log.header.file_seq;
-                seq < log.log.header.file_seq && seq > current.seq() && !old.stat.same_file(&log.stat)
-            });
-            list.extend(between.map(|stream| Open { path, stream }));
-        }
-        list.push_back(Open { path, stream: log });
-        list
+/// Where the files of a mailbox are.
+fn directory(files: &MailboxFiles) -> &Path {
+    files.index.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Opens each log that replaces another as soon as it is there, on a thread of its own: once open, a log can be read however
+/// often it is rotated away meanwhile.
+struct Successors {
+    logs: Receiver<Open>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Successors {
+    /// Waits for what comes after the log with that state and number.
+    fn watch(files: &MailboxFiles, mut stat: Stat, mut seq: u32) -> Successors {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (to, logs) = sync_channel(MOST_WAITING);
+        let (files, stopped) = (files.clone(), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            let watch = Watch::new(directory(&files));
+            while !stopped.load(Ordering::Relaxed) {
+                for log in successors(&files, &stat, seq) {
+                    (stat, seq) = (log.stream.stat, log.seq());
+                    if to.send(log).is_err() {
+                        return;
+                    }
+                }
+                watch.wait(POLL);
+            }
+        });
+        Successors { logs, stop }
     }
+
+    fn next(&self) -> Option<Open> {
+        self.logs.try_recv().ok()
+    }
+}
+
+impl Drop for Successors {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The logs that came after the one with that state and number, if it has been replaced.
+fn successors(files: &MailboxFiles, stat: &Stat, seq: u32) -> Vec<Open> {
+    let path = files.path(Role::Log);
+    let mut list = Vec::new();
+    if Stat::at(&path).is_ok_and(|now| now.same_file(stat)) {
+        return list;
+    }
+    let Some(log) = LogStream::open(&path).ok().filter(|log| !log.stat.same_file(stat)) else { return list };
+    if log.log.header.prev_file_seq != seq {
+        // More than one rotation has happened; the log between may still be there.
+        let path = files.path(Role::OldLog);
+        let between = LogStream::open(&path).ok().filter(|old| {
+            let old_seq = old.log.header.file_seq;
+            old_seq < log.log.header.file_seq && old_seq > seq && !old.stat.same_file(&log.stat)
+        });
+        list.extend(between.map(|stream| Open { path, stream }));
+    }
+    list.push(Open { path, stream: log });
+    list
 }
 
 /// Says what is to be said before the first record of a log.
@@ -765,6 +815,7 @@ pub struct Stats {
     origins: [Count; 3],
     hours: BTreeMap<i64, Count>,
     hour: (i64, Count),
+    time: Option<i64>,
     /// Earliest and latest lower bound of a record, UNIX seconds.
     span: Option<(i64, i64)>,
     /// Upper bound of the last record, UNIX seconds.
@@ -786,20 +837,23 @@ impl Stats {
         if let Some(count) = self.origins.get_mut(origin) {
             count.add(record.size);
         }
-        let Some(time) = time else { return };
-        let hour = time.div_euclid(3600);
-        if hour != self.hour.0 {
-            self.next_hour(hour, time);
+        if time != self.time {
+            self.next_time(time);
         }
-        self.hour.1.add(record.size);
-        if let Some(span) = &mut self.span {
-            span.1 = time;
+        if time.is_some() {
+            self.hour.1.add(record.size);
         }
     }
 
     #[cold]
-    fn next_hour(&mut self, hour: i64, time: i64) {
-        self.span.get_or_insert((time, time));
+    fn next_time(&mut self, time: Option<i64>) {
+        self.time = time;
+        let Some(time) = time else { return };
+        self.span.get_or_insert((time, time)).1 = time;
+        let hour = time.div_euclid(3600);
+        if hour == self.hour.0 {
+            return;
+        }
         let (last, count) = std::mem::replace(&mut self.hour, (hour, Count::default()));
         if count.count > 0 && (self.hours.len() < MOST_HOURS || self.hours.contains_key(&last)) {
             let sum = self.hours.entry(last).or_default();
