@@ -2,7 +2,9 @@
 
 mod complete;
 mod dump;
+mod log;
 mod show;
+pub mod time;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -44,6 +46,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Dump(dump::Dump),
+    Log(log::Log),
     Show(show::Show),
     Completions(complete::Completions),
     Man(complete::Man),
@@ -229,6 +232,7 @@ pub fn main() -> ExitCode {
     let mut context = Context::new(&cli.common);
     let result = match cli.verb {
         Verb::Dump(verb) => verb.run(&mut context),
+        Verb::Log(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),

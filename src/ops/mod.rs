@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod dump;
 pub mod load;
+pub mod log;
 pub mod records;
 pub mod show;
 pub mod spans;

@@ -63,6 +63,11 @@ impl ExtNames {
         ExtNames::new(names.unwrap_or_default())
     }
 
+    /// Goes on with the next log: the extensions keep their numbers, but an intro does not reach across files.
+    pub fn next_file(&mut self) {
+        self.current = None;
+    }
+
     fn add(&mut self, name: &[u8]) -> usize {
         self.names.iter().position(|known| known == name).unwrap_or_else(|| {
             self.names.push(name.to_vec());
@@ -92,6 +97,12 @@ impl ExtNames {
     /// Name of the extension with that number.
     pub fn name(&self, id: usize) -> Option<&[u8]> {
         self.names.get(id).map(Vec::as_slice)
+    }
+
+    /// The extension that ext records are about now: its number and its record size in the log.
+    #[inline]
+    pub fn current_id(&self) -> Option<(usize, u16)> {
+        self.current
     }
 
     /// The extension that ext records are about now: its name, if known, and its record size in the log.
@@ -320,4 +331,3 @@ pub fn touches(record: &Record<'_>, names: &ExtNames, set: &UidSet) -> bool {
         _ => false,
     }
 }
-
