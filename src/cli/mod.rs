@@ -2,6 +2,7 @@
 
 mod complete;
 mod dump;
+mod qresync;
 mod show;
 
 use std::ffi::OsString;
@@ -45,6 +46,7 @@ pub struct Cli {
 enum Verb {
     Dump(dump::Dump),
     Show(show::Show),
+    Qresync(qresync::Qresync),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -230,6 +232,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Dump(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
+        Verb::Qresync(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),

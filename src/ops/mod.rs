@@ -2,5 +2,7 @@
 
 pub mod dump;
 pub mod load;
+pub mod qresync;
 pub mod show;
 pub mod spans;
+pub mod transcript;
