@@ -2,8 +2,10 @@
 
 mod complete;
 mod dump;
+mod log;
 mod qresync;
 mod show;
+pub mod time;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -45,6 +47,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Dump(dump::Dump),
+    Log(log::Log),
     Show(show::Show),
     Qresync(qresync::Qresync),
     Completions(complete::Completions),
@@ -231,6 +234,7 @@ pub fn main() -> ExitCode {
     let mut context = Context::new(&cli.common);
     let result = match cli.verb {
         Verb::Dump(verb) => verb.run(&mut context),
+        Verb::Log(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
         Verb::Qresync(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),

@@ -3,7 +3,9 @@
 pub mod clock;
 pub mod dump;
 pub mod load;
+pub mod log;
 pub mod qresync;
+pub mod records;
 pub mod show;
 pub mod spans;
 pub mod transcript;

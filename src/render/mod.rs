@@ -2,6 +2,7 @@
 
 pub mod document;
 pub mod json;
+pub mod log;
 pub mod text;
 
 use std::io::{self, Write};
