@@ -130,8 +130,9 @@ impl Finder {
 
     /// The offset. `end` is where the file ends, and `modseq` its modseq there, when all records have been taken.
     pub fn finish(self, end: u64, modseq: u64) -> u64 {
-        // A client that knows the file's highest modseq knows the whole file, records without a modseq included.
-        if self.modseq >= modseq { end } else { self.offset.unwrap_or(end) }
+        // A client that knows the file's highest modseq knows the whole file, records without a modseq included. But 0 is
+        // no modseq: in a log that was never tracked it stands for the beginning.
+        if self.modseq >= modseq && self.modseq > 0 { end } else { self.offset.unwrap_or(end) }
     }
 }
 
