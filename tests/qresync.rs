@@ -399,3 +399,31 @@ fn every_modseq_of_random_histories() {
     }
     tally.finish(10_000);
 }
+
+/// A mailbox that never saw CONDSTORE: the first client that enables QRESYNC starts the tracking.
+#[test]
+#[ignore = "needs dovecot"]
+fn a_mailbox_without_modseqs() {
+    for installation in Installation::all() {
+        for format in [Format::Maildir, Format::Sdbox] {
+            let dovecot = Dovecot::with(installation.clone(), format, &ROTATE_NEVER);
+            Workload::new(77).operations(80).condstore(false).run(&dovecot);
+            let home = dovecot.snapshot(&dovecot.home());
+            let copy = dovecot.snapshot(&dovecot.index_dir("INBOX"));
+            let opened = Opened::read(&copy, None, MmapPolicy::Auto).expect("a mailbox");
+            let state = opened.state(&copy).expect("a mailbox");
+            let uid_validity = state.loaded.replayed.mailbox.header.uid_validity;
+            for modseq in [0, 1, 2, 20, 40, 60, 80, 100, 1000] {
+                dovecot.restore(&home);
+                let mut session = dovecot.qresync();
+                let said = session.examine_qresync("INBOX", &format!("{uid_validity} {modseq}"));
+                session.logout();
+                let line = said.lines.iter().find_map(|line| line.strip_prefix("* VANISHED (EARLIER) "));
+                let fetched = said.fetches().into_iter().map(|one| (one.uid, one.modseq.expect("a modseq"))).collect();
+                let right = ((line.unwrap_or("").to_owned(), fetched), Kind::NotTracked);
+                assert_eq!(ours(&state, &question(uid_validity, modseq, "")), right, "{} {modseq}", format.name());
+                assert_eq!(said.selected().highest_modseq, Some(state.loaded.replayed.highest_modseq()));
+            }
+        }
+    }
+}

@@ -238,7 +238,8 @@ pub enum Kind {
     Fallback,
     /// The client must forget everything; nothing is sent beyond a plain SELECT.
     UidValidityChanged,
-    /// Nobody has asked for modseqs in this mailbox yet, so no client can know one.
+    /// Nobody has enabled CONDSTORE in this mailbox yet, so no client can know a modseq. A server that is asked all the same
+    /// starts tracking and answers from the logs, with HIGHESTMODSEQ as the modseq of every message.
     NotTracked,
 }
 
@@ -293,9 +294,6 @@ pub fn answer(chain: &Chain<'_>, replayed: &Replayed, question: &Question) -> An
         let reason = format!("the mailbox has UIDVALIDITY {}", header.uid_validity);
         return nothing(Kind::UidValidityChanged, reason);
     }
-    if replayed.mailbox.modseq_header().is_none() {
-        return nothing(Kind::NotTracked, "the mailbox has no modseq extension: CONDSTORE was never enabled".into());
-    }
     let all = UidSet::range(1, u32::MAX);
     let known = question.known.as_ref().unwrap_or(&all);
     let located = locate(chain, question.modseq);
@@ -334,7 +332,15 @@ pub fn answer(chain: &Chain<'_>, replayed: &Replayed, question: &Question) -> An
         let file = chain.files.get(file)?;
         Some(LogPos { seq: file.seq(), offset })
     });
-    let kind = if reason.is_some() { Kind::Fallback } else { Kind::Exact };
+    let kind = match &reason {
+        // What is answered then is what a client gets whose ENABLE QRESYNC starts the tracking.
+        _ if mailbox.modseq_header().is_none() => Kind::NotTracked,
+        Some(_) => Kind::Fallback,
+        None => Kind::Exact,
+    };
+    let untracked =
+        || (kind == Kind::NotTracked).then(|| "no modseq extension: CONDSTORE was never enabled".to_owned());
+    let reason = reason.or_else(untracked);
     Answer { kind, vanished, changed, position, reason, stopped }
 }
 

@@ -273,6 +273,10 @@ fn usual_width(name: &str) -> usize {
         "seq" | "size" => 6,
         "type" => 15,
         "flags" => 24,
+        "done" | "requested" => 10,
+        "by" => 12,
+        "not_before" | "not_after" => 20,
+        "guid" => 32,
         _ => 4,
     };
     width.max(name.len())
@@ -303,7 +307,9 @@ fn line_of<'a>(cells: impl Iterator<Item = (&'a str, String)>) -> String {
     let mut line = String::new();
     for (name, text) in cells {
         let width = usual_width(name);
-        let numeric = text.bytes().all(|b| b.is_ascii_digit()) || matches!(name, "uid" | "offset" | "size" | "seq");
+        let numeric = text.bytes().all(|b| b.is_ascii_digit())
+            || matches!(name, "uid" | "offset" | "size" | "seq")
+            || (text == "-" && matches!(name, "createseq" | "log_file_seq"));
         let pad = width.saturating_sub(text.chars().count());
         if numeric {
             line.extend(std::iter::repeat_n(' ', pad));
