@@ -427,3 +427,131 @@ fn a_mailbox_without_modseqs() {
         }
     }
 }
+
+/// A fixture's mailbox and one of the answers recorded with it, as a client would have logged the session.
+struct Recorded {
+    index_dir: PathBuf,
+    uid_validity: u64,
+    lines: Vec<String>,
+}
+
+fn recorded_session(fixture: &str, modseq: u64, variant: &str) -> Recorded {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
+    let recorded = read_json(&dir.join("qresync-INBOX.json"));
+    let truth = read_json(&dir.join("imap-INBOX.json"));
+    let rows = recorded["selects"].as_array().expect("selects");
+    let row_of = |variant| rows.iter().find(|row| row["modseq"] == modseq && row["variant"] == variant).expect("a row");
+    let row = row_of(variant);
+    let fetched = if row["fetched"] == "same as plain" { &row_of("plain")["fetched"] } else { &row["fetched"] };
+    let uid_validity = number(&recorded["uidvalidity"]);
+    let words = recorded["variants"][variant].as_str().unwrap_or("");
+    let mut lines = vec![
+        "S: * PREAUTH [CAPABILITY IMAP4rev1] ready".to_owned(),
+        "C: a1 ENABLE QRESYNC".to_owned(),
+        "S: * ENABLED QRESYNC".to_owned(),
+        "S: a1 OK Enabled".to_owned(),
+        format!("C: a2 SELECT INBOX (QRESYNC ({uid_validity} {modseq}{words}))"),
+        format!("S: * {} EXISTS", row["exists"]),
+        format!("S: * OK [UIDVALIDITY {uid_validity}] UIDs valid"),
+        format!("S: * OK [UIDNEXT {}] Predicted next UID", recorded["uidnext"]),
+        format!("S: * OK [HIGHESTMODSEQ {}] Highest", row["highestmodseq"]),
+    ];
+    lines.extend(row["vanished"].as_str().map(|set| format!("S: * VANISHED (EARLIER) {set}")));
+    for (uid, modseq) in pairs(fetched) {
+        let all = truth["messages"].as_array().expect("messages");
+        let message = all.iter().find(|message| message["uid"] == uid).expect("a message");
+        let flags: Vec<_> = message["flags"].as_array().expect("flags").iter().filter_map(Value::as_str).collect();
+        let seq = &message["seq"];
+        lines.push(format!("S: * {seq} FETCH (MODSEQ ({modseq}) UID {uid} FLAGS ({}))", flags.join(" ")));
+    }
+    lines.push("S: a2 OK [READ-WRITE] Select completed.".to_owned());
+    Recorded { index_dir: dir.join("files").join(truth["index_dir"].as_str().expect("index_dir")), uid_validity, lines }
+}
+
+/// Runs `idx qresync --versus` and returns the exit code and the differences as `who/what`.
+fn versus(recorded: &Recorded, lines: &[String], more: &[&str]) -> (Option<i32>, Vec<String>) {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), lines.join("\r\n") + "\r\n").expect("a transcript");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_idx"))
+        .args(["qresync", "--format", "json", "--versus"])
+        .arg(file.path())
+        .args(more)
+        .arg(&recorded.index_dir)
+        .output()
+        .expect("idx can be started");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["schema"], "idx.qresync/1");
+    let list = document["differences"].as_array().cloned().unwrap_or_default();
+    let text = |one: &Value| format!("{}/{}", one["who"].as_str().unwrap_or(""), one["what"].as_str().unwrap_or(""));
+    (output.status.code(), list.iter().map(text).collect())
+}
+
+#[test]
+fn sessions_of_real_servers_have_no_differences() {
+    for variant in ["plain", "known_all", "known_half", "seqmatch"] {
+        for modseq in [20, 40, 57] {
+            let recorded = recorded_session("2.3.19.1-maildir-chain", modseq, variant);
+            assert_eq!(versus(&recorded, &recorded.lines, &[]), (Some(0), vec![]), "{variant} {modseq}");
+            let bare: Vec<_> = recorded.lines.iter().map(|line| line[3..].to_owned()).collect();
+            assert_eq!(versus(&recorded, &bare, &[]), (Some(0), vec![]), "{variant} {modseq} without marks");
+        }
+    }
+}
+
+#[test]
+fn what_a_session_has_wrong_is_named() {
+    let recorded = recorded_session("2.3.19.1-maildir-chain", 20, "known_all");
+    let at = |what: &str| {
+        recorded.lines.iter().position(|line| line.contains(what)).unwrap_or_else(|| panic!("no {what} in the session"))
+    };
+    let check = |edit: &dyn Fn(&mut Vec<String>), more: &[&str], right: &[&str]| {
+        let mut lines = recorded.lines.clone();
+        edit(&mut lines);
+        let (code, found) = versus(&recorded, &lines, more);
+        assert_eq!((code, found.iter().map(String::as_str).collect::<Vec<_>>()), (Some(1), right.to_vec()));
+    };
+    let vanished = at("VANISHED");
+    let first = at("FETCH");
+    check(&|lines| drop(lines.remove(vanished)), &[], &["server/vanished"]);
+    check(&|lines| lines[vanished] += ",1", &[], &["server/vanished"]);
+    check(&|lines| lines.swap(vanished, first), &[], &["server/order"]);
+    check(&|lines| drop(lines.remove(first)), &[], &["server/fetch"]);
+    check(&|lines| lines[first] = lines[first].replace("MODSEQ (", "MODSEQ (1"), &[], &["server/modseq"]);
+    check(&|lines| lines[first] = lines[first].replace("FLAGS (", "FLAGS (extra "), &[], &["server/flags"]);
+    let highest = at("HIGHESTMODSEQ");
+    check(&|lines| lines[highest] = "S: * OK [HIGHESTMODSEQ 1] x".into(), &[], &["server/highest_modseq"]);
+    check(&|lines| drop(lines.remove(highest)), &[], &["server/highest_modseq"]);
+    let validity = at("UIDVALIDITY");
+    check(&|lines| lines[validity] = "S: * OK [UIDVALIDITY 1] x".into(), &[], &["server/uid_validity"]);
+    check(&|lines| drop(lines.drain(1..4)), &[], &["client/enable"]);
+    check(&|_| {}, &["--modseq", "21"], &["client/modseq"]);
+    let future = recorded_session("2.3.19.1-maildir-chain", 60, "plain");
+    assert_eq!(versus(&future, &future.lines, &[]), (Some(1), vec!["client/modseq".to_owned()]), "a modseq to come");
+    let exists = at("EXISTS");
+    check(&|lines| lines[exists] = "S: * 9999 EXISTS".into(), &[], &["server/exists"]);
+    let uid =
+        |line: &str| line.split_once("EARLIER) ").and_then(|(_, set)| set.split([',', ':']).next()).map(str::to_owned);
+    let gone = uid(&recorded.lines[vanished]).expect("a UID");
+    check(&|lines| lines.push(format!("C: a3 UID FETCH {gone} (FLAGS)")), &[], &["client/vanished"]);
+    assert!(recorded.uid_validity > 0);
+}
+
+#[test]
+fn bad_input_of_qresync() {
+    let recorded = recorded_session("2.3.19.1-maildir-chain", 20, "plain");
+    assert_eq!(versus(&recorded, &["C: a NOOP".to_owned()], &[]), (Some(2), vec![]));
+    let run = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_idx"))
+            .args(["qresync", "-f", "json"])
+            .args(args)
+            .arg(&recorded.index_dir)
+            .output()
+            .expect("idx can be started");
+        output.status.code()
+    };
+    assert_eq!(run(&["--uidvalidity", "1"]), Some(2), "no modseq");
+    assert_eq!(run(&["--uidvalidity", "1", "--modseq", "1", "--seq-match", "1:3", "1:2"]), Some(2), "unequal sets");
+    assert_eq!(run(&["--uidvalidity", "1", "--modseq", "1", "--known", "0"]), Some(2), "no UID");
+    assert_eq!(run(&["--uidvalidity", "1", "--modseq", "1", "--versus", "/nonexistent"]), Some(2), "no transcript");
+    assert_eq!(run(&["--uidvalidity", "1", "--modseq", "1"]), Some(0), "an answer is not a finding");
+}
