@@ -2,7 +2,10 @@
 
 mod complete;
 mod dump;
+mod expunges;
 mod log;
+mod modseq;
+mod qresync;
 mod show;
 pub mod time;
 
@@ -48,6 +51,9 @@ enum Verb {
     Dump(dump::Dump),
     Log(log::Log),
     Show(show::Show),
+    Modseq(modseq::Modseq),
+    Expunges(expunges::Expunges),
+    Qresync(qresync::Qresync),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -234,6 +240,9 @@ pub fn main() -> ExitCode {
         Verb::Dump(verb) => verb.run(&mut context),
         Verb::Log(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
+        Verb::Modseq(verb) => verb.run(&mut context),
+        Verb::Expunges(verb) => verb.run(&mut context),
+        Verb::Qresync(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),

@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod chain;
 pub mod mailbox;
+pub mod qresync;
 pub mod uidset;
 
 pub use chain::{Chain, ChainFile, Lost, Replayed};

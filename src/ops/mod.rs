@@ -2,8 +2,13 @@
 
 pub mod clock;
 pub mod dump;
+pub mod expunges;
+pub mod history;
 pub mod load;
 pub mod log;
+pub mod modseq;
+pub mod qresync;
 pub mod records;
 pub mod show;
 pub mod spans;
+pub mod transcript;
