@@ -68,13 +68,13 @@ pub enum ShowError {
 pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
     let files = MailboxFiles::locate(path)?;
     let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
-    let (loaded, mut problems) = load(path, &files, &snapshot, options.at)?;
+    let State { loaded, mut problems, .. } = of_snapshot(path, &files, &snapshot, options.at)?;
     let private = match private_files(&files, options) {
         Some(files) => {
             let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap)?;
-            let (private, more) = load(&files.index, &files, &snapshot, Until::End)?;
-            problems.extend(more);
-            Some(private.replayed.mailbox)
+            let private = of_snapshot(&files.index, &files, &snapshot, Until::End)?;
+            problems.extend(private.problems);
+            Some(private.loaded.replayed.mailbox)
         }
         None => None,
     };
@@ -94,7 +94,11 @@ fn private_files(files: &MailboxFiles, options: &Options) -> Option<MailboxFiles
 
 type Problems = Vec<(PathBuf, String)>;
 
-fn load(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<(Loaded, Problems), ShowError> {
+/// The state that files which have been read add up to. `path` is what the user called the mailbox.
+///
+/// # Errors
+/// When none of them is an index or a log, or they do not reach back to the wanted position.
+pub fn of_snapshot(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<State, ShowError> {
     let mut log_problems = Vec::new();
     let chain = load::chain(snapshot, &mut log_problems);
     let loaded = load::state(snapshot, &chain, at)
@@ -127,7 +131,7 @@ fn load(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Re
             problems.push((log, error.to_string()));
         }
     }
-    Ok((loaded, problems))
+    Ok(State { loaded, private: None, problems })
 }
 
 /// The flags a user sees.
@@ -186,7 +190,8 @@ pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &m
     let keyword_column = mailbox.extension(b"keywords");
     let modseq_column = mailbox.extension(b"modseq").map(|ext| usize::from(ext.record_offset));
     let (unset, untracked) = (replayed.highest_modseq(), replayed.log_modseq.max(1));
-    let mut blocks = positions.chunks(BLOCK);
+    // A message with thousands of keywords takes as much room as many without.
+    let mut blocks = positions.chunks((BLOCK / (1 + mailbox.keywords().len() / 16)).max(1));
     out.list_in_blocks(
         "messages",
         || Ok(blocks.next()),
