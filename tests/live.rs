@@ -250,3 +250,26 @@ fn workloads_are_reproducible() {
     };
     assert_eq!(run(), run());
 }
+
+/// What clients saw along the way is what `show --at` says of those moments afterwards.
+#[test]
+#[ignore = "needs dovecot"]
+fn earlier_states_are_shown_as_clients_saw_them() {
+    with_all(&ROTATE_NEVER, |differences, dovecot| {
+        let history = Workload::new(77).operations(150).checkpoint_every(15).run(dovecot);
+        let copy = dovecot.snapshot(&dovecot.index_dir("INBOX"));
+        // Only the logs: an index may be newer than the moment asked for.
+        let _ = fs::remove_file(copy.join("dovecot.index"));
+        let _ = fs::remove_file(copy.join("dovecot.index.backup"));
+        assert!(history.checkpoints.len() >= 8, "too few moments to compare");
+        for state in &history.checkpoints {
+            let modseq = state.selected.highest_modseq.expect("QRESYNC is on");
+            let at = format!("modseq:{modseq}");
+            differences.at(place(dovecot, &at));
+            match idx::json("show", &["--at".as_ref(), at.as_ref(), copy.as_os_str()]) {
+                Ok(shown) => compare::show(differences, &expected(state), &shown),
+                Err(problem) => differences.add("show --at: no document", problem),
+            }
+        }
+    });
+}

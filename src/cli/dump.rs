@@ -95,13 +95,13 @@ impl Dump {
                         return Err(error.into());
                     }
                     if let (true, Err(error)) = (grouped, &end) {
-                        error_member(path, &error.to_string(), out)?;
+                        out.failed(path, error)?;
                     }
                     ends.push((path.clone(), end));
                 }
                 if grouped {
                     for (path, error) in &failed {
-                        error_member(path, error, out)?;
+                        out.failed(path, error)?;
                     }
                     out.list_end()?;
                     out.end()?;
@@ -136,16 +136,6 @@ impl Dump {
         }
         Ok(())
     }
-}
-
-/// A file of a group that could not be dumped.
-fn error_member<D: Document>(path: &Path, error: &str, out: &mut D) -> std::io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    out.begin(&mut |emit| {
-        emit.text("path", path.as_os_str().as_bytes());
-        emit.text("error", error.as_bytes());
-    })?;
-    out.end()
 }
 
 /// The files that a path stands for.

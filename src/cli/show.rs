@@ -5,17 +5,18 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::{Context, EXIT_STATUS};
+use super::{Context, EXIT_STATUS, expand_paths, is_single};
 use crate::model::chain::Until;
 use crate::model::{LogPos, UidSet};
 use crate::ops::show::{self, Options};
+use crate::render::document::Document;
 use crate::with_document;
 
 /// Show a mailbox as Dovecot would present it: index plus logs replayed
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Show {
-    /// Mailbox directory, or one of its index files
+    /// Mailbox directory, or one of its index files; - reads names from standard input
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Only these messages
@@ -70,20 +71,31 @@ impl Show {
             pvt: self.pvt.clone(),
             mmap: context.mmap,
         };
-        let state = match show::state(&self.path, &options) {
-            Ok(state) => state,
-            Err(error) => {
-                context.error_document(show::SCHEMA, &self.path, &error)?;
-                context.failure(&error);
-                return Ok(());
-            }
-        };
+        let paths = expand_paths(std::slice::from_ref(&self.path))?;
+        let states: Vec<_> = paths.iter().map(|path| (path, show::state(path, &options))).collect();
         let (format, style) = (context.format, context.style);
+        let grouped = is_single(format) && paths.len() != 1;
         with_document!(format, show::SCHEMA, style, &mut context.out, |out| {
-            show::write(&self.path, &state, &options, out)?;
+            if grouped {
+                out.begin(&mut |_| {})?;
+                out.list_begin("mailboxes")?;
+            }
+            for (path, state) in &states {
+                match state {
+                    Ok(state) => show::write(path, state, &options, out)?,
+                    Err(error) => out.failed(path, error)?,
+                }
+            }
+            if grouped {
+                out.list_end()?;
+                out.end()?;
+            }
         });
-        for (path, problem) in &state.problems {
-            context.finding(path, problem);
+        for (_, state) in &states {
+            match state {
+                Ok(state) => state.problems.iter().for_each(|(path, problem)| context.finding(path, problem)),
+                Err(error) => context.failure(error),
+            }
         }
         Ok(())
     }

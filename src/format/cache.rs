@@ -10,7 +10,7 @@ use super::disk::{Disk, disk_struct};
 use super::endian::Endian;
 use super::error::DecodeError;
 use super::ext::Visit;
-use super::mime::{BinaryParts, HeaderLines, MimeParts, visit_flags};
+use super::mime::{BinaryParts, HeaderLines, MimeParts};
 use super::{FileKind, align4, packed};
 
 disk_struct! {
@@ -269,8 +269,7 @@ pub enum CacheValue<'a> {
 
 impl CacheValue<'_> {
     /// Passes the value to `visitor` under `name`: numbers and text plainly, `date.sent` as time and timezone, headers
-    /// as lines and raw, snippets as version and text, MIME parts as a tree, flags as a list of names (bits without a
-    /// name add `flags_raw`), the rest as hex. [`Visit::place`] is called for parts and line numbers only, relative to
+    /// as lines and raw, snippets as version and text, MIME parts as a tree, flags with the names of their bits, the rest as hex. [`Visit::place`] is called for parts and line numbers only, relative to
     /// the field's data.
     ///
     /// # Errors
@@ -278,7 +277,7 @@ impl CacheValue<'_> {
     #[inline]
     pub fn visit<V: Visit + ?Sized>(&self, name: &str, visitor: &mut V) -> Result<(), DecodeError> {
         match *self {
-            CacheValue::Flags(flags) => visit_flags(name, "flags_raw", &CACHE_FLAGS, flags, visitor),
+            CacheValue::Flags(flags) => visitor.bits(name, u64::from(flags), &CACHE_FLAGS),
             CacheValue::Sent { time, timezone } => {
                 visitor.object_begin(name);
                 visitor.number("time", time);
@@ -1170,9 +1169,9 @@ mod tests {
             let name = std::str::from_utf8(cache.fields[field.index as usize].name).unwrap();
             cache.value(&field).visit(name, &mut json).unwrap();
         }
-        let want = "\"flags\":[\"HAS_NO_NULS\",\"TEXT_PLAIN_7BIT_ASCII\"],\"mime.parts\":{\"physical_pos\":0,\
+        let want = "\"flags\":48,\"mime.parts\":{\"physical_pos\":0,\
                     \"header_physical_size\":108,\"header_virtual_size\":114,\"body_physical_size\":9,\
-                    \"body_virtual_size\":10,\"body_lines\":1,\"flags\":[\"TEXT\"],\"children\":[]}";
+                    \"body_virtual_size\":10,\"body_lines\":1,\"flags\":8,\"children\":[]}";
         assert_eq!(json.0, want);
     }
 
@@ -1266,7 +1265,7 @@ mod tests {
                 }
             }
             let want = concat!(
-                r#"[],"flags_raw":64,{"time":978307200,"timezone":-480},5,1099511627776,"uidl","#,
+                r#"64,{"time":978307200,"timezone":-480},5,1099511627776,"uidl","#,
                 r#"{"lines":[3],"raw":"Subject: hi\n"},{"lines":[],"raw":""},"#,
                 r#"[{"physical_pos":0,"binary_hdr_size":1,"binary_body_size":2,"binary_body_lines_count":3}],"#,
                 r#"{"version":"1","text":"snip"},"616263""#,

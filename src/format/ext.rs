@@ -297,6 +297,11 @@ pub trait Visit {
     }
     /// An unsigned number.
     fn number(&mut self, name: &str, value: u64);
+    /// A number whose bits have names, lowest first.
+    fn bits(&mut self, name: &str, value: u64, names: &[(u32, &str)]) {
+        let _ = names;
+        self.number(name, value);
+    }
     /// A signed number.
     fn signed(&mut self, name: &str, value: i64);
     /// Bytes best shown as hex: GUIDs, digests, padding.

@@ -39,28 +39,6 @@ pub const PART_FLAGS: [(u32, &str); 8] = [
 /// Deepest nesting that is followed. Dovecot 2.3 and later stop at 100.
 pub const MAX_DEPTH: usize = 1000;
 
-/// Passes the names of the flags set in `value` as a list called `name`, and bits without a name as `<name>_raw`.
-pub(super) fn visit_flags<V: Visit + ?Sized>(
-    name: &str,
-    raw_name: &str,
-    table: &[(u32, &str)],
-    value: u32,
-    visitor: &mut V,
-) {
-    visitor.list_begin(name);
-    let mut unnamed = value;
-    for &(bit, flag) in table {
-        if value & bit != 0 {
-            visitor.text("", flag.as_bytes());
-            unnamed &= !bit;
-        }
-    }
-    visitor.list_end();
-    if unnamed != 0 {
-        visitor.number(raw_name, u64::from(value));
-    }
-}
-
 /// One part of a message (`struct message_part`). Sizes and positions are in bytes; "virtual" counts every line end as
 /// CRLF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +75,7 @@ impl MimePart {
         if let Some(lines) = self.body_lines {
             visitor.number("body_lines", u64::from(lines));
         }
-        visit_flags("flags", "flags_raw", &PART_FLAGS, self.flags, visitor);
+        visitor.bits("flags", u64::from(self.flags), &PART_FLAGS);
     }
 }
 
@@ -566,11 +544,11 @@ mod tests {
             format!(
                 "{{\"physical_pos\":{pos},\"header_physical_size\":{p},\"header_virtual_size\":{v},\
                  \"body_physical_size\":{bp},\"body_virtual_size\":{bv},\"body_lines\":0,\
-                 \"flags\":[\"TEXT\",\"IS_MIME\"],\"children\":[]}}"
+                 \"flags\":72,\"children\":[]}}"
             )
         };
         let root = "\"mime.parts\":{\"physical_pos\":0,\"header_physical_size\":920,\"header_virtual_size\":938,\
-                    \"body_physical_size\":358,\"body_virtual_size\":369,\"flags\":[\"MULTIPART\",\"IS_MIME\"],\
+                    \"body_physical_size\":358,\"body_virtual_size\":369,\"flags\":65,\
                     \"children\":[";
         assert_eq!(json.0, format!("{root}{},{}]}}", leaf("943 41 43 89 89"), leaf("1088 40 42 124 124")));
     }

@@ -274,6 +274,11 @@ impl<'a, T: Disk> Elements<'a, T> {
         Elements { bytes, endian, of: std::marker::PhantomData }
     }
 
+    /// The bytes of the elements not yet taken.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Bytes at the end that do not fill an element.
     pub fn rest(&self) -> usize {
         self.bytes.len().checked_rem(T::SIZE).unwrap_or(0)

@@ -1,10 +1,10 @@
 //! From the files of a mailbox to its state: the way every verb begins that asks what a mailbox *is*.
 
-use crate::format::index::IndexFile;
+use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
-use crate::format::{DecodeError, Endian};
+use crate::format::{DecodeError, Disk, Endian, FileKind};
 use crate::model::chain::{Replayed, Until};
-use crate::model::{Chain, ChainFile, Lost, Mailbox};
+use crate::model::{Chain, ChainFile, LogPos, Lost, Mailbox};
 use crate::source::{Role, Snapshot};
 
 /// The log files of a snapshot as one history. A log that cannot be read at all is left out; `problems` says why.
@@ -29,12 +29,79 @@ pub fn base(snapshot: &Snapshot, role: Role, problems: &mut Vec<(Role, DecodeErr
     let input = snapshot.get(role)?;
     match IndexFile::parse(&input.bytes) {
         Ok(index) => {
-            problems.extend(index.problems.iter().map(|problem| (role, problem.clone())));
+            problems.extend(index.problems.iter().cloned().chain(open_problems(&index)).map(|problem| (role, problem)));
             Some(Mailbox::load(&index))
         }
         Err(error) => {
             problems.push((role, error));
             None
+        }
+    }
+}
+
+/// What keeps Dovecot from using an index as it is (`mail_index_map_check_header`), and UIDs out of order, which it notices
+/// only when lookups go wrong.
+fn open_problems(index: &IndexFile<'_>) -> Vec<DecodeError> {
+    let header = &index.header;
+    let mut list = Vec::new();
+    let mut rule = |holds: bool, field: &str, need: String, have: u32| {
+        let at = IndexHeader::FIELDS.iter().find(|known| known.name == field).map_or(0, |known| known.offset);
+        if !holds {
+            list.push(DecodeError::new(FileKind::Index, at as u64, field.to_owned(), need, have.to_string()));
+        }
+    };
+    let (next, count) = (header.next_uid, header.messages_count);
+    rule(header.uid_validity != 0 || next == 1, "uid_validity", "not 0 once there were messages".into(), 0);
+    rule(next != 0, "next_uid", "1 or more".into(), next);
+    for (field, have) in
+        [("seen_messages_count", header.seen_messages_count), ("deleted_messages_count", header.deleted_messages_count)]
+    {
+        rule(have <= count, field, format!("at most messages_count {count}"), have);
+    }
+    for (field, have) in [
+        ("first_recent_uid", header.first_recent_uid),
+        ("first_unseen_uid_lowwater", header.first_unseen_uid_lowwater),
+        ("first_deleted_uid_lowwater", header.first_deleted_uid_lowwater),
+    ] {
+        rule(have <= next, field, format!("at most next_uid {next}"), have);
+    }
+    let mut last = 0;
+    for i in 0..index.count() {
+        let uid = index.uid(i).unwrap_or(0);
+        if uid <= last || uid >= next {
+            list.push(DecodeError::new(
+                FileKind::Index,
+                (index.records_at + i * index.record_size) as u64,
+                format!("UID of record {}", i + 1),
+                format!("more than {last} and less than next_uid {next}"),
+                uid.to_string(),
+            ));
+            // One is enough: after it the order means nothing.
+            break;
+        }
+        last = uid;
+    }
+    list
+}
+
+/// Contradictions between the files of a mailbox.
+fn link_problems(snapshot: &Snapshot, chain: &Chain<'_>, problems: &mut Vec<(Role, DecodeError)>) {
+    let seq_of = |role| {
+        let input = snapshot.get(role)?;
+        LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header.file_seq)
+    };
+    if let (Some(new), Some(old)) = (seq_of(Role::Log), seq_of(Role::OldLog))
+        && old >= new
+    {
+        let need = format!("less than the {new} of .log");
+        problems.push((Role::OldLog, DecodeError::new(FileKind::Log, 8, "file_seq", need, old.to_string())));
+    }
+    let Some(index) = snapshot.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok()) else { return };
+    if let Some(head) = chain.head() {
+        let (need, have) = (head.log.header.indexid, index.header.indexid);
+        if need != have && need != 0 {
+            let need = format!("{need}, as in the log");
+            problems.push((Role::Index, DecodeError::new(FileKind::Index, 16, "indexid", need, have.to_string())));
         }
     }
 }
@@ -80,6 +147,7 @@ impl Loaded {
 pub fn state(snapshot: &Snapshot, chain: &Chain<'_>, until: Until) -> Result<Loaded, Lost> {
     let mut problems = Vec::new();
     let mut lost = None;
+    link_problems(snapshot, chain, &mut problems);
     for role in [Some(Role::Index), Some(Role::Backup), None] {
         let mailbox = match role {
             Some(Role::Backup) if until == Until::End && snapshot.get(Role::Index).is_some() => continue,
@@ -110,25 +178,31 @@ pub fn state(snapshot: &Snapshot, chain: &Chain<'_>, until: Until) -> Result<Loa
         );
         return Err(Lost { seq: 0, offset: 0, reason: oldest });
     }
+    if lost.is_none()
+        && let Some(first) = chain.files.first()
+    {
+        let (seq, offset) = (first.seq(), first.log.records_at);
+        let reason = "there is no usable index, and the logs do not begin with an empty mailbox".to_owned();
+        lost = Some(Lost { seq, offset, reason });
+    }
     // What the index holds by itself is still better than nothing.
     let mailbox =
         base(snapshot, Role::Index, &mut Vec::new()).or_else(|| base(snapshot, Role::Backup, &mut Vec::new()));
     let mailbox = mailbox.unwrap_or_else(|| empty(chain));
-    let position = crate::model::LogPos {
-        seq: mailbox.header.log_file_seq,
-        offset: u64::from(mailbox.header.log_file_head_offset),
-    };
+    let position = position_of(&mailbox);
     let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
     let replayed = Replayed { mailbox, position, log_modseq, errors: Vec::new(), stopped: None };
     Ok(Loaded { replayed, problems, lost })
 }
 
+/// The position up to which an index holds the logs.
+fn position_of(mailbox: &Mailbox) -> LogPos {
+    LogPos { seq: mailbox.header.log_file_seq, offset: u64::from(mailbox.header.log_file_head_offset) }
+}
+
 /// True when a base is not newer than what is wanted.
 fn reaches(mailbox: &Mailbox, chain: &Chain<'_>, until: Until) -> bool {
-    let from = crate::model::LogPos {
-        seq: mailbox.header.log_file_seq,
-        offset: u64::from(mailbox.header.log_file_head_offset),
-    };
+    let from = position_of(mailbox);
     match until {
         Until::End => true,
         Until::Pos(pos) => from <= pos,

@@ -1,10 +1,14 @@
 //! Names for every byte of a file, gaps included. The spans of a file follow each other without gap or overlap from its
 //! first byte to its last.
 
-use crate::format::cache::{Cache, TileKind};
+use crate::format::cache::{Cache, CacheRecord, TileKind};
 use crate::format::ext::ExtHeader;
-use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::index::{IndexFile, IndexHeader, RECORD_MIN_SIZE};
 use crate::format::log::{LogFile, LogHeader, resynchronize};
+use crate::format::record::{
+    Append, AtomicInc, Elements, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, KeywordUpdate, ModseqUpdate, Record,
+    RecordType, UidRange,
+};
 use crate::format::thread::{Thread, ThreadTileKind};
 use crate::format::{Disk, Field, FileKind, mailbox_log};
 
@@ -82,9 +86,26 @@ fn index(bytes: &[u8], walk: &mut Walk<'_>) {
         walk.to((ext.data_at + ext.padded.len()) as u64, "padding");
     }
     walk.to(index.records_at as u64, "header.unreadable");
+    let mut columns: Vec<_> = index
+        .extensions
+        .iter()
+        .filter(|ext| ext.header.record_size > 0 && usize::from(ext.header.record_offset) >= RECORD_MIN_SIZE)
+        .map(|ext| {
+            let (start, len) = (usize::from(ext.header.record_offset), usize::from(ext.header.record_size));
+            (start, len, String::from_utf8_lossy(ext.name))
+        })
+        .collect();
+    columns.sort_unstable();
     for i in 0..index.count() {
         let at = index.records_at + i * index.record_size;
-        walk.push(at, index.record_size, format!("record {} uid {}", i + 1, index.uid(i).unwrap_or(0)));
+        let name = format!("record {} uid {}", i + 1, index.uid(i).unwrap_or(0));
+        walk.push(at, 4, format!("{name}.uid"));
+        walk.push(at + 4, 1, format!("{name}.flags"));
+        for (start, len, ext) in &columns {
+            walk.to((at + start) as u64, format!("{name}.padding"));
+            walk.to((at + (start + len).min(index.record_size)) as u64, format!("{name}.{ext}"));
+        }
+        walk.to((at + index.record_size) as u64, format!("{name}.padding"));
     }
     walk.to(bytes.len() as u64, "after the last record");
 }
@@ -100,8 +121,7 @@ fn log(bytes: &[u8], walk: &mut Walk<'_>) {
     loop {
         let mut scan = file.records(bytes).from(from, 0);
         for record in scan.by_ref() {
-            let name = record.kind().map_or("unknown", |kind| kind.name());
-            walk.push(record.offset as usize, record.size as usize, format!("record {name}"));
+            log_record(&record, walk);
         }
         let end = scan.end().map_or(walk.size, |end| end.offset);
         match resynchronize(bytes, end.saturating_add(1), file.endian) {
@@ -114,6 +134,79 @@ fn log(bytes: &[u8], walk: &mut Walk<'_>) {
     }
 }
 
+fn log_record(record: &Record<'_>, walk: &mut Walk<'_>) {
+    let kind = record.kind();
+    let name = kind.map_or("unknown", |kind| kind.name());
+    walk.push(record.offset as usize, 4, format!("{name}.size"));
+    walk.push(record.offset as usize + 4, 4, format!("{name}.type"));
+    let base = record.payload_at(0) as usize;
+    match kind {
+        Some(RecordType::Append) => elements::<Append>(record, base, record.payload, name, walk),
+        Some(RecordType::Expunge | RecordType::KeywordReset) => {
+            elements::<UidRange>(record, base, record.payload, name, walk);
+        }
+        Some(RecordType::ExpungeGuid) => elements::<ExpungeGuid>(record, base, record.payload, name, walk),
+        Some(RecordType::FlagUpdate) => elements::<FlagUpdate>(record, base, record.payload, name, walk),
+        Some(RecordType::ExtAtomicInc) => elements::<AtomicInc>(record, base, record.payload, name, walk),
+        Some(RecordType::ModseqUpdate) => elements::<ModseqUpdate>(record, base, record.payload, name, walk),
+        Some(RecordType::HeaderUpdate | RecordType::ExtHdr | RecordType::ExtHdr32) => {
+            let number = if kind == Some(RecordType::ExtHdr32) { 4 } else { 2 };
+            for chunk in record.header_chunks() {
+                walk.to((base + chunk.at) as u64, "padding");
+                walk.push(base + chunk.at, number, format!("{name}.offset"));
+                walk.push(base + chunk.at + number, number, format!("{name}.size"));
+                walk.push(base + chunk.at + number * 2, chunk.data.len(), format!("{name}.data"));
+            }
+        }
+        Some(RecordType::ExtIntro) => {
+            for intro in record.intros() {
+                walk.to((base + intro.at) as u64, "padding");
+                walk.fields(base + intro.at, ExtIntro::FIELDS, name);
+                walk.push(base + intro.at + ExtIntro::SIZE, intro.name.len(), format!("{name}.name"));
+            }
+        }
+        Some(RecordType::ExtReset) => walk.fields(base, ExtReset::FIELDS, name),
+        Some(RecordType::KeywordUpdate) => {
+            walk.fields(base, KeywordUpdate::FIELDS, name);
+            if let Some((fixed, _, ranges)) = record.keyword_update() {
+                walk.push(base + KeywordUpdate::SIZE, usize::from(fixed.name_size), format!("{name}.name"));
+                let rest = ranges.bytes();
+                let at = record.payload.len() - rest.len();
+                walk.to((base + at) as u64, "padding");
+                elements::<UidRange>(record, base + at, rest, name, walk);
+            }
+        }
+        Some(RecordType::Boundary) => walk.push(base, 4, format!("{name}.transaction_size")),
+        _ => walk.to(record.end(), format!("{name}.payload")),
+    }
+    walk.to(record.end(), "padding");
+}
+
+fn elements<T: Disk>(record: &Record<'_>, base: usize, bytes: &[u8], name: &str, walk: &mut Walk<'_>) {
+    for i in 0..Elements::<T>::new(bytes, record.endian).count() {
+        // Records are at most a GiB, and the walk stops at the end of the file.
+        walk.fields(base + i * T::SIZE, T::FIELDS, &format!("{name} {i}"));
+    }
+}
+
+fn cache_record(cache: &Cache<'_>, record: &CacheRecord, walk: &mut Walk<'_>) {
+    let at = record.offset as usize;
+    walk.push(at, 4, "record.prev_offset");
+    walk.push(at + 4, 4, "record.size");
+    for field in cache.fields(record).map_while(Result::ok) {
+        let known = cache.fields.get(field.index as usize);
+        let name = known.map_or_else(String::new, |known| String::from_utf8_lossy(known.name).into_owned());
+        // Before the data: the field's number, and its size when that varies; before those, padding.
+        let head = 4 + usize::from(known.is_none_or(|known| known.size.is_none())) * 4;
+        let start = field.offset as usize;
+        walk.to(start.saturating_sub(head) as u64, "padding");
+        walk.to((start.saturating_sub(head) + 4) as u64, format!("record.{name}.field_idx"));
+        walk.to(start as u64, format!("record.{name}.data_size"));
+        walk.push(start, field.data.len(), format!("record.{name}"));
+    }
+    walk.to(record.range().end, "padding");
+}
+
 fn cache(bytes: &[u8], indexid: Option<u32>, walk: &mut Walk<'_>) {
     let Ok(cache) = Cache::parse(bytes, indexid) else { return };
     for item in cache.tile() {
@@ -122,13 +215,39 @@ fn cache(bytes: &[u8], indexid: Option<u32>, walk: &mut Walk<'_>) {
                 walk.fields(0, crate::format::cache::CacheHeader::FIELDS, "header");
                 continue;
             }
-            TileKind::FieldHeader(i) => format!("field header {i}"),
-            TileKind::Record(_) => "record".to_owned(),
+            TileKind::FieldHeader(i) => {
+                field_header(&cache, i, walk);
+                walk.to(item.range.end, "padding");
+                continue;
+            }
+            TileKind::Record(record) => {
+                cache_record(&cache, &record, walk);
+                continue;
+            }
             TileKind::Hole(_) => "hole".to_owned(),
             TileKind::Zeros => "zeros".to_owned(),
             TileKind::Unreadable => "unreadable".to_owned(),
         };
         walk.to(item.range.end, name);
+    }
+}
+
+fn field_header(cache: &Cache<'_>, i: usize, walk: &mut Walk<'_>) {
+    let Some(header) = cache.field_headers.get(i) else { return };
+    let (at, n) = (header.offset as usize, header.fields_count as usize);
+    walk.push(at, 4, "field header.next_offset");
+    walk.push(at + 4, 4, "field header.size");
+    walk.push(at + 8, 4, "field header.fields_count");
+    let fields = cache.fields_of(header);
+    let mut start = at + 12;
+    for (name, size) in [("last_used", 4), ("size", 4), ("type", 1), ("decision", 1)] {
+        for (k, field) in fields.iter().enumerate() {
+            walk.push(start + k * size, size, format!("field {}.{name}", String::from_utf8_lossy(field.name)));
+        }
+        start = start.saturating_add(n.saturating_mul(size));
+    }
+    for field in &fields {
+        walk.to(field.name_range.end, format!("field {}.name", String::from_utf8_lossy(field.name)));
     }
 }
 

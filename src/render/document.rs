@@ -1,7 +1,10 @@
 //! Long results, written as they come: a document is a few members and lists of items, in JSON, in lines of JSON, or as
 //! tables. Items can be formatted by several threads; they come out in order.
 
+use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 use super::text::Columns;
@@ -102,7 +105,7 @@ impl Part for TablePart {
         write(&mut self.row);
         let cells = self.row.take();
         // Writing to memory cannot fail.
-        let _ = self.columns.row(&cells, &self.style, &mut self.out);
+        let _ = self.columns.row(cells, &self.style, &mut self.out);
     }
     fn value(&mut self, write: impl FnOnce(&mut Row)) {
         write(&mut self.row);
@@ -111,6 +114,7 @@ impl Part for TablePart {
         }
     }
     fn bytes(&mut self) -> &mut Vec<u8> {
+        let _ = self.columns.flush(&self.style, &mut self.out);
         &mut self.out
     }
     fn len(&self) -> usize {
@@ -162,6 +166,16 @@ pub trait Document {
     /// # Errors
     /// When the output cannot be written to.
     fn end(&mut self) -> io::Result<()>;
+
+    /// The object of something that could not be had.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    fn failed(&mut self, path: &Path, error: &dyn Display) -> io::Result<()> {
+        self.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
+        self.members(&mut |emit| emit.text("error", error.to_string().as_bytes()))?;
+        self.end()
+    }
 
     /// Writes what a part has collected once that is worth a system call.
     ///
@@ -447,6 +461,10 @@ impl<'w> TableDocument<'w> {
 
 impl Document for TableDocument<'_> {
     type Part = TablePart;
+    // The message on stderr says it all.
+    fn failed(&mut self, _: &Path, _: &dyn Display) -> io::Result<()> {
+        Ok(())
+    }
     const PARALLEL: bool = false;
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
         let mut row = Row::default();

@@ -32,6 +32,10 @@ pub trait Emit: Visit {
     fn boolean(&mut self, name: &str, value: bool);
     /// Nothing there.
     fn null(&mut self, name: &str);
+    /// A member that this item lacks: a table keeps its column, JSON leaves it out.
+    fn absent(&mut self, name: &str) {
+        let _ = name;
+    }
 
     /// System flags: an array of IMAP names, and `<name>_raw` when the byte has bits without a name.
     fn flags(&mut self, name: &str, flags: u8) {

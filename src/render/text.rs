@@ -106,6 +106,11 @@ impl Visit for Compact {
             self.line.push_str(&format!(" ({})", utc(i64::try_from(value).unwrap_or(0))));
         }
     }
+    fn bits(&mut self, name: &str, value: u64, names: &[(u32, &str)]) {
+        let names: Vec<&str> =
+            names.iter().filter(|(bit, _)| value & u64::from(*bit) != 0).map(|(_, text)| *text).collect();
+        self.raw(name, &format!("{}(0x{value:02x})", names.join("|")));
+    }
     fn signed(&mut self, name: &str, value: i64) {
         self.raw(name, itoa::Buffer::new().format(value));
     }
@@ -116,7 +121,7 @@ impl Visit for Compact {
     fn text(&mut self, name: &str, bytes: &[u8]) {
         let text = printable(bytes);
         let quoted = text.is_empty() || text.contains([' ', '"', '=', '{', '[']);
-        self.raw(name, &if quoted { format!("{text:?}") } else { text });
+        self.raw(name, &if quoted { format!("\"{}\"", text.replace('"', "\\\"")) } else { text });
     }
     fn object_begin(&mut self, name: &str) {
         self.raw(name, "{");
@@ -224,6 +229,10 @@ impl Visit for Row {
             }
         });
     }
+    fn bits(&mut self, name: &str, value: u64, names: &[(u32, &str)]) {
+        let key = self.name(name).to_owned();
+        self.cell(name, |out| out.bits(&key, value, names));
+    }
     fn signed(&mut self, name: &str, value: i64) {
         let key = self.name(name).to_owned();
         self.cell(name, |out| out.signed(&key, value));
@@ -260,63 +269,104 @@ impl Emit for Row {
         let key = self.name(name).to_owned();
         self.cell(name, |out| out.null(&key));
     }
+    fn absent(&mut self, name: &str) {
+        if self.depth == 0 {
+            self.null(name);
+        }
+    }
     fn flags(&mut self, name: &str, flags: u8) {
         let key = self.name(name).to_owned();
         self.cell(name, |out| out.flags(&key, flags));
     }
 }
 
-/// Width that a column of that name usually needs; a wider value pushes the rest of its row to the right.
-fn usual_width(name: &str) -> usize {
-    let width = match name {
-        "uid" | "offset" | "prev_offset" | "modseq" | "cache" => 8,
-        "seq" | "size" => 6,
-        "type" => 15,
-        "flags" => 24,
-        _ => 4,
-    };
-    width.max(name.len())
-}
+/// Rows looked at before the columns get their widths.
+const LOOK_AHEAD: usize = 64;
+/// No column is made wider than this; a longer value pushes the rest of its row to the right.
+const WIDEST: usize = 40;
 
-/// Prints rows in columns. The heading is printed again when the columns change.
+/// Prints rows in columns. Widths come from the first rows; the heading is printed again when the columns change.
 #[derive(Debug, Default)]
 pub struct Columns {
     names: Vec<String>,
+    widths: Vec<usize>,
+    held: Vec<Vec<String>>,
 }
 
 impl Columns {
-    /// Prints one row.
+    /// Takes one row; it is printed now or with a later one.
     ///
     /// # Errors
     /// When `out` cannot be written to.
-    pub fn row(&mut self, cells: &[(String, String)], style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    pub fn row(&mut self, cells: Vec<(String, String)>, style: &Style, out: &mut dyn Write) -> io::Result<()> {
         if !cells.iter().map(|(name, _)| name).eq(&self.names) {
+            self.flush(style, out)?;
             self.names = cells.iter().map(|(name, _)| name.clone()).collect();
-            let heading = line_of(self.names.iter().map(|name| (name.as_str(), name.to_uppercase())));
-            writeln!(out, "{}", style.heading(&heading))?;
+            self.widths.clear();
         }
-        writeln!(out, "{}", line_of(cells.iter().map(|(name, text)| (name.as_str(), text.clone()))))
+        let row: Vec<String> = cells.into_iter().map(|(_, text)| text).collect();
+        if self.widths.is_empty() {
+            self.held.push(row);
+            return if self.held.len() < LOOK_AHEAD { Ok(()) } else { self.flush(style, out) };
+        }
+        writeln!(out, "{}", self.line(&row))
+    }
+
+    /// Prints the rows that are held back.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn flush(&mut self, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        if held.is_empty() {
+            return Ok(());
+        }
+        self.widths = (0..self.names.len())
+            .map(|i| {
+                let widest = held.iter().filter_map(|row| row.get(i)).map(|text| text.chars().count()).max();
+                widest.unwrap_or(0).clamp(self.names[i].len(), WIDEST.max(self.names[i].len()))
+            })
+            .collect();
+        let heading: Vec<String> = self.names.iter().map(|name| name.to_uppercase()).collect();
+        writeln!(out, "{}", style.heading(&self.line(&heading)))?;
+        held.iter().try_for_each(|row| writeln!(out, "{}", self.line(row)))
+    }
+
+    fn line(&self, row: &[String]) -> String {
+        let mut line = String::new();
+        for ((name, text), width) in self.names.iter().zip(row).zip(&self.widths) {
+            let pad = width.saturating_sub(text.chars().count());
+            let right = NUMBERS.contains(&name.as_str());
+            if right {
+                line.extend(std::iter::repeat_n(' ', pad));
+            }
+            line.push_str(text);
+            if !right {
+                line.extend(std::iter::repeat_n(' ', pad));
+            }
+            line.push_str("  ");
+        }
+        line.truncate(line.trim_end().len());
+        line
     }
 }
 
-fn line_of<'a>(cells: impl Iterator<Item = (&'a str, String)>) -> String {
-    let mut line = String::new();
-    for (name, text) in cells {
-        let width = usual_width(name);
-        let numeric = text.bytes().all(|b| b.is_ascii_digit()) || matches!(name, "uid" | "offset" | "size" | "seq");
-        let pad = width.saturating_sub(text.chars().count());
-        if numeric {
-            line.extend(std::iter::repeat_n(' ', pad));
-            line.push_str(&text);
-        } else {
-            line.push_str(&text);
-            line.extend(std::iter::repeat_n(' ', pad));
-        }
-        line.push_str("  ");
-    }
-    line.truncate(line.trim_end().len());
-    line
-}
+/// Columns of numbers, set to the right.
+const NUMBERS: [&str; 13] = [
+    "seq",
+    "uid",
+    "offset",
+    "prev_offset",
+    "size",
+    "modseq",
+    "hdr_size",
+    "reset_id",
+    "record_offset",
+    "record_size",
+    "record_align",
+    "n",
+    "createseq",
+];
 
 #[cfg(test)]
 mod tests {
@@ -331,7 +381,7 @@ mod tests {
         out.text("", b"a b");
         out.text("", b"c\x1b");
         out.list_end();
-        assert_eq!(out.line, "uid=3 flags=\\Seen (0x88) names=[\"a b\" c\\u{1b}]");
+        assert_eq!(out.line, "uid=3 flags=\\Seen (0x88) names=[\"a b\" \"c\\u{1b}\"]");
     }
 
     #[test]
@@ -345,5 +395,18 @@ mod tests {
         let cells = row.take();
         assert_eq!(cells[1].1, "1 (1970-01-01 00:00:01Z)");
         assert_eq!(cells[2], ("ext".to_owned(), "modseq=6".to_owned()));
+    }
+
+    #[test]
+    fn columns_get_the_width_of_what_is_in_them() {
+        let mut columns = Columns::default();
+        let mut out = Vec::new();
+        for (uid, name) in [("1", "a"), ("1000", "long name")] {
+            let cells = vec![("uid".into(), uid.into()), ("name".into(), name.into()), ("x".into(), "y".into())];
+            columns.row(cells, &Style::default(), &mut out).expect("memory");
+        }
+        columns.flush(&Style::default(), &mut out).expect("memory");
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert_eq!(text, " UID  NAME       X\n   1  a          y\n1000  long name  y\n");
     }
 }
