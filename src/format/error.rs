@@ -20,6 +20,26 @@ pub struct DecodeError {
     pub have: Cow<'static, str>,
 }
 
+/// How many problems of one file are told apart; a damaged one can have as many as it has bytes.
+pub const MAX_PROBLEMS: usize = 1000;
+
+/// Adds to a list of problems that does not grow with the damage: the last entry stands for all that are not listed.
+pub fn note(problems: &mut Vec<DecodeError>, more: impl IntoIterator<Item = DecodeError>) {
+    for problem in more {
+        match problems.len().cmp(&MAX_PROBLEMS) {
+            std::cmp::Ordering::Less => problems.push(problem),
+            std::cmp::Ordering::Equal => problems.push(DecodeError::new(
+                problem.kind,
+                problem.at,
+                "more problems from here on",
+                format!("at most {MAX_PROBLEMS}"),
+                "more, which are not listed",
+            )),
+            std::cmp::Ordering::Greater => return,
+        }
+    }
+}
+
 impl DecodeError {
     /// Builds an error; the three texts are `&'static str` or `String`.
     pub fn new(

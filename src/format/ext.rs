@@ -690,8 +690,8 @@ impl<'a> KeywordsHeader<'a> {
         header.names = at(names_at)..at(bytes.len());
         let mut seen = HashSet::new();
         let mut expected = 0usize;
-        // Names may overlap in a hostile file; what is searched for NULs in all is held to a multiple of what is there.
-        let mut budget = names.len().saturating_mul(4);
+        // Names may overlap in a hostile file; what is read of them in all is held to what is there.
+        let mut budget = names.len();
         for (i, rec) in recs.chunks_exact(8).enumerate() {
             let rec_at = i.saturating_mul(8).saturating_add(4);
             let name_offset = endian.u32_at(rec, 4).unwrap_or_default();

@@ -1,6 +1,9 @@
 //! `dovecot.index` and the siblings that share its format (`mail-index.h`, `mail-index-map-read.c`, `mail-index-map-hdr.c`).
 
+use std::collections::HashSet;
+
 use super::disk::{Disk, disk_struct};
+use super::error::note;
 use super::ext::ExtHeader;
 use super::{DecodeError, Endian, FileKind, align8};
 
@@ -221,6 +224,7 @@ impl<'a> IndexFile<'a> {
         problems: &mut Vec<DecodeError>,
     ) -> Vec<ExtView<'a>> {
         let mut list: Vec<ExtView<'a>> = Vec::new();
+        let mut names = HashSet::new();
         let area = bytes.get(..end).unwrap_or(bytes);
         let mut at = start;
         while at < area.len() {
@@ -234,14 +238,12 @@ impl<'a> IndexFile<'a> {
                 ));
                 break;
             };
-            if view.name.is_empty() || list.iter().any(|other| other.name == view.name) {
-                problems.push(DecodeError::new(
-                    FileKind::Index,
-                    at as u64,
-                    if view.name.is_empty() { "Broken extension: empty name" } else { "Duplicate header extension" },
-                    "a name of its own for each extension",
-                    format!("{:?}", String::from_utf8_lossy(view.name)),
-                ));
+            if !names.insert(view.name) || view.name.is_empty() {
+                let what =
+                    if view.name.is_empty() { "Broken extension: empty name" } else { "Duplicate header extension" };
+                let name = format!("{:?}", String::from_utf8_lossy(view.name));
+                let need = "a name of its own for each extension";
+                note(problems, [DecodeError::new(FileKind::Index, at as u64, what, need, name)]);
             }
             at = view.data_at.saturating_add(view.padded.len());
             list.push(view);

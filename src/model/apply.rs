@@ -4,9 +4,12 @@
 //! A record that Dovecot would complain about is complained about here in the same words, and skipped to the same extent;
 //! what comes after it is applied.
 
+use std::cmp::Ordering;
+
 use super::LogPos;
 use super::chain::Chain;
 use super::mailbox::{Extension, Mailbox, ModseqHeader, keywords_header_with};
+use crate::format::error::MAX_PROBLEMS;
 use crate::format::ext::{ExtHeader, ext_hdr_check};
 use crate::format::index::{RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::{
@@ -51,8 +54,9 @@ pub struct Run<'c> {
     unknown_ids: Vec<u32>,
     /// Bytes that headers and records may grow to: a log cannot ask for more memory than it could fill.
     budget: usize,
-    /// Bytes of log that modseq initialisation may still scan.
-    scan_budget: u64,
+    /// Steps of work left, a step being a message or a few bytes touched. A log can ask for more than any time allows: each of
+    /// its records may be about every message, or lay out all records anew.
+    work: u64,
     /// What Dovecot would have logged.
     pub errors: Vec<SyncError>,
     pos: LogPos,
@@ -71,7 +75,7 @@ impl<'c> Run<'c> {
             record_size: 0,
             unknown_ids: Vec::new(),
             budget: (24 << 20) + bytes.saturating_mul(3),
-            scan_budget: (chain.bytes() as u64).saturating_mul(64),
+            work: (64 << 20) + (bytes as u64).saturating_mul(64),
             errors: Vec::new(),
             pos,
             modseq,
@@ -83,7 +87,29 @@ impl<'c> Run<'c> {
     }
 
     fn error(&mut self, message: impl Into<String>) {
-        self.errors.push(SyncError { pos: self.pos, message: message.into() });
+        match self.errors.len().cmp(&MAX_PROBLEMS) {
+            Ordering::Less => self.errors.push(SyncError { pos: self.pos, message: message.into() }),
+            Ordering::Equal => {
+                let message = "more errors from here on, which are not listed".into();
+                self.errors.push(SyncError { pos: self.pos, message });
+            }
+            Ordering::Greater => {}
+        }
+    }
+
+    /// Takes note of work about to be done; false when there has been too much of it, and it is to be left.
+    fn spend(&mut self, steps: usize) -> bool {
+        match self.work.checked_sub(steps as u64) {
+            Some(left) => self.work = left,
+            None => self.work = 0,
+        }
+        self.work > 0
+    }
+
+    /// True when the records so far have asked for more work than a log of that size can need; the last one may have been
+    /// applied in part.
+    pub fn is_exhausted(&self) -> bool {
+        self.work == 0
     }
 
     /// Fills in modseqs for changes between the modseq header's position and the present one
@@ -91,47 +117,49 @@ impl<'c> Run<'c> {
     fn init_modseqs(&mut self, mailbox: &mut Mailbox) {
         let Some(header) = mailbox.modseq_header() else { return };
         let seen = LogPos { seq: header.log_seq, offset: u64::from(header.log_offset) };
-        if self.pos <= seen {
+        // Finding the position means reading the log from its start.
+        if self.pos <= seen || !self.spend(self.chain.bytes()) {
             return;
         }
         let start = self.chain.start(header.log_seq.max(1), u64::from(header.log_offset)).ok();
         let highest = header.highest_modseq;
         let (file, offset, modseq) = match start {
             Some(start) => {
-                raise_all(mailbox, highest, true);
+                raise_all(mailbox, highest, true, self);
                 let modseq = self.chain.modseq_at(start.file, start.offset, None);
                 (start.file, start.offset, modseq)
             }
             None => {
                 let Some(file) = self.chain.position_of(self.pos.seq) else { return };
                 let initial = self.chain.files[file].log.header.initial_modseq;
-                raise_all(mailbox, initial.max(highest), false);
+                raise_all(mailbox, initial.max(highest), false, self);
                 (file, self.chain.files[file].log.records_at, initial)
             }
         };
         let chain = self.chain;
         for record in chain.records_between(file, offset, modseq, self.pos) {
-            let Some(left) = self.scan_budget.checked_sub(u64::from(record.size)) else { return };
-            self.scan_budget = left;
+            if !self.spend(record.bytes.len() / 4) {
+                return;
+            }
             match record.kind() {
                 Some(RecordType::Append) => {
                     for append in record.elements::<Append>() {
-                        raise_range(mailbox, append.uid, append.uid, record.modseq);
+                        raise_range(mailbox, append.uid, append.uid, record.modseq, self);
                     }
                 }
                 Some(RecordType::FlagUpdate) => {
                     for update in record.elements::<FlagUpdate>() {
-                        raise_range(mailbox, update.uid1, update.uid2, record.modseq);
+                        raise_range(mailbox, update.uid1, update.uid2, record.modseq, self);
                     }
                 }
                 Some(RecordType::KeywordReset) => {
                     for range in record.elements::<UidRange>() {
-                        raise_range(mailbox, range.uid1, range.uid2, record.modseq);
+                        raise_range(mailbox, range.uid1, range.uid2, record.modseq, self);
                     }
                 }
                 Some(RecordType::KeywordUpdate) => {
                     for range in record.keyword_update().into_iter().flat_map(|(.., ranges)| ranges) {
-                        raise_range(mailbox, range.uid1, range.uid2, record.modseq);
+                        raise_range(mailbox, range.uid1, range.uid2, record.modseq, self);
                     }
                 }
                 _ => {}
@@ -141,16 +169,19 @@ impl<'c> Run<'c> {
 }
 
 /// Sets the modseq of every message that has none to `modseq`; with `only_zero` false also of those that have a lower one.
-fn raise_all(mailbox: &mut Mailbox, modseq: u64, only_zero: bool) {
-    raise(mailbox, 0..mailbox.physical_len(), modseq, only_zero);
+fn raise_all(mailbox: &mut Mailbox, modseq: u64, only_zero: bool, run: &mut Run<'_>) {
+    raise(mailbox, 0..mailbox.physical_len(), modseq, only_zero, run);
 }
 
 /// Raises the modseq of the messages in a UID range (`mail_index_modseq_update_to_highest`).
-fn raise_range(mailbox: &mut Mailbox, uid1: u32, uid2: u32, modseq: u64) {
-    raise(mailbox, mailbox.lookup_range(uid1, uid2), modseq, false);
+fn raise_range(mailbox: &mut Mailbox, uid1: u32, uid2: u32, modseq: u64, run: &mut Run<'_>) {
+    raise(mailbox, mailbox.lookup_range(uid1, uid2), modseq, false, run);
 }
 
-fn raise(mailbox: &mut Mailbox, positions: std::ops::Range<usize>, modseq: u64, only_zero: bool) {
+fn raise(mailbox: &mut Mailbox, positions: std::ops::Range<usize>, modseq: u64, only_zero: bool, run: &mut Run<'_>) {
+    if !run.spend(positions.len()) {
+        return;
+    }
     let Some(at) = mailbox.extension(b"modseq").map(|ext| usize::from(ext.record_offset)) else { return };
     let endian = mailbox.endian;
     for i in positions {
@@ -167,6 +198,10 @@ impl Mailbox {
     pub fn apply(&mut self, record: &Record<'_>, pos: LogPos, run: &mut Run<'_>) {
         run.pos = pos;
         run.modseq = record.modseq;
+        // Extensions are found by going through them.
+        if !run.spend(1 + self.extensions.len()) {
+            return;
+        }
         match record.kind() {
             None => run.error(format!(
                 "Unknown transaction record type 0x{:x}",
@@ -183,6 +218,7 @@ impl Mailbox {
                 let ranges: Vec<_> =
                     record.elements::<UidRange>().map(|range| self.lookup_range(range.uid1, range.uid2)).collect();
                 ranges.into_iter().for_each(|positions| self.expunge(positions, run));
+                self.compact_if_sparse();
             }
             Some(RecordType::ExpungeGuid) if record.external() => {
                 for one in record.elements::<ExpungeGuid>() {
@@ -190,6 +226,7 @@ impl Mailbox {
                         self.expunge(i..i + 1, run);
                     }
                 }
+                self.compact_if_sparse();
             }
             // Without EXTERNAL this is a request: the message stays until the storage has expunged it.
             Some(RecordType::Expunge | RecordType::ExpungeGuid) => {}
@@ -238,8 +275,12 @@ impl Mailbox {
             Some(RecordType::KeywordReset) => {
                 let Some(range) = self.extension(b"keywords").map(Extension::range) else { return };
                 for uids in record.elements::<UidRange>() {
-                    raise_range(self, uids.uid1, uids.uid2, run.modseq);
-                    for i in self.lookup_range(uids.uid1, uids.uid2) {
+                    raise_range(self, uids.uid1, uids.uid2, run.modseq, run);
+                    let positions = self.lookup_range(uids.uid1, uids.uid2);
+                    if !run.spend(positions.len()) {
+                        return;
+                    }
+                    for i in positions {
                         if let Some(bytes) = self.record_mut(i).get_mut(range.clone()) {
                             bytes.fill(0);
                         }
@@ -268,7 +309,7 @@ impl Mailbox {
         let [a, b, c] = append.padding;
         self.push_record(append.uid, [append.flags, a, b, c]);
         let last = self.physical_len() - 1;
-        raise(self, last..last + 1, run.modseq, false);
+        raise(self, last..last + 1, run.modseq, false, run);
         self.header.messages_count = self.header.messages_count.saturating_add(1);
         self.header.next_uid = append.uid.saturating_add(1);
         if append.flags & flag::DIRTY != 0 {
@@ -280,6 +321,9 @@ impl Mailbox {
     }
 
     fn expunge(&mut self, positions: std::ops::Range<usize>, run: &mut Run<'_>) {
+        if !run.spend(positions.len()) {
+            return;
+        }
         let mut gone = 0;
         for i in positions {
             if self.is_dead(i) {
@@ -299,11 +343,14 @@ impl Mailbox {
 
     fn update_flags(&mut self, update: &FlagUpdate, run: &mut Run<'_>) {
         let positions = self.lookup_range(update.uid1, update.uid2);
+        if !run.spend(2 * positions.len()) {
+            return;
+        }
         if !positions.clone().any(|i| !self.is_dead(i)) {
             return;
         }
         if !update.is_internal() {
-            raise(self, positions.clone(), run.modseq, false);
+            raise(self, positions.clone(), run.modseq, false, run);
         }
         if update.add_flags & flag::DIRTY != 0 {
             self.header.flags |= header_flag::HAVE_DIRTY;
@@ -379,6 +426,9 @@ impl Mailbox {
             run.error(format!("Header update outside range: {start} + {size} > {base}"));
             return false;
         }
+        if !run.spend(base / 8) {
+            return false;
+        }
         let mut bytes = self.header.to_bytes(self.endian);
         bytes.extend(&self.base_rest);
         if let Some(to) = bytes.get_mut(start..start + size) {
@@ -441,6 +491,15 @@ impl Mailbox {
         let records = self.physical_len().saturating_mul(self.record_size() + grown);
         if (self.header_size() - old_hdr).saturating_add(intro.hdr_size as usize).saturating_add(records) > run.budget {
             run.error("Broken extension introduction: larger than the log could fill");
+            return false;
+        }
+        let changed = known.is_none_or(|id| {
+            let ext = &self.extensions[id];
+            (ext.hdr_size, ext.record_size, ext.record_align) != (intro.hdr_size, intro.record_size, intro.record_align)
+        });
+        let each = 32 + 8 * self.extensions.iter().filter(|ext| ext.record_size > 0).count();
+        let moved = records / 4 + self.physical_len() * each + (old_hdr + intro.hdr_size as usize) / 4;
+        if changed && !run.spend(moved + 128 * self.extensions.len()) {
             return false;
         }
         run.record_size = intro.record_size;
@@ -566,10 +625,13 @@ impl Mailbox {
         };
         let ext = &mut self.extensions[id];
         ext.reset_id = reset.new_reset_id;
-        if reset.preserve_data == 0 {
+        if reset.preserve_data == 0 && run.spend(ext.hdr_size as usize / 8) {
             let size = ext.hdr_size as usize;
             ext.data.iter_mut().take(size).for_each(|byte| *byte = 0);
             let range = ext.range();
+            if range.is_empty() || !run.spend(2 * self.physical_len()) {
+                return;
+            }
             for i in 0..self.physical_len() {
                 if let Some(bytes) = self.record_mut(i).get_mut(range.clone()) {
                     bytes.fill(0);
@@ -675,6 +737,9 @@ impl Mailbox {
 
     fn update_keyword(&mut self, record: &Record<'_>, run: &mut Run<'_>) {
         let Some((update, name, ranges)) = record.keyword_update() else { return };
+        if !run.spend(self.keywords().len()) {
+            return;
+        }
         let keyword = match self.keyword_id(name) {
             Some(id) => id,
             None => match self.add_keyword(name, run) {
@@ -695,8 +760,12 @@ impl Mailbox {
         }
         let at = usize::from(self.extensions[ext_id].record_offset) + byte;
         for range in ranges {
-            raise_range(self, range.uid1, range.uid2, run.modseq);
-            for i in self.lookup_range(range.uid1, range.uid2) {
+            raise_range(self, range.uid1, range.uid2, run.modseq, run);
+            let positions = self.lookup_range(range.uid1, range.uid2);
+            if !run.spend(positions.len()) {
+                return;
+            }
+            for i in positions {
                 let Some(bits) = self.record_mut(i).get_mut(at).filter(|_| at >= RECORD_MIN_SIZE) else { continue };
                 if update.modify_type == 0 { *bits |= bit } else { *bits &= !bit }
             }
@@ -706,6 +775,11 @@ impl Mailbox {
     /// `keywords_header_add`: the number of the new keyword.
     fn add_keyword(&mut self, name: &[u8], run: &mut Run<'_>) -> Option<usize> {
         let ext_id = self.extension_id(b"keywords");
+        let header = ext_id.map_or(0, |id| self.extensions[id].data.len());
+        // All names are copied.
+        if !run.spend(header / 2) {
+            return None;
+        }
         let ext = ext_id.map(|id| &self.extensions[id]);
         let (mut content, count) = keywords_header_with(ext.map(Extension::header), name, self.endian);
         let fits =
@@ -719,7 +793,7 @@ impl Mailbox {
         }
         let ext = self.extensions.iter_mut().find(|ext| ext.name == b"keywords")?;
         ext.data.get_mut(..content.len())?.copy_from_slice(&content);
-        self.reload_keywords();
+        self.keyword_added(name, count);
         Some(count - 1)
     }
 
@@ -785,18 +859,18 @@ impl Mailbox {
 /// Offsets of the extensions in a record, and the record's size: largest alignment first, gaps filled where something fits.
 /// `None` when the record would not stay below 64 KiB.
 fn layout(extensions: &[Extension]) -> Option<(Vec<usize>, usize)> {
-    let mut order: Vec<usize> = (0..extensions.len()).collect();
-    order.sort_by_key(|id| std::cmp::Reverse(extensions[*id].record_align));
+    let mut unplaced: Vec<usize> = (0..extensions.len()).filter(|id| extensions[*id].record_size > 0).collect();
+    unplaced.sort_by_key(|id| std::cmp::Reverse(extensions[*id].record_align));
     let mut offsets = vec![0; extensions.len()];
     let mut offset = RECORD_MIN_SIZE;
     loop {
-        let mut unplaced = order.iter().filter(|id| offsets[**id] == 0 && extensions[**id].record_size > 0);
         let align = |id: usize| usize::from(extensions[id].record_align.max(1));
-        if let Some(&id) = unplaced.clone().find(|id| offset.is_multiple_of(align(**id))) {
+        if let Some(first) = unplaced.iter().position(|id| offset.is_multiple_of(align(*id))) {
+            let id = unplaced.remove(first);
             offsets[id] = offset;
             offset += usize::from(extensions[id].record_size);
         } else {
-            let Some(least) = unplaced.by_ref().map(|id| align(*id)).min() else { break };
+            let Some(least) = unplaced.iter().map(|id| align(*id)).min() else { break };
             offset = offset.next_multiple_of(least);
         }
         if offset >= usize::from(u16::MAX) {

@@ -95,7 +95,8 @@ pub struct Replayed {
     pub log_modseq: u64,
     /// Records that Dovecot would have complained about and skipped.
     pub errors: Vec<SyncError>,
-    /// A record that makes a released Dovecot stop reading and mark the log corrupted; nothing after it was applied.
+    /// A record that makes a released Dovecot stop reading and mark the log corrupted, or one that asks for more work than any
+    /// log of that size needs; nothing after it was applied.
     pub stopped: Option<DecodeError>,
 }
 
@@ -322,6 +323,10 @@ impl<'a> Chain<'a> {
                     break 'files;
                 }
                 mailbox.apply(&record, position, &mut run);
+                if run.is_exhausted() {
+                    stopped = Some(too_much_work(&record));
+                    break 'files;
+                }
                 modseq = record.modseq;
                 position.offset = record.end();
             }
@@ -334,6 +339,16 @@ impl<'a> Chain<'a> {
         mailbox.finish(position, modseq, max_tail, had_dirty);
         Ok(Replayed { mailbox, position, log_modseq: modseq, errors, stopped })
     }
+}
+
+fn too_much_work(record: &Record<'_>) -> DecodeError {
+    DecodeError::new(
+        crate::format::FileKind::Log,
+        record.offset,
+        "replay",
+        "changes in proportion to the size of the files",
+        "records that change everything over and over",
+    )
 }
 
 /// Advances a scan to `offset`; false when that is not a record boundary.

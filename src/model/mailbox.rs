@@ -184,6 +184,13 @@ impl Mailbox {
         }
     }
 
+    /// Takes expunged records out of the array once they are most of it, so that they cost no more than they are worth.
+    pub(super) fn compact_if_sparse(&mut self) {
+        if self.dead_count > 64 + self.physical_len() / 2 {
+            self.compact();
+        }
+    }
+
     /// Takes expunged records out of the array.
     pub fn compact(&mut self) {
         if self.dead_count == 0 {
@@ -303,6 +310,15 @@ impl Mailbox {
     pub(super) fn reload_keywords(&mut self) {
         self.keywords =
             self.extension(b"keywords").map(|ext| keyword_names(ext.header(), self.endian)).unwrap_or_default();
+    }
+
+    /// Takes note of a keyword that was added as the last of `count` to the extension header.
+    pub(super) fn keyword_added(&mut self, name: &[u8], count: usize) {
+        if self.keywords.len() + 1 == count {
+            self.keywords.push(name.to_vec());
+        } else {
+            self.reload_keywords();
+        }
     }
 
     /// Number of the keyword with that name; names are compared without regard to ASCII case.

@@ -1,12 +1,15 @@
 //! `idx dump`: what is physically in each file, field by field. Nothing is replayed, nothing is judged; what cannot be read is
 //! named, and reading goes on behind it.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
 use super::records::{ExtNames, emit_flags, emit_record, touches};
 use super::{load, spans};
 use crate::format::cache::{Cache, CacheHeader, CacheRecord, TileKind};
+use crate::format::error::note;
 use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind, Visit, keyword_bits};
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
@@ -16,7 +19,8 @@ use crate::model::UidSet;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 use crate::source::{
-    Input, LogStream, MailboxFiles, MmapPolicy, PathError, Role, StreamStep, TailState, read, recognise, tail_state,
+    Input, LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, read, recognise,
+    tail_state,
 };
 
 /// The JSON schema of every document and line.
@@ -83,7 +87,7 @@ pub struct Outcome {
 /// [`DumpError::Path`] when the file cannot be read or is of no known kind; [`DumpError::Output`] when `out` cannot be written
 /// to.
 pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<Outcome, DumpError> {
-    let stat = crate::source::Stat::at(path).map_err(|e| PathError::io(path, e))?;
+    let stat = Stat::at(path).map_err(|e| PathError::io(path, e))?;
     let kind = match options.kind {
         Some(kind) => Some(kind),
         None => {
@@ -107,7 +111,62 @@ pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<
         return log_stream(path, stream, options, out);
     }
     let input = read(path, options.mmap, kind != FileKind::Log).map_err(|e| PathError::io(path, e))?;
-    let bytes: &[u8] = &input.bytes;
+    let beside = Beside::find(path, kind, &input, options);
+    bytes(path, kind, &input.bytes, &beside, options, out)
+}
+
+/// What the files around a file say of it.
+#[derive(Debug, Default)]
+pub struct Beside {
+    names: ExtNames,
+    links: CacheLinks,
+    uid_validity: Option<u32>,
+    stat: Option<Stat>,
+}
+
+impl Beside {
+    fn find(path: &Path, kind: FileKind, input: &Input, options: &Options) -> Beside {
+        let mut beside = Beside { stat: Some(input.stat), ..Beside::default() };
+        match kind {
+            FileKind::Log => {
+                if let Ok(log) = LogFile::parse(&input.bytes, input.bytes.len() as u64) {
+                    beside.names = ExtNames::before(path, &log, options.mmap);
+                }
+            }
+            FileKind::Cache => {
+                if let Some(mailbox) = mailbox_state(path, options) {
+                    beside.links = CacheLinks::of(&mailbox, options);
+                }
+            }
+            FileKind::Thread => {
+                beside.uid_validity = mailbox_state(path, options).map(|mailbox| mailbox.header.uid_validity);
+            }
+            FileKind::Index | FileKind::MailboxLog => {}
+        }
+        beside
+    }
+
+    /// What a mailbox whose state is known says of its cache and its thread index.
+    pub fn of(mailbox: &crate::model::Mailbox, options: &Options) -> Beside {
+        let names = ExtNames::new(mailbox.extensions.iter().map(|ext| ext.name.clone()).collect());
+        let (links, uid_validity) = (CacheLinks::of(mailbox, options), Some(mailbox.header.uid_validity));
+        Beside { names, links, uid_validity, stat: None }
+    }
+}
+
+/// Dumps the bytes of a file. Nothing is read from disk; `path` is only shown.
+///
+/// # Errors
+/// As [`file`].
+pub fn bytes<D: Document>(
+    path: &Path,
+    kind: FileKind,
+    bytes: &[u8],
+    beside: &Beside,
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, DumpError> {
+    let unknown = |error| PathError::Unknown { path: path.to_owned(), error };
     match kind {
         FileKind::Index => {
             let index = IndexFile::parse(bytes).map_err(unknown)?;
@@ -115,16 +174,14 @@ pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<
         }
         FileKind::Log => {
             let log = LogFile::parse(bytes, bytes.len() as u64).map_err(unknown)?;
-            Ok(dump_log(path, &log, &input, options, out)?)
+            Ok(dump_log(path, &log, bytes, beside, options, out)?)
         }
         FileKind::Cache => {
-            let links = CacheLinks::find(path, options);
-            let cache = Cache::parse(bytes, links.indexid).map_err(unknown)?;
-            Ok(dump_cache(path, &cache, &links, options, out)?)
+            let cache = Cache::parse(bytes, beside.links.indexid).map_err(unknown)?;
+            Ok(dump_cache(path, &cache, &beside.links, options, out)?)
         }
         FileKind::Thread => {
-            let uid_validity = mailbox_state(path, options).map(|mailbox| mailbox.header.uid_validity);
-            let thread = Thread::parse(bytes, uid_validity).map_err(unknown)?;
+            let thread = Thread::parse(bytes, beside.uid_validity).map_err(unknown)?;
             Ok(dump_thread(path, bytes, &thread, options, out)?)
         }
         FileKind::MailboxLog => {
@@ -276,7 +333,7 @@ fn dump_index<D: Document>(
         })?;
     }
     if options.wants(Section::Extensions) {
-        out.list("extensions", |_, part| {
+        out.list("extensions", |out, part| {
             for ext in &index.extensions {
                 part.item(|emit| {
                     emit.text("name", ext.name);
@@ -290,24 +347,71 @@ fn dump_index<D: Document>(
                         None => emit.hex("header", ext.data),
                     }
                 });
+                out.take_some(part)?;
             }
             Ok(())
         })?;
     }
     let names: Vec<Vec<u8>> = crate::model::Mailbox::keywords_of(index);
     if options.wants(Section::Keywords) {
-        out.list("keywords", |_, part| {
-            names.iter().for_each(|name| part.value(|emit| emit.text("", name)));
+        out.list("keywords", |out, part| {
+            for name in &names {
+                part.value(|emit| emit.text("", name));
+                out.take_some(part)?;
+            }
             Ok(())
         })?;
     }
+    let mut problems = index.problems.clone();
     if options.wants(Section::Records) {
-        index_records(index, flavor, &names, options, out)?;
+        index_records(index, flavor, &names, options, &mut problems, out)?;
     }
-    list_problems(&index.problems, out)?;
+    list_problems(&problems, out)?;
     list_bytes(FileKind::Index, index.bytes, None, options, out)?;
     out.end()?;
-    Ok(Outcome { problems: index.problems.clone() })
+    Ok(Outcome { problems })
+}
+
+/// Names as keys of an object: `#3` for the fourth when it has no name or one that was used before.
+fn keys<'n>(names: impl Iterator<Item = &'n [u8]>) -> Vec<Cow<'n, str>> {
+    let mut used = HashSet::new();
+    names
+        .enumerate()
+        .map(|(i, name)| {
+            let own = !name.is_empty() && used.insert(name);
+            if own { String::from_utf8_lossy(name) } else { Cow::Owned(format!("#{i}")) }
+        })
+        .collect()
+}
+
+/// The extensions with data in the records. Data that lies outside the record or makes more than a record in all is left out
+/// and named.
+fn columns<'a>(
+    index: &IndexFile<'_>,
+    keys: &'a [Cow<'_, str>],
+    flavor: IndexFlavor,
+    problems: &mut Vec<DecodeError>,
+) -> Vec<ExtColumn<'a>> {
+    let mut room = index.record_size;
+    let mut columns = Vec::new();
+    for (ext, key) in index.extensions.iter().zip(keys).filter(|(ext, _)| ext.header.record_size > 0) {
+        let start = usize::from(ext.header.record_offset);
+        let range = start..start + usize::from(ext.header.record_size);
+        let problem = |what, need| {
+            DecodeError::new(FileKind::Index, ext.at as u64 + 8, what, need, format!("{}..{}", range.start, range.end))
+        };
+        if range.end > index.record_size {
+            let need = format!("an end at {} or before", index.record_size);
+            note(problems, [problem("Record field points outside record size", need)]);
+        } else if range.len() > room {
+            note(problems, [problem("Record fields overlap", format!("at most {room} bytes more"))]);
+        } else {
+            room -= range.len();
+            let kind = RecordKind::lookup(ext.name, flavor, ext.header.record_size);
+            columns.push(ExtColumn { name: key, range, kind });
+        }
+    }
+    columns
 }
 
 fn index_records<D: Document>(
@@ -315,27 +419,12 @@ fn index_records<D: Document>(
     flavor: IndexFlavor,
     names: &[Vec<u8>],
     options: &Options,
+    problems: &mut Vec<DecodeError>,
     out: &mut D,
 ) -> io::Result<()> {
-    let texts: Vec<_> = index.extensions.iter().map(|ext| String::from_utf8_lossy(ext.name)).collect();
-    let columns: Vec<ExtColumn<'_>> = index
-        .extensions
-        .iter()
-        .zip(&texts)
-        .filter(|(ext, _)| ext.header.record_size > 0 && ext.name != b"keywords")
-        .map(|(ext, text)| {
-            let start = usize::from(ext.header.record_offset);
-            ExtColumn {
-                name: text,
-                range: start..start + usize::from(ext.header.record_size),
-                kind: RecordKind::lookup(ext.name, flavor, ext.header.record_size),
-            }
-        })
-        .collect();
-    let keywords = index.extension(b"keywords").map(|ext| {
-        let start = usize::from(ext.header.record_offset);
-        start..start + usize::from(ext.header.record_size)
-    });
+    let texts = keys(index.extensions.iter().map(|ext| ext.name));
+    let mut columns = columns(index, &texts, flavor, problems);
+    let keywords = columns.iter().position(|column| column.name == "keywords").map(|i| columns.remove(i).range);
     // Unsorted records are damage, but they are still there: then the binary search cannot be trusted.
     let count = index.count();
     let sorted = (1..count).all(|i| index.uid(i - 1) < index.uid(i));
@@ -430,29 +519,30 @@ fn log_end<D: Document>(end: &LogEnd, out: &mut D) -> io::Result<()> {
 }
 
 /// What a reader has to be told about the end of a log; a tail that is being written is no damage.
-fn end_problem(path: &Path, stat: &crate::source::Stat, end: &LogEnd) -> Option<DecodeError> {
-    let live = end.reason == EndReason::Partial && tail_state(path, stat).is_ok_and(|s| s == TailState::BeingWritten);
+fn end_problem(path: &Path, stat: Option<&Stat>, end: &LogEnd) -> Option<DecodeError> {
+    let live = end.reason == EndReason::Partial
+        && stat.is_some_and(|stat| tail_state(path, stat).is_ok_and(|state| state == TailState::BeingWritten));
     end.error.clone().filter(|_| !live)
 }
 
 fn dump_log<D: Document>(
     path: &Path,
     log: &LogFile,
-    input: &Input,
+    bytes: &[u8],
+    beside: &Beside,
     options: &Options,
     out: &mut D,
 ) -> Result<Outcome, io::Error> {
-    let bytes: &[u8] = &input.bytes;
     log_header(path, log, options, out)?;
     let mut problems = log.problems.clone();
     if options.wants(Section::Transactions) || options.wants(Section::Records) {
-        let names = ExtNames::before(path, log, options.mmap);
+        let names = beside.names.clone();
         let mut scan = log.records(bytes);
         out.list("records", |out, part| log_records(&mut scan, names, options, &mut problems, out, part))?;
         scan.by_ref().for_each(drop);
         if let Some(end) = scan.end() {
             log_end(end, out)?;
-            problems.extend(end_problem(path, &input.stat, end));
+            problems.extend(end_problem(path, beside.stat.as_ref(), end));
             salvage(log, bytes, end, options, &mut problems, out)?;
         }
     }
@@ -472,7 +562,7 @@ fn log_records<D: Document>(
 ) -> io::Result<()> {
     let mut left = options.limit();
     for record in records {
-        problems.extend(record.fatal_error().or_else(|| record.payload_error()));
+        note(problems, record.fatal_error().or_else(|| record.payload_error()));
         names.follow(&record);
         if left == 0 || options.uid.as_ref().is_some_and(|set| !touches(&record, &names, set)) {
             continue;
@@ -511,6 +601,46 @@ fn salvage<D: Document>(
     })
 }
 
+/// The same for a log that is read in pieces.
+fn salvage_stream<D: Document>(
+    stream: &mut LogStream,
+    end: &LogEnd,
+    options: &Options,
+    problems: &mut Vec<DecodeError>,
+    out: &mut D,
+) -> io::Result<()> {
+    if end.reason == EndReason::Eof {
+        return Ok(());
+    }
+    let mut from = stream.resynchronize(end.offset.saturating_add(1))?;
+    if from.is_none() {
+        return Ok(());
+    }
+    let mut left = options.limit();
+    out.list("salvaged", |out, part| {
+        while let Some(at) = from {
+            stream.seek(at, 0);
+            let mut names = ExtNames::default();
+            let end = loop {
+                match stream.step()? {
+                    StreamStep::End(end) => break end,
+                    StreamStep::Record(record) => {
+                        note(problems, record.fatal_error().or_else(|| record.payload_error()));
+                        names.follow(&record);
+                        if left > 0 && options.uid.as_ref().is_none_or(|set| touches(&record, &names, set)) {
+                            left -= 1;
+                            part.item(|emit| emit_record(emit, &record, &names));
+                            out.take_some(part)?;
+                        }
+                    }
+                }
+            };
+            from = stream.resynchronize(end.offset.saturating_add(1))?;
+        }
+        Ok(())
+    })
+}
+
 /// A log that is read in pieces and formatted on all cores.
 fn log_stream<D: Document>(
     path: &Path,
@@ -542,9 +672,7 @@ fn log_stream<D: Document>(
                 match stream.step()? {
                     StreamStep::Record(record) => {
                         names.follow(&record);
-                        if problems.len() < 100 {
-                            problems.extend(record.fatal_error().or_else(|| record.payload_error()));
-                        }
+                        note(&mut problems, record.fatal_error().or_else(|| record.payload_error()));
                         block.bytes.extend_from_slice(record.bytes);
                         if filter.is_none_or(|set| touches(&record, &names, set)) {
                             left -= 1;
@@ -570,7 +698,8 @@ fn log_stream<D: Document>(
         })?;
         if let Some(end) = &end {
             log_end(end, out)?;
-            problems.extend(end_problem(path, &stat, end));
+            problems.extend(end_problem(path, Some(&stat), end));
+            salvage_stream(&mut stream, end, options, &mut problems, out)?;
         }
     }
     list_problems(&problems, out)?;
@@ -588,8 +717,7 @@ struct CacheLinks {
 }
 
 impl CacheLinks {
-    fn find(path: &Path, options: &Options) -> CacheLinks {
-        let Some(mailbox) = mailbox_state(path, options) else { return CacheLinks::default() };
+    fn of(mailbox: &crate::model::Mailbox, options: &Options) -> CacheLinks {
         let mut links = CacheLinks { indexid: Some(mailbox.header.indexid), ..CacheLinks::default() };
         if let Some(ext) = mailbox.extension(b"cache") {
             links.reset_id = Some(ext.reset_id);
@@ -608,13 +736,18 @@ impl CacheLinks {
         if self.reset_id != Some(cache.header.file_seq) {
             return Vec::new();
         }
-        let mut list: Vec<(u32, u32)> = self
-            .newest
-            .iter()
-            .flat_map(|(uid, newest)| cache.chain(*newest).map_while(Result::ok).map(|record| (record.offset, *uid)))
-            .collect();
+        // Each record once, or messages that share a long chain would take its length each. Records start at multiples of 4.
+        let mut taken = vec![0_u64; cache.bytes().len() / 256 + 1];
+        let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.newest.len());
+        for (uid, newest) in &self.newest {
+            for record in cache.chain(*newest).map_while(Result::ok) {
+                let (word, bit) = (record.offset as usize / 256, 1 << (record.offset / 4 % 64));
+                let Some(word) = taken.get_mut(word).filter(|word| **word & bit == 0) else { break };
+                *word |= bit;
+                list.push((record.offset, *uid));
+            }
+        }
         list.sort_unstable();
-        list.dedup();
         list
     }
 }
@@ -639,7 +772,7 @@ fn dump_cache<D: Document>(
         })?;
     }
     if options.wants(Section::Fields) {
-        out.list("fields", |_, part| {
+        out.list("fields", |out, part| {
             for field in &cache.fields {
                 part.item(|emit| {
                     emit.text("name", field.name);
@@ -651,6 +784,7 @@ fn dump_cache<D: Document>(
                     emit.text("decision", field.decision_name().as_bytes());
                     emit.number("last_used", u64::from(field.last_used));
                 });
+                out.take_some(part)?;
             }
             Ok(())
         })?;
@@ -672,7 +806,7 @@ fn cache_records<D: Document>(
     out: &mut D,
 ) -> io::Result<()> {
     let by_offset = links.by_offset(cache);
-    let names: Vec<_> = cache.fields.iter().map(|field| String::from_utf8_lossy(field.name)).collect();
+    let names = keys(cache.fields.iter().map(|field| field.name));
     // With a UID the chains lead straight to the records; without, the whole file is walked.
     let mut linked = by_offset.iter().filter_map(|(offset, _)| cache.record_at(*offset).ok());
     let mut tiles = cache.tile();
@@ -681,13 +815,14 @@ fn cache_records<D: Document>(
         let item = tiles.next()?;
         match item.kind {
             TileKind::Record(record) => return Some(record),
-            TileKind::Unreadable => found.borrow_mut().push(DecodeError::new(
-                FileKind::Cache,
-                item.range.start,
-                "record",
-                "a record or a field header",
-                format!("{} unreadable bytes", item.range.end - item.range.start),
-            )),
+            TileKind::Unreadable => {
+                let have = format!("{} unreadable bytes", item.range.end - item.range.start);
+                let need = "a record or a field header";
+                note(
+                    &mut found.borrow_mut(),
+                    [DecodeError::new(FileKind::Cache, item.range.start, "record", need, have)],
+                );
+            }
             _ => {}
         }
     };
@@ -716,7 +851,7 @@ fn cache_records<D: Document>(
             part.item(|emit| emit_cache_record(emit, cache, record, uid, &names));
         }
     })?;
-    problems.extend(found.into_inner());
+    note(problems, found.into_inner());
     Ok(())
 }
 
@@ -826,7 +961,7 @@ fn dump_mailbox_log<D: Document>(
         for entry in mailbox_log::records(bytes) {
             match entry {
                 Ok((at, record)) => {
-                    problems.extend(mailbox_log::problem(at, &record));
+                    note(&mut problems, mailbox_log::problem(at, &record));
                     if left == 0 || !options.wants(Section::Records) {
                         continue;
                     }
@@ -842,7 +977,7 @@ fn dump_mailbox_log<D: Document>(
                     });
                     out.take_some(part)?;
                 }
-                Err(error) => problems.push(error),
+                Err(error) => note(&mut problems, [error]),
             }
         }
         Ok(())

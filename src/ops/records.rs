@@ -1,6 +1,8 @@
 //! Log records as members of a report: what `dump`, `log` and others say of a record, in the same words.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind};
 use crate::format::index::{IndexFile, IndexHeader};
@@ -24,16 +26,29 @@ pub fn emit_flags<E: Emit>(emit: &mut E, name: &str, raw_name: &str, flags: u8) 
 /// Follows the extension intros of a log, so that ext records can be read by name.
 #[derive(Clone, Debug, Default)]
 pub struct ExtNames {
-    names: Vec<Vec<u8>>,
+    /// Shared by the blocks of a log: names are new at its beginning, if at all.
+    names: Arc<Names>,
     current: Option<(usize, u16)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Names {
+    list: Vec<Vec<u8>>,
+    ids: HashMap<Vec<u8>, usize>,
     flavor: IndexFlavor,
 }
+
+/// Extensions of a log that are remembered by name; those a hostile log has beyond them are shown by number.
+const MAX_NAMES: usize = 4096;
 
 impl ExtNames {
     /// Begins with the extensions a map has before the first record.
     pub fn new(names: Vec<Vec<u8>>) -> ExtNames {
-        let flavor = IndexFlavor::guess(&names);
-        ExtNames { names, current: None, flavor }
+        let mut known = ExtNames::default();
+        for name in &names {
+            known.add(name);
+        }
+        known
     }
 
     /// The names in effect before the first record of a log: what the index knows, or the log before this one.
@@ -69,11 +84,25 @@ impl ExtNames {
     }
 
     fn add(&mut self, name: &[u8]) -> usize {
-        self.names.iter().position(|known| known == name).unwrap_or_else(|| {
-            self.names.push(name.to_vec());
-            self.flavor = IndexFlavor::guess(&self.names);
-            self.names.len() - 1
-        })
+        if let Some(id) = self.names.ids.get(name) {
+            return *id;
+        }
+        let id = self.names.list.len();
+        if id >= MAX_NAMES {
+            return usize::MAX;
+        }
+        let names = Arc::make_mut(&mut self.names);
+        names.list.push(name.to_vec());
+        names.ids.insert(name.to_vec(), id);
+        names.flavor = match (names.flavor, IndexFlavor::guess([name])) {
+            (known, IndexFlavor::Mailbox) | (known @ IndexFlavor::List, _) => known,
+            (_, new) => new,
+        };
+        id
+    }
+
+    fn flavor(&self) -> IndexFlavor {
+        self.names.flavor
     }
 
     /// Takes note of a record.
@@ -96,7 +125,7 @@ impl ExtNames {
 
     /// Name of the extension with that number.
     pub fn name(&self, id: usize) -> Option<&[u8]> {
-        self.names.get(id).map(Vec::as_slice)
+        self.names.list.get(id).map(Vec::as_slice)
     }
 
     /// The extension that ext records are about now: its number and its record size in the log.
@@ -195,7 +224,7 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
             });
         }
         Some(RecordType::ExtHdr | RecordType::ExtHdr32) => {
-            let header = names.current().and_then(|(name, _)| HeaderKind::lookup(name?, names.flavor, u32::MAX));
+            let header = names.current().and_then(|(name, _)| HeaderKind::lookup(name?, names.flavor(), u32::MAX));
             emit_list(emit, record.header_chunks(), |emit, chunk| {
                 emit.number("offset", u64::from(chunk.offset));
                 emit.number("size", chunk.data.len() as u64);
@@ -232,7 +261,7 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
         }
         Some(RecordType::ExtRec) => {
             let (name, size) = names.current().unwrap_or((None, 4));
-            let kind = name.and_then(|name| RecordKind::lookup(name, names.flavor, size));
+            let kind = name.and_then(|name| RecordKind::lookup(name, names.flavor(), size));
             let text = String::from_utf8_lossy(name.unwrap_or_default());
             emit_list(emit, record.ext_recs(size), |emit, (uid, data)| {
                 emit.number("uid", u64::from(uid));

@@ -68,13 +68,13 @@ pub enum ShowError {
 pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
     let files = MailboxFiles::locate(path)?;
     let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
-    let (loaded, mut problems) = load(path, &files, &snapshot, options.at)?;
+    let State { loaded, mut problems, .. } = of_snapshot(path, &files, &snapshot, options.at)?;
     let private = match private_files(&files, options.pvt.as_deref()) {
         Some(files) => {
             let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap)?;
-            let (private, more) = load(&files.index, &files, &snapshot, Until::End)?;
-            problems.extend(more);
-            Some(private.replayed.mailbox)
+            let private = of_snapshot(&files.index, &files, &snapshot, Until::End)?;
+            problems.extend(private.problems);
+            Some(private.loaded.replayed.mailbox)
         }
         None => None,
     };
@@ -95,6 +95,15 @@ pub(super) fn private_files(files: &MailboxFiles, pvt: Option<&Path>) -> Option<
 
 /// What is wrong, each with the file it is in.
 pub(super) type Problems = Vec<(PathBuf, String)>;
+
+/// The state that files which have been read add up to. `path` is what the user called the mailbox.
+///
+/// # Errors
+/// When none of them is an index or a log, or they do not reach back to the wanted position.
+pub fn of_snapshot(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<State, ShowError> {
+    let (loaded, problems) = load(path, files, snapshot, at)?;
+    Ok(State { loaded, private: None, problems })
+}
 
 /// The state of a mailbox and everything that is wrong with its files.
 ///
@@ -211,7 +220,8 @@ pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &m
     let keyword_column = mailbox.extension(b"keywords");
     let modseq_column = mailbox.extension(b"modseq").map(|ext| usize::from(ext.record_offset));
     let (unset, untracked) = (replayed.highest_modseq(), replayed.log_modseq.max(1));
-    let mut blocks = positions.chunks(BLOCK);
+    // A message with thousands of keywords takes as much room as many without.
+    let mut blocks = positions.chunks((BLOCK / (1 + mailbox.keywords().len() / 16)).max(1));
     out.list_in_blocks(
         "messages",
         || Ok(blocks.next()),

@@ -232,6 +232,13 @@ impl Snapshot {
     }
 }
 
+impl FromIterator<(Role, Input)> for Snapshot {
+    /// Files that were read by other means.
+    fn from_iter<I: IntoIterator<Item = (Role, Input)>>(inputs: I) -> Snapshot {
+        Snapshot { inputs: inputs.into_iter().collect() }
+    }
+}
+
 /// Path of the index that a file belongs to.
 fn index_of(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().as_bytes();

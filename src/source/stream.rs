@@ -6,11 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::bytes::{Stat, open};
-use crate::format::log::{Framer, LogEnd, LogFile, Step};
+use crate::format::log::{Framer, LogEnd, LogFile, Step, resynchronize};
 use crate::format::record::Record;
 
 /// Bytes read at a time: large enough to make the system calls cheap, small enough to stay in a core's cache.
 const CHUNK: usize = 256 << 10;
+
+/// Bytes looked at together when records have to be found again.
+const SEARCH: usize = 4 << 20;
 
 /// What a [`LogStream`] found.
 #[derive(Debug)]
@@ -70,6 +73,51 @@ impl LogStream {
     pub fn seek(&mut self, pos: u64, modseq: u64) {
         self.framer.pos = pos;
         self.framer.modseq = modseq;
+    }
+
+    /// Finds the next place at or after `from` where plausible records start again: as
+    /// [`resynchronize`](crate::format::log::resynchronize), but through a window of the file. Behind damage a record longer
+    /// than that window is not found.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn resynchronize(&mut self, from: u64) -> io::Result<Option<u64>> {
+        let from = from.checked_next_multiple_of(4).unwrap_or(u64::MAX);
+        if from >= self.framer.size {
+            return Ok(None);
+        }
+        // What was read is looked at before anything is read again: a log may be damaged in many places.
+        if let Some(at) = self.search_buffer(from) {
+            return Ok(Some(at));
+        }
+        self.fill(from, 0)?;
+        if let Some(at) = self.search_buffer(from) {
+            return Ok(Some(at));
+        }
+        let mut window = vec![0; SEARCH];
+        let mut base = from;
+        while base < self.framer.size {
+            let filled = read_at(&self.file, &mut window, base)?;
+            let found = resynchronize(&window[..filled], 0, self.log.endian);
+            let last = filled < window.len();
+            // A chain that begins late in the window may not fit into it, and one that ends with it proves nothing.
+            let far = (SEARCH / 2) as u64;
+            match found.filter(|at| last || *at < far) {
+                Some(at) => return Ok(Some(base + at)),
+                None if last => return Ok(None),
+                None => base += far,
+            }
+        }
+        Ok(None)
+    }
+
+    fn search_buffer(&self, from: u64) -> Option<u64> {
+        let skip = usize::try_from(from.checked_sub(self.base)?).ok()?;
+        let rest = self.buf.get(..self.filled)?.get(skip..)?;
+        let at = resynchronize(rest, 0, self.log.endian)?;
+        let is_last = self.base + self.filled as u64 >= self.framer.size;
+        let is_early = at < (rest.len() as u64).saturating_sub((CHUNK / 4) as u64);
+        (is_last || is_early).then_some(from + at)
     }
 
     /// Takes a new look at the size of the file, so that records appended since can be read.

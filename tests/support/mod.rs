@@ -10,6 +10,7 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part of the support code")]
 
+pub mod build;
 pub mod compare;
 pub mod doveadm_dump;
 pub mod dovecot;
