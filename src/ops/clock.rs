@@ -215,6 +215,10 @@ pub struct Clock {
     late: Vec<Stamp>,
     hosts: Vec<Host>,
     names: ExtNames,
+    /// What the extensions are that `names` knows by number.
+    kinds: Vec<Ext>,
+    /// `names` knows the number of the keywords.
+    keywords: bool,
     list_index: bool,
     now: i64,
     current: Current,
@@ -330,6 +334,8 @@ impl Clock {
             self.names = ExtNames::default();
         }
         self.names.next_file();
+        self.kinds.clear();
+        self.keywords = false;
         let pos = LogPos { seq: header.file_seq, offset: 0 };
         let stamp = i64::from(header.create_stamp);
         self.lower(ClockKind::CreateStamp, pos, pos, stamp);
@@ -357,10 +363,11 @@ impl Clock {
     }
 
     fn lower(&mut self, kind: ClockKind, start: LogPos, pos: LogPos, value: i64) {
-        let Some(stamp) = self.sane(kind, start, pos, value) else { return };
+        // Most stamps repeat what is known.
         if self.lowers.last().is_some_and(|last| last.bound >= value) {
             return;
         }
+        let Some(stamp) = self.sane(kind, start, pos, value) else { return };
         if self.lowers.len() >= MOST {
             thin(&mut self.lowers);
         }
@@ -426,6 +433,26 @@ impl Clock {
         self.lowers.last().map(|stamp| stamp.bound)
     }
 
+    /// True when a record of that type may hold a clock, or what is needed to understand one.
+    #[inline]
+    pub const fn is_worth(kind: RecordType) -> bool {
+        !matches!(
+            kind,
+            RecordType::Append
+                | RecordType::FlagUpdate
+                | RecordType::Expunge
+                | RecordType::KeywordReset
+                | RecordType::ModseqUpdate
+                | RecordType::ExtAtomicInc
+        )
+    }
+
+    /// True when an ext-rec record would be looked at now.
+    #[inline]
+    pub fn wants_ext_recs(&self) -> bool {
+        matches!(self.current.ext, Ext::Mdbox | Ext::Guid)
+    }
+
     /// Takes the clocks of a record of the log that was begun.
     pub fn record(&mut self, record: &Record<'_>) {
         let seq = self.current.seq;
@@ -441,6 +468,8 @@ impl Clock {
         let start = if (from..to).contains(&record.offset) { LogPos { seq, offset: from } } else { pos };
         let endian = record.endian;
         match kind {
+            // The tail offset alone is by far the most frequent of them.
+            Some(RecordType::HeaderUpdate) if record.size == 16 && endian.u16_at(record.payload, 0) == Some(64) => {}
             Some(RecordType::HeaderUpdate) => {
                 for chunk in record.header_chunks() {
                     self.base_header(start, pos, chunk.offset as usize, chunk.data, endian);
@@ -452,12 +481,16 @@ impl Clock {
                     self.list_index |= intro.name == b"list";
                 }
                 self.names.follow(record);
-                let (name, size) = self.names.current().unwrap_or((None, 0));
-                self.current.ext = name.map_or(Ext::Other, Ext::of);
+                let known = self.names.current_id().and_then(|(id, size)| Some((*self.kinds.get(id)?, size)));
+                let (ext, size) = known.unwrap_or_else(|| self.learn());
+                self.current.ext = ext;
                 self.current.record_size = size;
             }
             // The first keyword makes an extension without an intro.
-            Some(RecordType::KeywordUpdate) => self.names.follow(record),
+            Some(RecordType::KeywordUpdate) if !self.keywords => {
+                self.keywords = true;
+                self.names.follow(record);
+            }
             Some(RecordType::ExtReset) if self.current.ext == Ext::Cache && self.current.reset_id == 0 => {
                 // A later cache counts up from the one before it and may be ahead of the clock.
                 let reset = ExtReset::read(record.payload, endian);
@@ -492,6 +525,13 @@ impl Clock {
             }
             _ => {}
         }
+    }
+
+    /// Looks up what the current extension is, and remembers it for all that have a number.
+    #[cold]
+    fn learn(&mut self) -> (Ext, u16) {
+        self.kinds = (0..).map_while(|id| self.names.name(id)).map(Ext::of).collect();
+        self.names.current().map_or((Ext::Other, 0), |(name, size)| (name.map_or(Ext::Other, Ext::of), size))
     }
 
     fn base_header(&mut self, start: LogPos, pos: LogPos, offset: usize, data: &[u8], endian: Endian) {

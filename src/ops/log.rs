@@ -1,22 +1,29 @@
 //! `idx log`: the joined history of `.log.2` and `.log`, record by record, in memory that does not grow with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::clock::{self, Bracket, Clock, Evidence};
 use super::records::{ExtNames, touches};
 use crate::format::log::{EndReason, LogHeader, resynchronize};
 use crate::format::record::{Record, RecordType};
-use crate::format::{DecodeError, FileKind};
+use crate::format::{DecodeError, FileKind, packed};
 use crate::model::{LogPos, UidSet};
-use crate::source::{LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, tail_state};
+use crate::source::{
+    LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, Watch, tail_state,
+};
 
 /// How often a mailbox that rotates while it is opened is opened again.
 const TRIES: u32 = 5;
-/// How often a follower looks for more.
+/// How often a follower looks for more, even if nobody wakes it.
 const POLL: Duration = Duration::from_millis(50);
+/// Logs that are held open for a follower that is behind.
+const MOST_WAITING: usize = 32;
 /// Bytes that are searched at a time for records behind damage. Not a multiple of four, so that no record ends with them by
 /// accident.
 const WINDOW: usize = (1 << 20) + 1;
@@ -352,7 +359,9 @@ impl History {
             }
             logs.push(log);
         }
-        clock.settle();
+        if timed {
+            clock.settle();
+        }
         Ok(History { files, logs, clock, bad })
     }
 
@@ -398,10 +407,13 @@ impl History {
         // Where nobody asks for a time, one pass does: the clock runs along.
         let running = options.timeless();
         let all = running && !options.filters();
+        if all {
+            self.tally(&mut stats, &mut clock)?;
+        }
         let result = self.walk(AtEnd::Live, |found| {
             match found {
                 Found::Note(note) => stats.notes.extend(Some(note).filter(|note| note.finding)),
-                Found::File(header) if running => clock.log_begin(header),
+                Found::File(header) if running && !all => clock.log_begin(header),
                 Found::File(_) => {}
                 Found::Record { pos, record, names, salvaged } => {
                     if running {
@@ -421,6 +433,7 @@ impl History {
             }
             Ok(())
         });
+        clock.settle();
         if let Some(log) = self.logs.last() {
             let end = LogPos { seq: log.seq(), offset: log.stream.pos().saturating_sub(1) };
             stats.until = clock.bracket(end).not_after;
@@ -430,22 +443,70 @@ impl History {
         result.map(|_| stats)
     }
 
+    /// Counts all records of sound logs, and leaves what is not plain to a walk. The logs are then at their ends.
+    fn tally(&mut self, stats: &mut Stats, clock: &mut Clock) -> Result<(), LogError> {
+        for log in &mut self.logs {
+            clock.log_begin(&log.stream.log.header);
+            let (size, endian) = (log.stream.stat.size, log.stream.log.endian);
+            loop {
+                let pos = log.stream.pos();
+                // Offsets past 4 GiB are damage: the framer says so.
+                let left = size.min(u64::from(u32::MAX)).saturating_sub(pos);
+                let window = match log.stream.buffered() {
+                    Ok(window) => window,
+                    Err(error) => return Err(log.error(error)),
+                };
+                let mut used = 0_usize;
+                while let Some(rest) = window.get(used..)
+                    && let Some((head, _)) = rest.split_first_chunk::<8>()
+                {
+                    let [a, b, c, d, raw @ ..] = *head;
+                    let Some(length) = packed::decode([a, b, c, d]) else { break };
+                    let type_raw = endian.u32_at(&raw, 0).unwrap_or(0);
+                    let Some(bytes) = rest.get(..length as usize).filter(|bytes| bytes.len() >= 12) else { break };
+                    let (kind, payload) = (RecordType::of(type_raw), bytes.get(8..).unwrap_or_default());
+                    if matches!(kind, Some(RecordType::Boundary))
+                        && u64::from(endian.u32_at(payload, 0).unwrap_or(0)) > left.saturating_sub(used as u64)
+                    {
+                        break;
+                    }
+                    let offset = pos.saturating_add(used as u64);
+                    let record = Record { offset, size: length, type_raw, payload, bytes, endian, modseq: 0 };
+                    match kind {
+                        Some(RecordType::ExtRec) if !clock.wants_ext_recs() => {}
+                        Some(kind) if !Clock::is_worth(kind) => {}
+                        _ => clock.record(&record),
+                    }
+                    stats.add(&record, clock.running());
+                    used = used.saturating_add(length as usize);
+                }
+                if used == 0 {
+                    break;
+                }
+                log.stream.seek(pos.saturating_add(used as u64), 0);
+            }
+        }
+        Ok(())
+    }
+
     /// Shows what is there and then what comes, until `stop` says so: across rotations, without loss and without doubling.
     ///
     /// # Errors
     /// When a log cannot be read, or what `sink` returns.
     pub fn follow(&mut self, options: &Options, sink: &mut dyn Sink, stop: &dyn Fn() -> bool) -> Result<(), LogError> {
         let mut clock = std::mem::take(&mut self.clock);
+        // From now on no rotation is missed, however long it takes to write out what is there already.
+        let Some(newest) = self.logs.last() else { return Ok(()) };
+        let successors = Successors::watch(&self.files, newest.stream.stat, newest.seq());
         let mut names = self.walk(AtEnd::Wait, |found| pass(options, &clock, found, sink))?;
         let Some(mut current) = self.logs.pop() else { return Ok(()) };
         self.logs.clear();
-        let mut next: VecDeque<Open> = VecDeque::new();
+        let mut next: Option<Open> = None;
         let mut told = None;
+        let watch = Watch::new(directory(&self.files));
         loop {
             // A file is read to its end once more after it is known to be replaced: then nothing more is written to it.
-            if next.is_empty() {
-                next = self.successors(&current);
-            }
+            next = next.or_else(|| successors.next());
             let stat = current.stream.refresh().map_err(|error| current.error(error))?;
             if stat.size < current.stream.pos() {
                 let message = format!("the file shrank to {} bytes", stat.size);
@@ -466,13 +527,13 @@ impl History {
                 Err(error) => return Err(current.error(error)),
             };
             if let Some(end) = end {
-                let wrong = end.reason == EndReason::Corrupt || (end.reason == EndReason::Partial && !next.is_empty());
+                let wrong = end.reason == EndReason::Corrupt || (end.reason == EndReason::Partial && next.is_some());
                 if let Some(error) = end.error.filter(|_| wrong && told != Some(current.pos())) {
                     told = Some(current.pos());
                     pass(options, &clock, Found::Note(current.damage(&error)), sink)?;
                 }
             }
-            if let Some(log) = next.pop_front() {
+            if let Some(log) = next.take() {
                 let before = current.pos();
                 if log.header().indexid != current.header().indexid || log.seq() <= before.seq {
                     let message = format!("the mailbox was recreated: log {} after {before}", log.seq());
@@ -487,31 +548,74 @@ impl History {
             if stop() {
                 return Ok(());
             }
-            std::thread::sleep(POLL);
+            watch.wait(POLL);
         }
+    }
+}
+
+/// Where the files of a mailbox are.
+fn directory(files: &MailboxFiles) -> &Path {
+    files.index.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Opens each log that replaces another as soon as it is there, on a thread of its own: once open, a log can be read however
+/// often it is rotated away meanwhile.
+struct Successors {
+    logs: Receiver<Open>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Successors {
+    /// Waits for what comes after the log with that state and number.
+    fn watch(files: &MailboxFiles, mut stat: Stat, mut seq: u32) -> Successors {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (to, logs) = sync_channel(MOST_WAITING);
+        let (files, stopped) = (files.clone(), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            let watch = Watch::new(directory(&files));
+            while !stopped.load(Ordering::Relaxed) {
+                for log in successors(&files, &stat, seq) {
+                    (stat, seq) = (log.stream.stat, log.seq());
+                    if to.send(log).is_err() {
+                        return;
+                    }
+                }
+                watch.wait(POLL);
+            }
+        });
+        Successors { logs, stop }
     }
 
-    /// The logs that came after `current`, if it has been replaced.
-    fn successors(&self, current: &Open) -> VecDeque<Open> {
-        let path = self.files.path(Role::Log);
-        let replaced = Stat::at(&path).is_ok_and(|now| !now.same_file(&current.stream.stat));
-        let Some(log) = replaced.then(|| LogStream::open(&path).ok()).flatten() else { return VecDeque::new() };
-        let mut list = VecDeque::new();
-        if log.stat.same_file(&current.stream.stat) {
-            return list;
-        }
-        if log.log.header.prev_file_seq != current.seq() {
-            // More than one rotation has happened; the one between may still be there.
-            let path = self.files.path(Role::OldLog);
-            let between = LogStream::open(&path).ok().filter(|old| {
-                let seq = old.log.header.file_seq;
-                seq < log.log.header.file_seq && seq > current.seq() && !old.stat.same_file(&log.stat)
-            });
-            list.extend(between.map(|stream| Open { path, stream }));
-        }
-        list.push_back(Open { path, stream: log });
-        list
+    fn next(&self) -> Option<Open> {
+        self.logs.try_recv().ok()
     }
+}
+
+impl Drop for Successors {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The logs that came after the one with that state and number, if it has been replaced.
+fn successors(files: &MailboxFiles, stat: &Stat, seq: u32) -> Vec<Open> {
+    let path = files.path(Role::Log);
+    let mut list = Vec::new();
+    if Stat::at(&path).is_ok_and(|now| now.same_file(stat)) {
+        return list;
+    }
+    let Some(log) = LogStream::open(&path).ok().filter(|log| !log.stat.same_file(stat)) else { return list };
+    if log.log.header.prev_file_seq != seq {
+        // More than one rotation has happened; the log between may still be there.
+        let path = files.path(Role::OldLog);
+        let between = LogStream::open(&path).ok().filter(|old| {
+            let old_seq = old.log.header.file_seq;
+            old_seq < log.log.header.file_seq && old_seq > seq && !old.stat.same_file(&log.stat)
+        });
+        list.extend(between.map(|stream| Open { path, stream }));
+    }
+    list.push(Open { path, stream: log });
+    list
 }
 
 /// Says what is to be said before the first record of a log.
@@ -711,6 +815,7 @@ pub struct Stats {
     origins: [Count; 3],
     hours: BTreeMap<i64, Count>,
     hour: (i64, Count),
+    time: Option<i64>,
     /// Earliest and latest lower bound of a record, UNIX seconds.
     span: Option<(i64, i64)>,
     /// Upper bound of the last record, UNIX seconds.
@@ -732,20 +837,23 @@ impl Stats {
         if let Some(count) = self.origins.get_mut(origin) {
             count.add(record.size);
         }
-        let Some(time) = time else { return };
-        let hour = time.div_euclid(3600);
-        if hour != self.hour.0 {
-            self.next_hour(hour, time);
+        if time != self.time {
+            self.next_time(time);
         }
-        self.hour.1.add(record.size);
-        if let Some(span) = &mut self.span {
-            span.1 = time;
+        if time.is_some() {
+            self.hour.1.add(record.size);
         }
     }
 
     #[cold]
-    fn next_hour(&mut self, hour: i64, time: i64) {
-        self.span.get_or_insert((time, time));
+    fn next_time(&mut self, time: Option<i64>) {
+        self.time = time;
+        let Some(time) = time else { return };
+        self.span.get_or_insert((time, time)).1 = time;
+        let hour = time.div_euclid(3600);
+        if hour == self.hour.0 {
+            return;
+        }
         let (last, count) = std::mem::replace(&mut self.hour, (hour, Count::default()));
         if count.count > 0 && (self.hours.len() < MOST_HOURS || self.hours.contains_key(&last)) {
             let sum = self.hours.entry(last).or_default();

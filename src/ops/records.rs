@@ -99,6 +99,12 @@ impl ExtNames {
         self.names.get(id).map(Vec::as_slice)
     }
 
+    /// The extension that ext records are about now: its number and its record size in the log.
+    #[inline]
+    pub fn current_id(&self) -> Option<(usize, u16)> {
+        self.current
+    }
+
     /// The extension that ext records are about now: its name, if known, and its record size in the log.
     pub fn current(&self) -> Option<(Option<&[u8]>, u16)> {
         self.current.map(|(id, size)| (self.name(id), size))

@@ -4,7 +4,9 @@
 mod bytes;
 mod files;
 mod stream;
+mod watch;
 
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, open, read};
 pub use files::{Family, MailboxFiles, PathError, Role, Snapshot, TailState, recognise, tail_state};
 pub use stream::{LogStream, StreamStep};
+pub use watch::Watch;

@@ -116,6 +116,19 @@ impl LogStream {
         })
     }
 
+    /// The bytes from the next record on, as far as they are in memory: a whole record at least, if the file has one. For those
+    /// who take many records apart themselves and then [`seek`](Self::seek) behind them.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn buffered(&mut self) -> io::Result<&[u8]> {
+        if let Some((at, len)) = self.framer.lacking(&self.buf[..self.filled], self.base) {
+            self.fill(at, len)?;
+        }
+        let start = self.framer.pos.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        Ok(start.and_then(|start| self.buf.get(start..self.filled)).unwrap_or_default())
+    }
+
     /// Reads so that at least `len` bytes from `at` on are in the buffer, if the file has them.
     #[cold]
     fn fill(&mut self, at: u64, len: u64) -> io::Result<()> {

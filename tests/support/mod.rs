@@ -16,3 +16,4 @@ pub mod dovecot;
 pub mod idx;
 pub mod imap;
 pub mod workload;
+pub mod writer;
