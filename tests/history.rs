@@ -130,7 +130,7 @@ fn expunges_equal_the_dumps() {
                         right.push(json!({
                             "uid": uid,
                             "guid": guids.into_iter().flatten().find(|guid| **guid != none),
-                            "modseq": record.modseq.unwrap_or(0),
+                            "modseq": record.modseq,
                             "log_file_seq": seq,
                             "offset": record.offset,
                             "requested": request.map(|(seq, offset, _)| json!({"log_file_seq": seq, "offset": offset})),
@@ -204,4 +204,102 @@ fn expunges_since_a_modseq_are_what_the_server_said() {
     }
     println!("{exact} exact answers");
     assert!(exact > 50, "only {exact} exact answers");
+}
+
+/// Everything printed in one format, and the exit code.
+fn printed(args: &[&str], path: &Path) -> (Option<i32>, String) {
+    let mut all: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+    all.push(path.as_os_str());
+    let output = run(&all);
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+fn busy() -> PathBuf {
+    fixtures()[0].with_file_name("2.3.19.1-maildir-busy").join("files/Maildir")
+}
+
+#[test]
+fn every_line_has_its_schema() {
+    let uid_validity = idx::show(&busy(), None).expect("a document")["uid_validity"].to_string();
+    for args in [
+        vec!["modseq"],
+        vec!["modseq", "--history"],
+        vec!["modseq", "--locate", "100"],
+        vec!["modseq", "--decode", "100"],
+        vec!["expunges"],
+        vec!["qresync", "--modseq", "100", "--uidvalidity", &uid_validity],
+    ] {
+        let schema = format!("idx.{}/1", args[0]);
+        let (code, text) = printed(&[&args[..], &["-f", "ndjson"]].concat(), &busy());
+        assert_eq!(code, Some(0), "{args:?}");
+        let mut lines = 0;
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(line["schema"], schema.as_str(), "{args:?}");
+            lines += 1;
+        }
+        assert!(lines > 0, "{args:?}");
+        let (code, text) = printed(&[&args[..], &["-f", "json"]].concat(), &busy());
+        let document: Value = serde_json::from_str(&text).expect("one document");
+        assert_eq!((code, &document["schema"]), (Some(0), &json!(schema)), "{args:?}");
+        assert_eq!(printed(&args, &busy()).0, Some(0), "{args:?}");
+    }
+}
+
+/// rotation.md 7: `((indexid + log_file_seq) << 32) | log_file_offset`. The record at 888 ends at 920 and made modseq 100
+/// (`doveadm dump`).
+#[test]
+fn numbers_of_both_schemes_are_told_apart() {
+    let log = idx::dump(&busy().join("dovecot.index.log")).expect("a document");
+    let (indexid, seq) =
+        (log["header"]["indexid"].as_u64().expect("indexid"), log["header"]["file_seq"].as_u64().expect("seq"));
+    let position = ((indexid + seq) << 32) | 920;
+    let decode = |value: u64| {
+        let path = busy().display().to_string();
+        idx::json("modseq", &["--decode".to_owned(), value.to_string(), path]).expect("a document")
+    };
+    let counter = decode(100);
+    assert_eq!(counter["scheme"], "counter");
+    assert_eq!(counter["as_counter"], json!({"log_file_seq": seq, "offset": 920, "position_modseq": position}));
+    let decoded = decode(position);
+    assert_eq!(decoded["scheme"], "position");
+    assert_eq!(decoded["as_position"], json!({"log_file_seq": seq, "offset": 920, "counter_there": 100}));
+    assert_eq!(decode(1 << 40)["scheme"], "raised");
+    assert_eq!(decode(u64::MAX)["valid_in_imap"], false);
+}
+
+#[test]
+fn damage_is_named_and_reading_goes_on() {
+    let whole = idx::json("expunges", &[busy()]).expect("a document");
+    let all = whole["expunges"].as_array().expect("expunges").len();
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("dovecot.index.log");
+    for name in ["dovecot.index.log", "dovecot.index.log.2"] {
+        fs::copy(busy().join(name), dir.path().join(name)).expect("a copy");
+    }
+    // A record in the middle of the present log gets an impossible size.
+    let mut bytes = fs::read(&log).expect("a log");
+    bytes[888..892].copy_from_slice(&[0x80, 0x80, 0x80, 0x81]);
+    fs::write(&log, &bytes).expect("a log");
+    let (code, text) = printed(&["expunges", "-f", "json"], dir.path());
+    let shown: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, shown["complete"].as_bool()), (Some(1), Some(false)));
+    assert_eq!(shown["vanished"], whole["vanished"], "expunges behind the damage are listed");
+    assert_eq!(shown["expunges"].as_array().map(Vec::len), Some(all));
+    assert_eq!(printed(&["expunges", "--since", "120", "-f", "json"], dir.path()).0, Some(1));
+    for args in [vec!["modseq"], vec!["modseq", "--history"]] {
+        assert_eq!(printed(&args, dir.path()).0, Some(1), "{args:?}");
+    }
+    fs::write(&log, b"").expect("an empty log");
+    fs::remove_file(dir.path().join("dovecot.index.log.2")).expect("removed");
+    for args in [
+        vec!["modseq"],
+        vec!["modseq", "--locate", "5"],
+        vec!["expunges"],
+        vec!["qresync", "--uidvalidity", "1", "--modseq", "1"],
+    ] {
+        let (code, text) = printed(&[&args[..], &["-f", "json"]].concat(), dir.path());
+        let document: Value = serde_json::from_str(&text).expect("a document in every case");
+        assert!(code == Some(2) && document["error"].is_string(), "{args:?}: {code:?} {document}");
+    }
 }

@@ -148,7 +148,7 @@ pub fn locate(chain: &Chain<'_>, modseq: u64) -> Result<(usize, u64), TooOld> {
     let (file, segment) = chain.files.get(i).zip(segments.get(i)).ok_or_else(lost)?;
     let mut finder = Finder::new(modseq, segment);
     let mut scan = file.records();
-    while let Some(record) = scan.next() {
+    for record in scan.by_ref() {
         if finder.record(&record) {
             break;
         }

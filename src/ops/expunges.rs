@@ -18,6 +18,8 @@ use crate::source::{MailboxFiles, PathError, Role};
 pub const SCHEMA: &str = "idx.expunges/1";
 /// UIDs of one damaged range that are listed one by one.
 const MOST_OF_A_RANGE: u32 = 1 << 20;
+/// Expunges that are kept in memory instead of reading the logs a second time.
+const MOST_ROWS: usize = 1 << 16;
 /// Lowest number that can be meant as a time: September 2001, before there was a Dovecot.
 const TIME_FROM: u64 = 1_000_000_000;
 
@@ -97,7 +99,7 @@ pub struct Expunge {
     pub uid: u32,
     /// Its GUID, if the storage said one when it was expunged or when that was asked for.
     pub guid: Option<[u8; 16]>,
-    /// The modseq of the expunge.
+    /// The modseq of the expunge; 0 in a log that is not tracked, and behind damage.
     pub modseq: u64,
     /// The record.
     pub pos: LogPos,
@@ -135,6 +137,8 @@ pub struct Expunges {
     pub oldest_modseq: Option<u64>,
     /// The UIDs.
     pub vanished: UidSet,
+    /// The list itself, as long as it is short; a long one is read a second time instead.
+    rows: Option<Vec<(Expunge, Bracket)>>,
 }
 
 /// The highest UID that the index has assigned; 0 without an index.
@@ -170,7 +174,6 @@ impl Expunges {
                     Ok(true)
                 })
                 .map_err(log_error)?;
-                logs.problems.clear();
             }
             since = Some(match i64::try_from(number) {
                 Ok(time) if number >= TIME_FROM && number <= u64::from(u32::MAX) && number > highest => {
@@ -205,18 +208,26 @@ impl Expunges {
             complete,
             oldest_modseq: oldest,
             vanished: UidSet::new(),
+            rows: None,
         };
         let mut ranges: Vec<(u32, u32)> = Vec::new();
+        let mut rows = Some(Vec::new());
         expunges
-            .each(|one, _| {
+            .scan(|one, bracket| {
                 match ranges.last_mut() {
                     Some((_, last)) if last.checked_add(1) == Some(one.uid) => *last = one.uid,
                     _ => ranges.push((one.uid, one.uid)),
                 }
+                match &mut rows {
+                    Some(list) if list.len() < MOST_ROWS => list.push((*one, bracket)),
+                    _ => rows = None,
+                }
                 Ok(())
             })
             .map_err(log_error)?;
+        expunges.complete &= !expunges.logs.damaged.iter().any(|pos| *pos >= expunges.from);
         expunges.vanished = ranges.into_iter().collect();
+        expunges.rows = rows;
         Ok(expunges)
     }
 
@@ -230,14 +241,19 @@ impl Expunges {
     /// # Errors
     /// What `take` returns, or when a log cannot be read.
     pub fn each(&mut self, mut take: impl FnMut(&Expunge, Bracket) -> io::Result<()>) -> io::Result<()> {
+        match &self.rows {
+            Some(rows) => rows.iter().try_for_each(|(one, bracket)| take(one, *bracket)),
+            None => self.scan(take),
+        }
+    }
+
+    fn scan(&mut self, mut take: impl FnMut(&Expunge, Bracket) -> io::Result<()>) -> io::Result<()> {
         let indexid = self.logs.indexid();
         let foreign: Vec<bool> = self.logs.list.iter().map(|log| log.segment.indexid != indexid).collect();
         let (clock, from, uid, since) = (&self.clock, self.from, self.uid.as_ref(), self.since);
         let mut highest_uid = self.highest_uid;
         let mut requests = Requests::default();
         let mut huge: Option<(usize, u64)> = None;
-        self.logs.problems.retain(|(_, problem)| !problem.starts_with(CUT));
-        let known = self.logs.problems.len();
         self.logs.each(0, |file, seq, record| {
             if foreign.get(file).copied().unwrap_or(false) {
                 return Ok(true);
@@ -287,26 +303,19 @@ impl Expunges {
             }
             Ok(true)
         })?;
-        // Each pass finds the same damage again.
-        let found: Vec<_> = self.logs.problems.drain(known..).collect();
-        for problem in found {
-            if !self.logs.problems.contains(&problem) {
-                self.logs.problems.push(problem);
-            }
-        }
         if let Some((file, offset)) = huge
             && let Some(log) = self.logs.list.get(file)
         {
             let problem =
-                format!("{CUT} offset {offset}: the range goes past every UID that was ever assigned; it is cut there");
-            self.logs.problems.push((log.path.clone(), problem));
+                format!("log offset {offset}: expunge: a range goes past every UID ever assigned; it is cut there");
+            let problem = (log.path.clone(), problem);
+            if !self.logs.problems.contains(&problem) {
+                self.logs.problems.push(problem);
+            }
         }
         Ok(())
     }
 }
-
-/// How the message about a range that was cut begins.
-const CUT: &str = "expunge record:";
 
 /// Writes what the logs say about expunges.
 ///
@@ -351,7 +360,10 @@ fn emit_one<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
         Some(guid) => emit.hex("guid", guid),
         None => emit.null("guid"),
     }
-    emit.number("modseq", one.modseq);
+    match one.modseq {
+        0 => emit.null("modseq"),
+        modseq => emit.number("modseq", modseq),
+    }
     emit.number("log_file_seq", u64::from(one.pos.seq));
     emit.number("offset", one.pos.offset);
     match one.requested {
@@ -377,7 +389,10 @@ fn emit_one<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
 fn emit_row<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
     use crate::render::text::utc;
     emit.number("uid", u64::from(one.uid));
-    emit.number("modseq", one.modseq);
+    match one.modseq {
+        0 => emit.null("modseq"),
+        modseq => emit.number("modseq", modseq),
+    }
     emit.text("done", one.pos.to_string().as_bytes());
     let requested = one.requested.map_or_else(|| "-".to_owned(), |pos| pos.to_string());
     emit.text("requested", requested.as_bytes());

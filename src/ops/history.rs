@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::format::DecodeError;
 use crate::format::log::{EndReason, LogEnd};
 use crate::format::record::Record;
 use crate::model::LogPos;
@@ -31,6 +30,8 @@ pub struct Logs {
     pub list: Vec<Log>,
     /// What is wrong, each with the file it is in.
     pub problems: Vec<(PathBuf, String)>,
+    /// Where records are damaged, as far as [`Logs::each`] has read: no Dovecot reads past these.
+    pub damaged: Vec<LogPos>,
 }
 
 impl Logs {
@@ -132,51 +133,62 @@ impl Logs {
     }
 
     /// Hands every record of every file from file number `first` on to `take`, with the file's number, until that says to
-    /// stop. Where a file is damaged is noted, and the next file is read.
+    /// stop. Damage is noted and read over; the records behind it have modseq 0, since nobody can say what it hides.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// What `take` returns, or when a file cannot be read.
     pub fn each(
         &mut self,
         first: usize,
         mut take: impl FnMut(usize, u32, &Record<'_>) -> io::Result<bool>,
     ) -> io::Result<()> {
         let last = self.list.len().saturating_sub(1);
-        for (i, log) in self.list.iter_mut().enumerate().skip(first) {
+        let (mut problems, mut damaged) = (Vec::new(), Vec::new());
+        'files: for (i, log) in self.list.iter_mut().enumerate().skip(first) {
             log.stream.seek(log.segment.records_at, log.segment.initial_modseq);
             let seq = log.segment.seq;
-            let mut stopped = None;
-            let mut damage: Option<DecodeError> = None;
-            let end = walk(&mut log.stream, |record| {
-                if damage.is_none() {
-                    damage = record.fatal_error();
-                }
-                match take(i, seq, record) {
-                    Ok(go_on) => {
-                        stopped = (!go_on).then_some(Ok(()));
-                        go_on
+            let mut result = Ok(true);
+            let mut invalid = false;
+            loop {
+                let end = walk(&mut log.stream, |record| {
+                    if let Some(error) = record.fatal_error().filter(|_| !invalid) {
+                        invalid = true;
+                        damaged.push(LogPos { seq, offset: record.offset });
+                        problems.push((log.path.clone(), error.to_string()));
                     }
-                    Err(error) => {
-                        stopped = Some(Err(error));
-                        false
-                    }
+                    result = take(i, seq, record);
+                    matches!(result, Ok(true))
+                })?;
+                if !std::mem::replace(&mut result, Ok(true))? {
+                    break 'files;
                 }
-            })?;
-            if let Some(result) = stopped {
-                return result;
-            }
-            if let Some(damage) = damage {
-                self.problems.push((log.path.clone(), damage.to_string()));
-            }
-            if let Some(error) = &end.error {
+                let Some(error) = &end.error else { break };
                 let live = i == last
                     && end.reason == EndReason::Partial
                     && tail_state(&log.path, &log.stream.stat).is_ok_and(|state| state == TailState::BeingWritten);
-                if !live {
-                    self.problems.push((log.path.clone(), error.to_string()));
+                if live {
+                    break;
+                }
+                match super::log::search(&log.stream, end.offset)? {
+                    Some(at) => {
+                        problems.push((log.path.clone(), format!("{error}; reading goes on at offset {at}")));
+                        damaged.push(LogPos { seq, offset: end.offset });
+                        log.stream.seek(at, 0);
+                    }
+                    None => {
+                        problems.push((log.path.clone(), error.to_string()));
+                        if end.reason == EndReason::Corrupt {
+                            damaged.push(LogPos { seq, offset: end.offset });
+                        }
+                        break;
+                    }
                 }
             }
         }
+        // Several passes find the same damage.
+        problems.retain(|problem| !self.problems.contains(problem));
+        self.problems.extend(problems);
+        self.damaged.extend(damaged);
         Ok(())
     }
 }

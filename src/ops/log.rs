@@ -684,7 +684,7 @@ fn read_on(
 }
 
 /// Finds records again behind damage at `from`, in windows.
-fn search(stream: &LogStream, from: u64) -> io::Result<Option<u64>> {
+pub(super) fn search(stream: &LogStream, from: u64) -> io::Result<Option<u64>> {
     use std::os::unix::fs::FileExt;
     let size = stream.stat.size;
     let mut at = from.saturating_add(4) & !3;

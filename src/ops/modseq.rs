@@ -334,7 +334,7 @@ pub fn write_history<D: Document>(path: &Path, logs: &mut Logs, uid: Option<&Uid
         logs.each(0, |_, seq, record| {
             let before = if last.0 == seq { last.1 } else { starts.get(&seq).copied().unwrap_or(0) };
             last = (seq, record.modseq);
-            if record.modseq == before {
+            if record.modseq <= before {
                 return Ok(true);
             }
             let uids: UidSet =
