@@ -253,3 +253,58 @@ fn the_true_time_lies_inside_when_dovecot_is_driven() {
     let widths: Vec<i64> = runs.into_iter().flat_map(|run| run.join().expect("sound brackets")).collect();
     println!("{} records, median width {} s", widths.len(), median(widths.clone()));
 }
+
+/// A mailbox of one log with these records, written at `stamp` and last touched ten minutes later.
+fn mailbox(stamp: u32, records: &[Vec<u8>]) -> (tempfile::TempDir, MailboxFiles) {
+    use support::writer::header;
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("dovecot.index.log");
+    fs::write(&path, [header(2, (0, 0), stamp, 1), records.concat()].concat()).expect("a log");
+    let time = UNIX_EPOCH + Duration::from_secs(u64::from(stamp) + 600);
+    File::open(&path).expect("a file").set_times(FileTimes::new().set_modified(time)).expect("times");
+    let files = MailboxFiles::locate(dir.path()).expect("a mailbox");
+    (dir, files)
+}
+
+/// An expunge request that names a GUID (`guid_128_generate`: nanoseconds, seconds, process, host).
+fn expunge(seconds: u32, pid: u32, host: u32) -> Vec<u8> {
+    let words = [7, 1000, seconds, pid, host];
+    support::writer::record(0xed90, &words.map(u32::to_le_bytes).concat())
+}
+
+#[test]
+fn a_guid_is_a_clock_once_its_host_is_known() {
+    let start = 1_790_000_000;
+    let digest = expunge(start + 300, 0xdead_beef, 1);
+    let records = [expunge(start + 100, 77, 1), digest, expunge(start + 200, 78, 2), expunge(start + 150, 79, 1)];
+    let (_dir, files) = mailbox(start, &records);
+    let clock = Clock::build(&files).expect("readable");
+    let low = |i: u64| clock.bracket(LogPos { seq: 2, offset: 40 + 28 * i }).not_before.map(|at| at - i64::from(start));
+    // The second GUID of host 1 vouches for the first; the digest of a file name and the only GUID of host 2 count for nothing.
+    assert_eq!([low(0), low(1), low(2), low(3)], [Some(100), Some(100), Some(100), Some(150)]);
+}
+
+#[test]
+fn a_clock_that_contradicts_a_stronger_one_is_left_out() {
+    let start = 1_790_000_000;
+    let attribute = |time: u32| {
+        let payload = [&b"+pa\0\0\0\0\0"[..], &time.to_le_bytes(), &1_u32.to_le_bytes()].concat();
+        support::writer::record(0x10_0000, &payload)
+    };
+    // The log was last written to at start + 600.
+    let records =
+        [attribute(start + 50), attribute(start + 100_000), attribute(u32::MAX), attribute(0), attribute(start + 60)];
+    let (_dir, files) = mailbox(start, &records);
+    let clock = Clock::build(&files).expect("readable");
+    let bracket = |i: u64| clock.bracket(LogPos { seq: 2, offset: 40 + 24 * i });
+    let low = |i: u64| bracket(i).not_before.map(|at| at - i64::from(start));
+    assert_eq!([low(0), low(1), low(2), low(3), low(4)], [Some(50), Some(50), Some(50), Some(50), Some(60)]);
+    assert_eq!(bracket(4).not_after, Some(i64::from(start) + 601));
+
+    // A file time from before the file was made was set by hand.
+    let log = files.path(Role::Log);
+    let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    File::open(&log).expect("a file").set_times(FileTimes::new().set_modified(time)).expect("times");
+    let clock = Clock::build(&files).expect("readable");
+    assert_eq!(clock.bracket(LogPos { seq: 2, offset: 40 }).not_after, None);
+}

@@ -15,7 +15,7 @@ use super::records::ExtNames;
 use crate::format::ext::IndexFlavor;
 use crate::format::index::IndexFile;
 use crate::format::log::LogHeader;
-use crate::format::record::{ExpungeGuid, ExtReset, Record, RecordType};
+use crate::format::record::{ExpungeGuid, ExtIntro, ExtReset, Record, RecordType};
 use crate::format::{Disk, Endian};
 use crate::model::LogPos;
 use crate::source::{LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep};
@@ -433,43 +433,68 @@ impl Clock {
         self.lowers.last().map(|stamp| stamp.bound)
     }
 
-    /// True when a record of that type may hold a clock, or what is needed to understand one.
-    #[inline]
-    pub const fn is_worth(kind: RecordType) -> bool {
-        !matches!(
-            kind,
-            RecordType::Append
+    /// Takes the clocks of a record of the log that was begun.
+    #[inline(always)]
+    pub fn record(&mut self, record: &Record<'_>) {
+        let endian = record.endian;
+        let kind = record.kind();
+        match kind {
+            Some(RecordType::Boundary) => {
+                let size = u64::from(record.boundary_size().unwrap_or(0));
+                self.current.transaction = (record.offset, record.offset.saturating_add(size));
+            }
+            // The tail offset alone is by far the most frequent of them.
+            Some(RecordType::HeaderUpdate) if record.size == 16 && endian.u16_at(record.payload, 0) == Some(64) => {}
+            Some(RecordType::ExtIntro) if self.known_intro(record) => {}
+            Some(RecordType::ExtHdr) if self.current.ext == Ext::Other => {}
+            Some(RecordType::ExtHdr) if self.current.ext == Ext::Maildir && self.old_maildir(record) => {}
+            Some(RecordType::ExtRec) if !matches!(self.current.ext, Ext::Mdbox | Ext::Guid) => {}
+            Some(RecordType::KeywordUpdate) if self.keywords => {}
+            Some(
+                RecordType::Append
                 | RecordType::FlagUpdate
                 | RecordType::Expunge
                 | RecordType::KeywordReset
                 | RecordType::ModseqUpdate
-                | RecordType::ExtAtomicInc
-        )
+                | RecordType::ExtAtomicInc,
+            ) => {}
+            _ => self.look_into(record, kind),
+        }
     }
 
-    /// True when an ext-rec record would be looked at now.
+    /// Takes an intro that gives its extension by a number that is known.
     #[inline]
-    pub fn wants_ext_recs(&self) -> bool {
-        matches!(self.current.ext, Ext::Mdbox | Ext::Guid)
+    fn known_intro(&mut self, record: &Record<'_>) -> bool {
+        if record.size != 28 {
+            return false;
+        }
+        let intro = ExtIntro::read(record.payload, record.endian);
+        let Some(ext) = self.kinds.get(intro.ext_id as usize) else { return false };
+        self.current.ext = *ext;
+        self.current.reset_id = intro.reset_id;
+        self.current.record_size = intro.record_size;
+        true
     }
 
-    /// Takes the clocks of a record of the log that was begun.
-    pub fn record(&mut self, record: &Record<'_>) {
+    /// True for a whole `maildir` header whose stamps are no news.
+    #[inline]
+    fn old_maildir(&self, record: &Record<'_>) -> bool {
+        let Some(chunk) = record.payload.get(4..40).filter(|_| record.size == 48) else { return false };
+        let field = |at: usize| record.endian.u32_at(chunk, at).map_or(0, i64::from);
+        let check = field(0).max(field(12));
+        let latest = check.max(field(4)).max(field(16)).max(field(24));
+        check <= self.last_check && self.running().is_some_and(|known| latest <= known)
+    }
+
+    /// Takes the clocks of a record that may have some.
+    fn look_into(&mut self, record: &Record<'_>, kind: Option<RecordType>) {
+        let endian = record.endian;
         let seq = self.current.seq;
         let pos = LogPos { seq, offset: record.offset };
-        let kind = record.kind();
-        if kind == Some(RecordType::Boundary) {
-            let size = u64::from(record.boundary_size().unwrap_or(0));
-            self.current.transaction = (record.offset, record.offset.saturating_add(size));
-            return;
-        }
         // A transaction is written at once, so what holds for one of its records holds for all.
         let (from, to) = self.current.transaction;
         let start = if (from..to).contains(&record.offset) { LogPos { seq, offset: from } } else { pos };
-        let endian = record.endian;
         match kind {
-            // The tail offset alone is by far the most frequent of them.
-            Some(RecordType::HeaderUpdate) if record.size == 16 && endian.u16_at(record.payload, 0) == Some(64) => {}
             Some(RecordType::HeaderUpdate) => {
                 for chunk in record.header_chunks() {
                     self.base_header(start, pos, chunk.offset as usize, chunk.data, endian);

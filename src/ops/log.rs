@@ -447,44 +447,39 @@ impl History {
     fn tally(&mut self, stats: &mut Stats, clock: &mut Clock) -> Result<(), LogError> {
         for log in &mut self.logs {
             clock.log_begin(&log.stream.log.header);
-            let (size, endian) = (log.stream.stat.size, log.stream.log.endian);
-            loop {
-                let pos = log.stream.pos();
-                // Offsets past 4 GiB are damage: the framer says so.
-                let left = size.min(u64::from(u32::MAX)).saturating_sub(pos);
-                let window = match log.stream.buffered() {
-                    Ok(window) => window,
-                    Err(error) => return Err(log.error(error)),
-                };
+            let (mut pos, endian) = (log.stream.pos(), log.stream.log.endian);
+            let start = pos;
+            // Offsets past 4 GiB are damage: the framer says so.
+            let end = log.stream.stat.size.min(u64::from(u32::MAX));
+            let mut plain = true;
+            let used = log.stream.blocks(|window| {
                 let mut used = 0_usize;
                 while let Some(rest) = window.get(used..)
-                    && let Some((head, _)) = rest.split_first_chunk::<8>()
+                    && plain
+                    && let Some((head, _)) = rest.split_first_chunk::<12>()
                 {
-                    let [a, b, c, d, raw @ ..] = *head;
-                    let Some(length) = packed::decode([a, b, c, d]) else { break };
-                    let type_raw = endian.u32_at(&raw, 0).unwrap_or(0);
-                    let Some(bytes) = rest.get(..length as usize).filter(|bytes| bytes.len() >= 12) else { break };
-                    let (kind, payload) = (RecordType::of(type_raw), bytes.get(8..).unwrap_or_default());
-                    if matches!(kind, Some(RecordType::Boundary))
-                        && u64::from(endian.u32_at(payload, 0).unwrap_or(0)) > left.saturating_sub(used as u64)
-                    {
+                    let [a, b, c, d, ..] = *head;
+                    let type_raw = endian.u32_at(head, 4).unwrap_or(0);
+                    let kind = RecordType::of(type_raw);
+                    let left = end.saturating_sub(pos);
+                    let transaction = if kind == Some(RecordType::Boundary) { endian.u32_at(head, 8) } else { None };
+                    let size = packed::decode([a, b, c, d]).unwrap_or(0);
+                    if size < 12 || u64::from(size.max(transaction.unwrap_or(0))) > left {
+                        plain = false;
                         break;
                     }
-                    let offset = pos.saturating_add(used as u64);
-                    let record = Record { offset, size: length, type_raw, payload, bytes, endian, modseq: 0 };
-                    match kind {
-                        Some(RecordType::ExtRec) if !clock.wants_ext_recs() => {}
-                        Some(kind) if !Clock::is_worth(kind) => {}
-                        _ => clock.record(&record),
-                    }
+                    let Some((bytes, _)) = rest.split_at_checked(size as usize) else { break };
+                    let payload = bytes.get(8..).unwrap_or_default();
+                    let record = Record { offset: pos, size, type_raw, payload, bytes, endian, modseq: 0 };
+                    clock.record(&record);
                     stats.add(&record, clock.running());
-                    used = used.saturating_add(length as usize);
+                    used = used.saturating_add(size as usize);
+                    pos = pos.saturating_add(u64::from(size));
                 }
-                if used == 0 {
-                    break;
-                }
-                log.stream.seek(pos.saturating_add(used as u64), 0);
-            }
+                (plain || used > 0).then_some(used)
+            });
+            let used = used.map_err(|error| log.error(error))?;
+            log.stream.seek(start.saturating_add(used), 0);
         }
         Ok(())
     }
