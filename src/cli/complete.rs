@@ -60,7 +60,7 @@ const MAN_EXAMPLES: &str = const_format::concatcp!(
 Examples:
   idx man /usr/local/share/man/man1
   idx man . && man ./idx-dump.1
-  idx help dump
+  idx man \"$DESTDIR/usr/share/man/man1\"
 
 ",
     EXIT_STATUS

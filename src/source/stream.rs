@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::mpsc::{channel, sync_channel};
 
 use super::bytes::{Stat, open};
-use crate::format::log::{Framer, LogEnd, LogFile, Step, resynchronize};
+use crate::format::Disk;
+use crate::format::log::{Framer, LogEnd, LogFile, LogHeader, Step, resynchronize};
 use crate::format::record::Record;
 
 /// Bytes read at a time: large enough to make the system calls cheap, small enough to stay in a core's cache.
@@ -36,6 +37,8 @@ pub struct LogStream {
     /// The file's state when it was opened.
     pub stat: Stat,
     framer: Framer,
+    /// Bytes read at a time.
+    chunk: usize,
     buf: Vec<u8>,
     filled: usize,
     base: u64,
@@ -47,14 +50,23 @@ impl LogStream {
     /// # Errors
     /// As open(2) and read(2), or when the file is not a log (`InvalidData`, carrying a `DecodeError`).
     pub fn open(path: &Path) -> io::Result<LogStream> {
+        LogStream::open_with(path, CHUNK)
+    }
+
+    /// Opens a log to be read through a window of `chunk` bytes, at least the 40 of the header.
+    ///
+    /// # Errors
+    /// As [`open`](LogStream::open).
+    pub fn open_with(path: &Path, chunk: usize) -> io::Result<LogStream> {
         let file = open(path)?;
         let stat = Stat::of(&file)?;
-        let mut buf = vec![0; CHUNK];
+        let chunk = chunk.max(LogHeader::SIZE);
+        let mut buf = vec![0; chunk];
         let filled = read_at(&file, &mut buf, 0)?;
         let size = stat.size.max(filled as u64);
         let log = LogFile::parse(&buf[..filled], size).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         let framer = log.framer();
-        Ok(LogStream { file, log, stat, framer, buf, filled, base: 0 })
+        Ok(LogStream { file, log, stat, framer, chunk, buf, filled, base: 0 })
     }
 
     /// Offset of the next record.
@@ -216,7 +228,8 @@ impl LogStream {
         let mut wanted = len;
         // Twice: once for the record's size, once for the record.
         for _ in 0..2 {
-            let want = usize::try_from(wanted).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?.max(CHUNK);
+            let want =
+                usize::try_from(wanted).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?.max(self.chunk);
             if self.buf.len() < want {
                 self.buf.try_reserve_exact(want - self.buf.len())?;
                 self.buf.resize(want, 0);

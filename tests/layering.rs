@@ -1,0 +1,114 @@
+//! Modules import downwards only, and the library leaves printing and giving up to its callers.
+
+use std::path::{Path, PathBuf};
+
+/// What each room may import from the crate, itself left out.
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
+    ("format", &[]),
+    ("model", &["format"]),
+    ("source", &["format", "model"]),
+    ("store", &["format", "model", "source"]),
+    ("check", &["format", "model", "source"]),
+    ("render", &["format", "model"]),
+    ("ops", &["format", "model", "source", "store", "check", "render"]),
+    ("cli", &["format", "model", "source", "store", "check", "render", "ops"]),
+    ("main", &["cli"]),
+];
+
+/// The source files of the crate, each with the room it is in.
+fn sources() -> Vec<(String, PathBuf, String)> {
+    fn walk(dir: &Path, list: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).expect("readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, list);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                list.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut list = Vec::new();
+    walk(&root, &mut list);
+    list.sort();
+    list.into_iter()
+        .map(|path| {
+            let first = path.strip_prefix(&root).expect("below src").components().next().expect("a name");
+            let room = first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+            let text = std::fs::read_to_string(&path).expect("UTF-8");
+            (room, path, text)
+        })
+        .collect()
+}
+
+/// The lines of a file that are code of the library: neither comments nor tests, which stand at the end.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+    lines.map(|(i, line)| (i + 1, line.split("//").next().unwrap_or_default()))
+}
+
+#[test]
+fn modules_import_downwards() {
+    let mut found = Vec::new();
+    for (room, path, text) in sources() {
+        if room == "lib" {
+            continue;
+        }
+        let (_, allowed) = MAY_IMPORT.iter().find(|(name, _)| *name == room).unwrap_or_else(|| {
+            panic!("{}: what may {room} import? Say so here", path.display());
+        });
+        for (number, line) in code(&text) {
+            for prefix in ["crate::", "idx::"] {
+                for (at, _) in line.match_indices(prefix) {
+                    let before = line[..at].chars().next_back();
+                    if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ':')) {
+                        continue;
+                    }
+                    let rest = &line[at + prefix.len()..];
+                    let target: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let is_room = MAY_IMPORT.iter().any(|(name, _)| *name == target);
+                    if is_room && target != room && !allowed.contains(&target.as_str()) {
+                        found.push(format!("{}:{number}: {room} imports {target}", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_library_does_not_print_or_give_up() {
+    let mut found = Vec::new();
+    for (room, path, text) in sources().into_iter().filter(|(room, ..)| !matches!(room.as_str(), "main")) {
+        let mut words = vec![".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "dbg!("];
+        if room != "cli" {
+            words.extend(["println!(", "eprintln!(", "print!(", "std::process::exit"]);
+        }
+        for (number, line) in code(&text) {
+            for word in words.iter().filter(|word| line.contains(**word)) {
+                found.push(format!("{}:{number}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn only_mapping_is_unsafe() {
+    for (_, path, text) in sources() {
+        let has = code(&text).any(|(_, line)| line.contains("unsafe "));
+        assert_eq!(has, path.ends_with("source/bytes.rs"), "{}", path.display());
+    }
+}
+
+#[test]
+fn formats_and_model_do_no_input_or_output() {
+    for (room, path, text) in sources().into_iter().filter(|(room, ..)| matches!(room.as_str(), "format" | "model")) {
+        for (number, line) in code(&text) {
+            for word in ["std::fs", "std::io", "std::net", "std::process", "std::env", "clap", "serde"] {
+                assert!(!line.contains(word), "{}:{number}: {room} uses {word}", path.display());
+            }
+        }
+    }
+}
