@@ -2,7 +2,9 @@
 
 mod complete;
 mod dump;
+mod rebuild;
 mod show;
+mod undo;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -45,6 +47,8 @@ pub struct Cli {
 enum Verb {
     Dump(dump::Dump),
     Show(show::Show),
+    Rebuild(rebuild::Rebuild),
+    Undo(undo::Undo),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -230,6 +234,8 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Dump(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
+        Verb::Rebuild(verb) => verb.run(&mut context),
+        Verb::Undo(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),

@@ -2,5 +2,7 @@
 
 pub mod dump;
 pub mod load;
+pub mod rebuild;
 pub mod show;
 pub mod spans;
+pub mod undo;
