@@ -135,6 +135,8 @@ impl<'a> Survey<'a> {
     fn walk(&mut self) {
         let endian = self.log.endian;
         let mut at = self.log.records_at;
+        // The last transaction that was announced: where it begins and where it is to end.
+        let mut announced = (0, 0);
         loop {
             let mut log = self.log.clone();
             log.size = self.bytes.len() as u64;
@@ -149,6 +151,10 @@ impl<'a> Survey<'a> {
                 match record.kind() {
                     Some(RecordType::IndexDeleted) if record.external() => self.deleted = true,
                     Some(RecordType::IndexUndeleted) if record.external() => self.deleted = false,
+                    Some(RecordType::Boundary) => {
+                        let size = record.boundary_size().unwrap_or(0);
+                        announced = (record.offset, record.offset.saturating_add(u64::from(size)));
+                    }
                     _ => {}
                 }
                 self.end = record.end();
@@ -165,6 +171,10 @@ impl<'a> Survey<'a> {
                     self.end = end.offset;
                     match self.after_break(end.offset) {
                         None => {
+                            // Not even the transaction that the last records belong to is whole.
+                            if announced.1 > end.offset {
+                                self.end = announced.0;
+                            }
                             self.tail = end.error.clone();
                             return;
                         }

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::render::{Report, Style};
-use crate::source::{Bytes, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, read};
+use crate::source::{Bytes, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, read};
 use crate::store::StoreError;
 use crate::store::commit::{self, Attributes};
 use crate::store::lock::{LockError, LockMethod, LogLock};
@@ -176,6 +176,11 @@ pub enum RebuildError {
 /// [`RebuildError`]: in all cases but [`RebuildError::Torn`] nothing has changed.
 pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError> {
     let files = MailboxFiles::locate(path)?;
+    // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is named.
+    let names_only = files.index.file_name().is_some_and(|name| name == Family::List.prefix());
+    if names_only && path.is_dir() {
+        return Err(PathError::NoIndex(path.to_owned()).into());
+    }
     let elsewhere = options.dry_run || options.output.is_some();
     let lock = match elsewhere {
         true => None,
@@ -341,6 +346,7 @@ impl<'a> Set<'a> {
         self.get(role).map_or(self.template, |member| member.attributes)
     }
 
+    /// The bytes to plan with.
     fn inputs(&self, files: &MailboxFiles, base: Option<Base>) -> Inputs<'a> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Inputs {

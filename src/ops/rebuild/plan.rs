@@ -4,6 +4,7 @@
 //! by the logs after it. The first that loses nothing is taken. Then the log is looked at: a torn end is cut, a log that
 //! Dovecot would throw away becomes a rotation. A cache of another mailbox goes. The result is decoded and checked again.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use serde::Serialize;
@@ -158,6 +159,8 @@ struct Candidate {
     beyond: bool,
     /// A log that starts from nothing stands behind the index and would wipe it.
     wiped: bool,
+    /// Between the index and the first log something is missing.
+    gap: bool,
     margin: u64,
 }
 
@@ -213,7 +216,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let Some((mut chosen, notes)) = choose(inputs, from_index, full, from_backup) else {
         return Plan { refusal: Some(no_base(inputs, &logs)), ..Plan::default() };
     };
-    if chosen.missing > 0 {
+    if chosen.missing > 0 || chosen.gap {
         fill(&mut chosen, &logs, &hints);
     }
     finish(inputs, &logs, indexid, chosen, notes)
@@ -352,6 +355,8 @@ fn full_replay(logs: &Logs<'_>, indexid: u32) -> Option<Candidate> {
     let from = LogPos { seq: first.seq(), offset: first.log.records_at };
     let mut candidate = replay(Base::Log, mailbox, logs, from, None)?;
     candidate.proven_from = 1;
+    // Dovecot 1.0 executed expunge requests in the index itself, without logging that it did.
+    candidate.fscked = first.log.header.minor_version == 0;
     Some(candidate)
 }
 
@@ -410,6 +415,7 @@ fn replay(base: Base, mailbox: Mailbox, logs: &Logs<'_>, from: LogPos, unreset: 
         proven_from,
         beyond: false,
         wiped: false,
+        gap: false,
         margin,
     })
 }
@@ -449,7 +455,8 @@ fn stand(mailbox: &Mailbox, chain: &Chain<'_>) -> Stand {
             return Stand::Elsewhere(LogPos { seq: header.log_seq, offset });
         }
     }
-    if here > chain.end() {
+    let end = chain.end();
+    if here > end && here.seq <= end.seq.saturating_add(1) {
         Stand::Beyond
     } else if here.seq < first.seq() {
         Stand::Before
@@ -466,6 +473,7 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
     let mut unreset = None;
     let mut wiped = false;
     let mut repeats = false;
+    let mut gap = false;
     let mut beyond = false;
     let mut from = here;
     match stand(&mailbox, &chain) {
@@ -499,6 +507,7 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
             let first = chain.files.first()?;
             flaws.push(format!("the index says it stands at {here}, which the logs do not have"));
             if matches!(place, Stand::Before) {
+                gap = true;
                 lost.push(format!("what was logged between {here} and {}:{}", first.seq(), first.log.records_at));
             }
             if first.log.header.starts_empty() {
@@ -511,11 +520,9 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
             repeats = true;
         }
         Stand::Beyond => {
-            let end = chain.end();
-            if chain.files.is_empty() {
-                lost.push(format!("what was logged after {here}, if anything"));
-            } else {
-                lost.push(format!("what was logged after {end}: the index has it up to {here}, the rest is gone"));
+            lost.push(format!("what was logged after {here}, if anything"));
+            if let Some(head) = chain.head().filter(|head| head.seq() == here.seq) {
+                lost.push(format!("the history of expunges between {here} and {}:{}", here.seq, head.end.offset));
             }
             beyond = true;
         }
@@ -534,6 +541,7 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
             proven_from: u32::MAX,
             beyond,
             wiped,
+            gap: false,
             margin: MARGIN,
         }
     } else {
@@ -558,12 +566,14 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
     candidate.damaged = records_damaged;
     candidate.fscked = fscked || old;
     candidate.wiped = wiped;
+    candidate.gap = gap;
     Some(candidate)
 }
 
 /// Holds an index against the logs it was made from. What Dovecot changed without logging it (fsck, upgrades) is its own.
 fn compare_with_logs(candidate: &mut Candidate, full: Option<&Candidate>) {
-    let Some(full) = full.filter(|full| full.is_sound() && !candidate.fscked && candidate.is_sound()) else { return };
+    let comparable = |full: &&Candidate| full.is_sound() && candidate.is_sound() && !full.fscked && !candidate.fscked;
+    let Some(full) = full.filter(comparable) else { return };
     let found = differences(&candidate.replayed.mailbox, &full.replayed.mailbox);
     if found.is_empty() {
         candidate.proven_from = 1;
@@ -638,7 +648,10 @@ fn choose(
         [full, index, backup].into_iter().flatten().collect()
     };
     list.retain(|candidate| inputs.base.is_none_or(|base| base == candidate.base));
-    let cost = |candidate: &Candidate| (!candidate.lost.is_empty(), candidate.missing, candidate.beyond);
+    // An index that knows more than the logs still hold is worth more than what they hold.
+    let cost = |candidate: &Candidate| {
+        (candidate.missing, Reverse(candidate.replayed.position), candidate.gap, !candidate.lost.is_empty())
+    };
     let best = (0..list.len()).min_by_key(|i| cost(&list[*i]))?;
     Some((list.swap_remove(best), notes))
 }
@@ -720,7 +733,7 @@ fn fill(chosen: &mut Candidate, logs: &Logs<'_>, hints: &Hints<'_>) {
     found.sort_unstable_by_key(|(uid, _)| *uid);
     mailbox.set_records(found.into_iter().flat_map(|(_, record)| record).collect());
     let back = u32::try_from(proven + bare.len()).unwrap_or(u32::MAX);
-    let complete = back >= chosen.missing;
+    let complete = chosen.missing > 0 && back >= chosen.missing;
     chosen.missing = chosen.missing.saturating_sub(back);
     if complete {
         chosen.lost.retain(|what| !what.contains(" messages: "));
@@ -869,6 +882,15 @@ fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate,
         let has_old = steps.iter().any(|(step, _)| matches!(step, Step::WriteOldLog(_) | Step::LinkOldLog))
             || (inputs.old_log.is_some() && !steps.iter().any(|(step, _)| *step == Step::RemoveOldLog));
         // "No .log.2" would keep it for ever. When it became that is when the log was created.
+        // An index written at a rotation keeps the end of the old log in the modseq header; it is the same position.
+        if let (Some(log), false) = (head, replaced)
+            && position.offset == log.log.records_at
+            && logs.files.len() > 1
+            && let Some(header) = mailbox.modseq_header()
+        {
+            let (log_seq, log_offset) = (log.log.header.prev_file_seq, log.log.header.prev_file_offset);
+            mailbox.set_modseq_header(ModseqHeader { log_seq, log_offset, ..header });
+        }
         if has_old && mailbox.header.log2_rotate_time == u32::MAX {
             mailbox.header.log2_rotate_time =
                 if replaced { inputs.now } else { head.map_or(0, |log| log.log.header.create_stamp) };

@@ -242,7 +242,6 @@ impl Mended {
         let mailbox = &mut self.mailbox;
         let wanted = mailbox.header.messages_count;
         let there = u32::try_from(mailbox.physical_len()).unwrap_or(u32::MAX);
-        let stride = mailbox.record_size();
         let rest = index.bytes.len().saturating_sub(index.records_at + mailbox.records().len());
         let uids: Vec<u32> = (0..mailbox.physical_len()).map(|i| mailbox.uid(i)).collect();
         let highest_sane = uids.iter().rev().find(|uid| **uid != 0).copied().unwrap_or(0);
@@ -263,12 +262,11 @@ impl Mended {
         let is_sane = |uid: u32| uid != 0 && uid < next_uid;
         let ascending = uids.windows(2).all(|pair| pair[0] < pair[1]);
         let all_sane = uids.iter().all(|uid| is_sane(*uid));
-        let mut blank: Vec<usize> = Vec::new();
         let mut damaged = false;
         if !(ascending && all_sane) {
             damaged = true;
             let zeroed = |i: usize| mailbox.record(i).iter().all(|byte| *byte == 0);
-            blank = (0..uids.len()).filter(|i| zeroed(*i)).collect();
+            let blank: Vec<usize> = (0..uids.len()).filter(|i| zeroed(*i)).collect();
             let mut order: Vec<(u32, usize)> =
                 uids.iter().copied().zip(0..).filter(|(_, i)| !blank.contains(i)).collect();
             let distinct: HashSet<u32> = order.iter().map(|(uid, _)| *uid).collect();
@@ -319,7 +317,6 @@ impl Mended {
                 self.missing = self.missing.saturating_add(gone);
             }
             damaged |= !absurd;
-            let _ = stride;
         }
         mailbox.header.messages_count = u32::try_from(mailbox.physical_len()).unwrap_or(u32::MAX);
         self.records_damaged |= damaged;
