@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::format::index::{IndexFile, IndexHeader};
-use crate::format::log::{EndReason, LogFile, LogHeader, resynchronize};
+use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, resynchronize};
 use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
 use crate::format::{DecodeError, Disk, Endian, packed};
 use crate::model::ChainFile;
@@ -137,13 +137,26 @@ impl<'a> Survey<'a> {
         let mut at = self.log.records_at;
         // The last transaction that was announced: where it begins and where it is to end.
         let mut announced = (0, 0);
+        // The record before: its size may be what is damaged when nothing sensible follows it.
+        let mut before = None;
         loop {
             let mut log = self.log.clone();
             log.size = self.bytes.len() as u64;
             let readable = std::mem::take(&mut self.readable);
             let mut scan = log.records(&readable).from(at, 1);
             let mut bad = None;
+            let mut misframed = None;
             for record in scan.by_ref() {
+                // A record that sticks out of its transaction has a damaged size, unless good records follow it: then it is
+                // the transaction's size that is wrong, which Dovecot does not look at.
+                if record.offset < announced.1
+                    && record.end() > announced.1
+                    && record.end() < log.size
+                    && resynchronize(self.bytes, record.end(), endian) != Some(record.end())
+                {
+                    misframed = Some(record.offset);
+                    break;
+                }
                 if let Some(error) = damage(&record) {
                     bad = Some((record.offset, record.end(), error));
                     break;
@@ -158,9 +171,23 @@ impl<'a> Survey<'a> {
                     _ => {}
                 }
                 self.end = record.end();
+                before = (record.kind() != Some(RecordType::Boundary)).then_some(record.offset);
             }
-            let broken = scan.end().filter(|end| end.reason != EndReason::Eof).cloned();
+            let broken = match misframed {
+                Some(offset) => Some(LogEnd { offset, reason: EndReason::Corrupt, error: None }),
+                None => scan.end().filter(|end| end.reason != EndReason::Eof).cloned(),
+            };
             self.readable = readable;
+            let broken_at = bad.as_ref().map(|(from, ..)| *from).or(broken.as_ref().map(|end| end.offset));
+            if let (Some(first), Some(broken_at)) = (before.take(), broken_at)
+                && broken_at < announced.1
+                && let Some(next) = resynchronize(self.bytes, broken_at.saturating_add(1), endian)
+                && self.reframe(first, next, endian)
+            {
+                self.end = next;
+                at = next;
+                continue;
+            }
             let (from, next) = match bad {
                 Some((from, to, error)) => {
                     self.hole(from, to, error.to_string());
@@ -180,7 +207,8 @@ impl<'a> Survey<'a> {
                         }
                         Some(next) => {
                             if !self.reframe(end.offset, next, endian) {
-                                let why = end.error.as_ref().map_or_else(String::new, ToString::to_string);
+                                let size = || "record size reaches into the next transaction".to_owned();
+                                let why = end.error.as_ref().map_or_else(size, ToString::to_string);
                                 self.hole(end.offset, next, why);
                             }
                             (end.offset, self.holes.last().map_or(next, |hole| hole.end).max(next))
@@ -224,7 +252,17 @@ impl<'a> Survey<'a> {
         let (Some(type_raw), Some(payload)) = (endian.u32_at(bytes, 4), bytes.get(HEADER_SIZE..)) else { return false };
         let size = u32::try_from(bytes.len()).unwrap_or(0);
         let record = Record { offset: at, size, type_raw, payload, bytes, endian, modseq: 0 };
-        if record.kind().is_none() || record.kind() == Some(RecordType::Boundary) || damage(&record).is_some() {
+        // Introductions have to fill their record, or anything could hide behind them.
+        let filled = record.intros().last().is_none_or(|last| {
+            let size = crate::format::record::ExtIntro::SIZE + last.name.len();
+            payload.len().saturating_sub(last.at) < size.saturating_add(4)
+        });
+        let kind = record.kind();
+        if kind.is_none()
+            || kind == Some(RecordType::Boundary)
+            || (kind == Some(RecordType::ExtIntro) && !filled)
+            || damage(&record).is_some()
+        {
             return false;
         }
         if let Some(size) = self.readable.to_mut().get_mut(start..start.saturating_add(4)) {
