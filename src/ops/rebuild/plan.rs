@@ -522,7 +522,7 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
         Stand::Beyond => {
             lost.push(format!("what was logged after {here}, if anything"));
             if let Some(head) = chain.head().filter(|head| head.seq() == here.seq) {
-                lost.push(format!("the history of expunges between {here} and {}:{}", here.seq, head.end.offset));
+                lost.push(format!("the history of expunges between {}:{} and {here}", here.seq, head.end.offset));
             }
             beyond = true;
         }
