@@ -4,3 +4,4 @@ pub mod model;
 pub mod ops;
 pub mod render;
 pub mod source;
+pub mod store;

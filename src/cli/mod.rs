@@ -6,8 +6,10 @@ mod expunges;
 mod log;
 mod modseq;
 mod qresync;
+mod rebuild;
 mod show;
 pub mod time;
+mod undo;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -54,6 +56,8 @@ enum Verb {
     Modseq(modseq::Modseq),
     Expunges(expunges::Expunges),
     Qresync(qresync::Qresync),
+    Rebuild(rebuild::Rebuild),
+    Undo(undo::Undo),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -243,6 +247,8 @@ pub fn main() -> ExitCode {
         Verb::Modseq(verb) => verb.run(&mut context),
         Verb::Expunges(verb) => verb.run(&mut context),
         Verb::Qresync(verb) => verb.run(&mut context),
+        Verb::Rebuild(verb) => verb.run(&mut context),
+        Verb::Undo(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),

@@ -856,9 +856,9 @@ impl Mailbox {
     }
 }
 
-/// Offsets of the extensions in a record, and the record's size: largest alignment first, gaps filled where something fits.
+/// Where Dovecot places extensions in a record, and the record's size: largest alignment first, gaps filled where something fits.
 /// `None` when the record would not stay below 64 KiB.
-fn layout(extensions: &[Extension]) -> Option<(Vec<usize>, usize)> {
+pub fn layout(extensions: &[Extension]) -> Option<(Vec<usize>, usize)> {
     let mut unplaced: Vec<usize> = (0..extensions.len()).filter(|id| extensions[*id].record_size > 0).collect();
     unplaced.sort_by_key(|id| std::cmp::Reverse(extensions[*id].record_align));
     let mut offsets = vec![0; extensions.len()];

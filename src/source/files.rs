@@ -226,6 +226,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A set read by somebody who holds the log's lock.
+    pub fn from_inputs(inputs: Vec<(Role, Input)>) -> Snapshot {
+        Snapshot { inputs }
+    }
+
     /// The file with that role, if there is one.
     pub fn get(&self, role: Role) -> Option<&Input> {
         self.inputs.iter().find(|(have, _)| *have == role).map(|(_, input)| input)
@@ -330,7 +335,10 @@ pub fn tail_state(path: &Path, read: &Stat) -> io::Result<TailState> {
 }
 
 /// The process that holds a POSIX write lock on a file, if any. Asking takes no lock.
-fn lock_holder(file: &File) -> io::Result<Option<i32>> {
+///
+/// # Errors
+/// As fcntl(2).
+pub fn lock_holder(file: &File) -> io::Result<Option<i32>> {
     use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
     let question =
         Flock { start: 0, length: 0, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };

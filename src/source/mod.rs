@@ -7,6 +7,6 @@ mod stream;
 mod watch;
 
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, open, read};
-pub use files::{Family, MailboxFiles, PathError, Role, Snapshot, TailState, recognise, tail_state};
+pub use files::{Family, MailboxFiles, PathError, Role, Snapshot, TailState, lock_holder, recognise, tail_state};
 pub use stream::{LogStream, StreamStep};
 pub use watch::Watch;

@@ -286,6 +286,13 @@ impl Dovecot {
         copy
     }
 
+    /// Puts a directory back as it was when a snapshot of it was taken.
+    pub fn restore(&self, snapshot: &Path, dir: &Path) {
+        fs::remove_dir_all(dir).expect("the directory can be removed");
+        copy_tree(snapshot, dir).expect("copy of the snapshot");
+        self.give_away(dir).expect("owner of the copy");
+    }
+
     /// Where stderr of all processes goes: stand-alone processes log there whatever `log_path` says.
     fn log(&self) -> PathBuf {
         self.base.path().join("dovecot.log")
