@@ -3,10 +3,12 @@
 
 pub mod apply;
 pub mod chain;
+pub mod list;
 pub mod mailbox;
 pub mod uidset;
 
 pub use chain::{Chain, ChainFile, Lost, Replayed};
+pub use list::MailboxList;
 pub use mailbox::{Extension, Mailbox};
 pub use uidset::UidSet;
 

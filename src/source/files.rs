@@ -17,6 +17,9 @@ const TRIES: u32 = 5;
 /// A log that was written to this recently may still be in the middle of a write.
 const YOUNG: Duration = Duration::from_secs(10);
 
+/// The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
+pub(super) const READ_ORDER: [Role; 5] = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
+
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -191,8 +194,7 @@ impl MailboxFiles {
 
     fn read_once(&self, roles: &[Role], policy: MmapPolicy) -> Result<Option<Snapshot>, PathError> {
         let mut inputs = Vec::new();
-        // The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
-        for role in [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache] {
+        for role in READ_ORDER {
             if !roles.contains(&role) {
                 continue;
             }
@@ -226,6 +228,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    pub(super) fn new(inputs: Vec<(Role, Input)>) -> Snapshot {
+        Snapshot { inputs }
+    }
+
     /// The file with that role, if there is one.
     pub fn get(&self, role: Role) -> Option<&Input> {
         self.inputs.iter().find(|(have, _)| *have == role).map(|(_, input)| input)
