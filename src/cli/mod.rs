@@ -2,6 +2,8 @@
 
 mod complete;
 mod dump;
+mod progress;
+mod scan;
 mod show;
 
 use std::ffi::OsString;
@@ -45,6 +47,7 @@ pub struct Cli {
 enum Verb {
     Dump(dump::Dump),
     Show(show::Show),
+    Scan(scan::Scan),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -230,6 +233,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Dump(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
+        Verb::Scan(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),

@@ -2,5 +2,7 @@
 
 pub mod dump;
 pub mod load;
+pub mod names;
+pub mod scan;
 pub mod show;
 pub mod spans;

@@ -92,9 +92,9 @@ fn private_files(files: &MailboxFiles, options: &Options) -> Option<MailboxFiles
     (!private.present().is_empty()).then_some(private)
 }
 
-type Problems = Vec<(PathBuf, String)>;
+pub(super) type Problems = Vec<(PathBuf, String)>;
 
-fn load(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<(Loaded, Problems), ShowError> {
+pub(super) fn load(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<(Loaded, Problems), ShowError> {
     let mut log_problems = Vec::new();
     let chain = load::chain(snapshot, &mut log_problems);
     let loaded = load::state(snapshot, &chain, at)

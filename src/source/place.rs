@@ -206,6 +206,20 @@ impl Name {
     }
 }
 
+/// Where the mail root probably is when no sign of one was met on the way down.
+pub fn probable_root(path: &[u8]) -> usize {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let keep = match parts.iter().rposition(|part| *part == MAILBOXES) {
+        Some(at) if at + 1 < parts.len() => at,
+        _ => match parts.as_slice() {
+            [.., last] if *last == DBOX_MAILS => parts.len().saturating_sub(2),
+            [.., before, _] if *before == DOT_IMAP => parts.len().saturating_sub(2),
+            _ => parts.len().saturating_sub(1),
+        },
+    };
+    parts.iter().take(keep).map(|part| part.len() + 1).sum::<usize>().saturating_sub(1)
+}
+
 /// The user whose mail root this is, as far as the path below `top` tells: `.../user/Maildir`, `.../domain/user`,
 /// `.../user@domain/...`.
 pub fn user_of(top: &Path, mail_root: &[u8]) -> Option<String> {
@@ -277,6 +291,10 @@ mod tests {
         assert_eq!(root_of(b"/v/u/Maildir", None, &maildir), Some(12));
         assert_eq!(root_of(b"/v/u/Maildir/a", Some(12), &maildir), Some(12));
         assert_eq!(root_of(b"/v/u", None, &Signs::default()), None);
+        assert_eq!(probable_root(b"/v/pvt/mailboxes/foo/bar"), 6);
+        assert_eq!(probable_root(b"/v/pvt/foo/dbox-Mails"), 6);
+        assert_eq!(probable_root(b"/v/mail/.imap/foo"), 7);
+        assert_eq!(probable_root(b"/v/pvt/.foo"), 6);
     }
 
     #[test]

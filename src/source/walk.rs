@@ -156,11 +156,8 @@ impl Found {
 
     /// The user whose mail it is, where the path below the root of the walk tells.
     pub fn user(&self) -> Option<String> {
-        let root = match self.root {
-            Some(len) => self.path.get(..len)?,
-            None => &self.path,
-        };
-        place::user_of(&self.shown.canonical, root)
+        let root = self.root.unwrap_or_else(|| place::probable_root(&self.path));
+        place::user_of(&self.shown.canonical, self.path.get(..root)?)
     }
 
     /// Reads files of one of the units as one set, as [`MailboxFiles::read`] does it, with fewer system calls: when the
