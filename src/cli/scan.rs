@@ -10,10 +10,10 @@ use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, expand_paths};
 use crate::format::ext::Visit;
 use crate::ops::scan::{self, Options, Row, State};
+use crate::render::Format;
 use crate::render::document::{Document, Part};
 use crate::render::grid::{Column, Grid};
 use crate::render::text::printable;
-use crate::render::Format;
 use crate::source::{Role, WalkError};
 use crate::with_document;
 
@@ -120,7 +120,11 @@ impl Scan {
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
         let roots = expand_paths(&self.roots)?;
         let options = Options { jobs: self.jobs.count(), all: self.all, mmap: context.mmap };
-        if context.format == Format::Table { self.table(&roots, &options, context) } else { json(&roots, &options, context) }
+        if context.format == Format::Table {
+            self.table(&roots, &options, context)
+        } else {
+            json(&roots, &options, context)
+        }
     }
 
     fn table(&self, roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::Result<()> {

@@ -66,7 +66,10 @@ mod tests {
     #[test]
     fn names_of_the_rfc() {
         // RFC 3501 section 5.1.3, and RFC 2152's examples in the modified alphabet.
-        assert_eq!(decode(b"~peter/mail/&U,BTFw-/&ZeVnLIqe-").as_deref(), Some("~peter/mail/\u{53f0}\u{5317}/\u{65e5}\u{672c}\u{8a9e}"));
+        assert_eq!(
+            decode(b"~peter/mail/&U,BTFw-/&ZeVnLIqe-").as_deref(),
+            Some("~peter/mail/\u{53f0}\u{5317}/\u{65e5}\u{672c}\u{8a9e}")
+        );
         assert_eq!(decode(b"Hi Mom -&Jjo--!").as_deref(), Some("Hi Mom -\u{263a}-!"));
         assert_eq!(decode(b"&AOQ-iti").as_deref(), Some("\u{e4}iti"));
         assert_eq!(decode(b"R&-D &-").as_deref(), Some("R&D &"));
@@ -75,8 +78,19 @@ mod tests {
 
     #[test]
     fn what_no_server_writes() {
-        for bad in [&b"R&D"[..], b"&", b"&AOQ", b"&Jjo!", b"&U,BTFw-&ZeVnLIqe-", b"&AGE-", b"&2D0-", b"\xc3\xa4", b"a\x01", b"&AOR-", b"&A-"]
-        {
+        for bad in [
+            &b"R&D"[..],
+            b"&",
+            b"&AOQ",
+            b"&Jjo!",
+            b"&U,BTFw-&ZeVnLIqe-",
+            b"&AGE-",
+            b"&2D0-",
+            b"\xc3\xa4",
+            b"a\x01",
+            b"&AOR-",
+            b"&A-",
+        ] {
             assert_eq!(decode(bad), None, "{}", String::from_utf8_lossy(bad));
         }
     }

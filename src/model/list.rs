@@ -60,7 +60,9 @@ impl MailboxList {
         let other = |name: &[u8]| mailbox.extension(name);
         let (msgs, modseq, sync) = (other(b"msgs"), other(b"hmodseq"), other(b"index sync"));
         for i in mailbox.positions() {
-            let Some(bytes) = mailbox.ext_bytes(i, ext).filter(|bytes| bytes.len() >= ListRecord::SIZE) else { continue };
+            let Some(bytes) = mailbox.ext_bytes(i, ext).filter(|bytes| bytes.len() >= ListRecord::SIZE) else {
+                continue;
+            };
             let record = ListRecord::read(bytes, mailbox.endian);
             let uid = mailbox.uid(i);
             let at = list.nodes.len();

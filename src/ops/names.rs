@@ -53,9 +53,9 @@ impl Lists {
         match found.named() {
             Named::Levels(levels) => Name::decode(levels),
             Named::Guid(guid) => {
-                let listed = found.mail_root().and_then(|root| {
-                    self.with(&root, |list| list.levels(list.by_guid(&guid)?).map(Name::decode))
-                });
+                let listed = found
+                    .mail_root()
+                    .and_then(|root| self.with(&root, |list| list.levels(list.by_guid(&guid)?).map(Name::decode)));
                 listed.or_else(|| mailbox.and_then(own_name)).unwrap_or_else(|| {
                     let hex: String = guid.iter().map(|byte| format!("{byte:02x}")).collect();
                     Name { undecodable: Some(hex.clone().into()), text: hex.into() }

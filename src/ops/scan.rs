@@ -167,11 +167,7 @@ const fn size_key(role: Role) -> &'static str {
 }
 
 /// Scans trees. `each` gets the rows in the order of the walk, and may end it.
-pub fn scan(
-    roots: &[PathBuf],
-    options: &Options,
-    mut each: impl FnMut(Result<Row, WalkError>) -> ControlFlow<()>,
-) {
+pub fn scan(roots: &[PathBuf], options: &Options, mut each: impl FnMut(Result<Row, WalkError>) -> ControlFlow<()>) {
     let lists = Lists::new(options.mmap);
     walk(
         roots,
@@ -253,10 +249,11 @@ fn read(found: &Found, unit: &Unit, options: &Options, row: &mut Row) -> Result<
         row.log_create_stamp =
             LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header.create_stamp);
     }
-    let (loaded, problems) = show::load(&unit.files.index, &unit.files, &snapshot, Until::End).map_err(|e| match e {
-        show::ShowError::Path(error) => Some(error),
-        show::ShowError::NotReached { path, .. } => Some(PathError::NoIndex(path)),
-    })?;
+    let (loaded, problems) =
+        show::load(&unit.files.index, &unit.files, &snapshot, Until::End).map_err(|e| match e {
+            show::ShowError::Path(error) => Some(error),
+            show::ShowError::NotReached { path, .. } => Some(PathError::NoIndex(path)),
+        })?;
     if let Some(first) = problems.into_iter().next() {
         row.state = State::Damaged;
         row.problem = Some(first);

@@ -94,7 +94,12 @@ fn private_files(files: &MailboxFiles, options: &Options) -> Option<MailboxFiles
 
 pub(super) type Problems = Vec<(PathBuf, String)>;
 
-pub(super) fn load(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<(Loaded, Problems), ShowError> {
+pub(super) fn load(
+    path: &Path,
+    files: &MailboxFiles,
+    snapshot: &Snapshot,
+    at: Until,
+) -> Result<(Loaded, Problems), ShowError> {
     let mut log_problems = Vec::new();
     let chain = load::chain(snapshot, &mut log_problems);
     let loaded = load::state(snapshot, &chain, at)

@@ -96,8 +96,11 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let columns =
-            [Column { title: "NAME", right: false }, Column { title: "USER", right: false }, Column { title: "N", right: true }];
+        let columns = [
+            Column { title: "NAME", right: false },
+            Column { title: "USER", right: false },
+            Column { title: "N", right: true },
+        ];
         let mut grid = Grid::new(&columns, Style::default());
         let mut out = Vec::new();
         for (name, n) in [("INBOX", "7"), ("ä", "120")] {

@@ -186,7 +186,10 @@ impl Name {
     /// Decodes the levels of a name. A level with bytes outside ASCII comes from a list with `mailbox_list_utf8`.
     pub fn decode<L: AsRef<[u8]>>(levels: impl IntoIterator<Item = L>) -> Name {
         let mut name = Name { text: Vec::new(), undecodable: None };
-        for (i, level) in levels.into_iter().enumerate() {
+        let levels: Vec<L> = levels.into_iter().collect();
+        let is_utf8 = |level: &L| !level.as_ref().is_ascii() && std::str::from_utf8(level.as_ref()).is_ok();
+        let utf8 = levels.iter().any(is_utf8);
+        for (i, level) in levels.iter().enumerate() {
             let level = level.as_ref();
             if i > 0 {
                 name.text.push(b'/');
@@ -194,8 +197,8 @@ impl Name {
             match mutf7::decode(level) {
                 Some(text) => name.text.extend_from_slice(text.as_bytes()),
                 None => {
-                    let utf8 = !level.is_ascii() && std::str::from_utf8(level).is_ok();
-                    if !utf8 && name.undecodable.is_none() {
+                    let good = utf8 && std::str::from_utf8(level).is_ok();
+                    if !good && name.undecodable.is_none() {
                         name.undecodable = Some(level.to_vec());
                     }
                     name.text.extend_from_slice(level);
@@ -302,7 +305,10 @@ mod tests {
         let user = |top: &str, root: &str| user_of(Path::new(top), root.as_bytes());
         assert_eq!(user("/var/vmail", "/var/vmail/example.org/alice/Maildir").as_deref(), Some("alice@example.org"));
         assert_eq!(user("/var/vmail", "/var/vmail/alice").as_deref(), Some("alice"));
-        assert_eq!(user("/var/vmail/example.org", "/var/vmail/example.org/alice").as_deref(), Some("alice@example.org"));
+        assert_eq!(
+            user("/var/vmail/example.org", "/var/vmail/example.org/alice").as_deref(),
+            Some("alice@example.org")
+        );
         assert_eq!(user("/srv", "/srv/a/bob@example.org/mdbox").as_deref(), Some("bob@example.org"));
         assert_eq!(user("/home/alice/Maildir", "/home/alice/Maildir"), None);
     }
@@ -311,6 +317,7 @@ mod tests {
     fn names() {
         assert_eq!(Name::decode([b"&AOQ-iti", b"&AOQ-iti"]).text, "äiti/äiti".as_bytes());
         assert_eq!(Name::decode(["ä".as_bytes()]), Name { text: "ä".into(), undecodable: None });
+        assert_eq!(Name::decode(["ä", "R&D"]).undecodable, None);
         assert_eq!(Name::decode([b"R&D"]).undecodable.as_deref(), Some(&b"R&D"[..]));
         assert_eq!(Name::decode([b"\xff"]), Name { text: vec![0xff], undecodable: Some(vec![0xff]) });
     }

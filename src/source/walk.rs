@@ -266,7 +266,8 @@ struct NameList {
 impl NameList {
     fn push(&mut self, name: &[u8]) {
         // A directory with four gigabytes of names would not be listed to its end.
-        let (Ok(start), Ok(end)) = (u32::try_from(self.bytes.len()), u32::try_from(self.bytes.len() + name.len())) else {
+        let (Ok(start), Ok(end)) = (u32::try_from(self.bytes.len()), u32::try_from(self.bytes.len() + name.len()))
+        else {
             return;
         };
         self.bytes.extend_from_slice(name);
