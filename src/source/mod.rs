@@ -6,5 +6,5 @@ mod files;
 mod stream;
 
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, open, read};
-pub use files::{Family, MailboxFiles, PathError, Role, Snapshot, TailState, recognise, tail_state};
+pub use files::{Family, MailboxFiles, PathError, Role, Snapshot, TailState, is_locked, recognise, tail_state};
 pub use stream::{LogStream, StreamStep};
