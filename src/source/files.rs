@@ -328,6 +328,11 @@ pub fn tail_state(path: &Path, read: &Stat) -> io::Result<TailState> {
     Ok(if young { TailState::BeingWritten } else { TailState::Torn })
 }
 
+/// True when some process holds the lock of a log. A file that cannot be asked counts as free.
+pub fn is_locked(path: &Path) -> bool {
+    super::bytes::open(path).and_then(|file| lock_holder(&file)).is_ok_and(|holder| holder.is_some())
+}
+
 /// The process that holds a POSIX write lock on a file, if any. Asking takes no lock.
 fn lock_holder(file: &File) -> io::Result<Option<i32>> {
     use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};

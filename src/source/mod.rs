@@ -8,7 +8,7 @@ mod stream;
 pub mod walk;
 
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, open, read};
-pub use files::{Family, MailboxFiles, PathError, Role, Snapshot, TailState, recognise, tail_state};
+pub use files::{Family, MailboxFiles, PathError, Role, Snapshot, TailState, is_locked, recognise, tail_state};
 pub use place::{Name, Named, Signs};
 pub use stream::{LogStream, StreamStep};
 pub use walk::{Found, Unit, WalkError, walk};
