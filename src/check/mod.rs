@@ -6,6 +6,7 @@
 //! A flaw is reported once, by the rule it breaks first: what only follows from it is left out.
 
 mod cache;
+pub mod deep;
 mod index;
 mod log;
 mod rules;

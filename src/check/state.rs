@@ -106,7 +106,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
 }
 
 /// The mailbox before the first record of the logs.
-fn empty(chain: &Chain<'_>) -> Mailbox {
+pub(super) fn empty(chain: &Chain<'_>) -> Mailbox {
     let head = chain.head();
     let mut mailbox = Mailbox::empty(
         head.map_or(0, |file| file.log.header.indexid),
