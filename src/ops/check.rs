@@ -1,0 +1,174 @@
+//! `idx check`: the rules of [`crate::check`] applied to one mailbox after the other, and what that adds up to.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::check::{self, Checked, Code, Finding, Options, Severity};
+use crate::format::FileKind;
+use crate::format::ext::Visit;
+use crate::source::{Family, MailboxFiles, PathError, Role, recognise};
+
+/// The JSON schema of the document and of every line.
+pub const SCHEMA: &str = "idx.check/1";
+
+/// Upper ends of the classes of `idx_qresync_window_seconds`, seconds: an hour, a day, two days, a week, 30 days.
+pub const WINDOWS: [u64; 5] = [3600, 86_400, 172_800, 604_800, 2_592_000];
+
+/// One mailbox to check.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// What it is called in reports.
+    pub mailbox: PathBuf,
+    /// Its files.
+    pub files: MailboxFiles,
+}
+
+/// The mailboxes a path means: that of a file, or all that have files in a directory or its `dbox-Mails`.
+///
+/// # Errors
+/// When the path does not exist, or there are no index files that belong to a mailbox.
+pub fn units(path: &Path) -> Result<Vec<Unit>, PathError> {
+    let unit = |files: MailboxFiles| Unit { mailbox: path.to_owned(), files };
+    let files = MailboxFiles::locate(path)?;
+    if !path.is_dir() {
+        if matches!(recognise(path, &[], 0), Some(FileKind::Thread | FileKind::MailboxLog)) {
+            return Err(PathError::NoIndex(path.to_owned()));
+        }
+        return Ok(vec![unit(files)]);
+    }
+    let mut list = Vec::new();
+    for dir in [path.to_owned(), path.join("dbox-Mails")] {
+        for family in Family::ALL {
+            let files = MailboxFiles { index: dir.join(family.prefix()), cache: None };
+            if !files.present().is_empty() {
+                list.push(unit(files));
+            }
+        }
+    }
+    Ok(list)
+}
+
+/// How many mailboxes are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// All of them.
+    pub mailboxes: u64,
+    /// Nothing is wrong, or nothing worse than an info.
+    pub sound: u64,
+    /// Nothing worse than a warning.
+    pub warning: u64,
+    /// At least one error.
+    pub error: u64,
+    /// Changed too fast to be judged.
+    pub busy: u64,
+    /// Could not be read.
+    pub unreadable: u64,
+}
+
+impl Summary {
+    /// The states with their names, in the order of reports.
+    pub fn states(&self) -> [(&'static str, u64); 5] {
+        [
+            ("sound", self.sound),
+            ("warning", self.warning),
+            ("error", self.error),
+            ("busy", self.busy),
+            ("unreadable", self.unreadable),
+        ]
+    }
+
+    /// Emits the members of `summary`.
+    pub fn emit<V: Visit + ?Sized>(&self, emit: &mut V) {
+        emit.number("mailboxes", self.mailboxes);
+        for (name, count) in self.states() {
+            emit.number(name, count);
+        }
+    }
+}
+
+/// What all checks so far add up to.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Mailboxes by state.
+    pub summary: Summary,
+    /// Findings by rule and severity.
+    pub findings: BTreeMap<(Code, Severity), u64>,
+    /// Bytes of all files of a kind, and of the largest one.
+    pub bytes: BTreeMap<Role, (u64, u64)>,
+    /// Mailboxes by how far back their logs reach: one count for each of [`WINDOWS`] and one for what is longer.
+    pub windows: [u64; WINDOWS.len() + 1],
+    /// The sum of these times, seconds.
+    pub windows_sum: u64,
+    /// The shortest of these times, seconds.
+    pub window_min: Option<u64>,
+}
+
+impl Tally {
+    /// Counts the outcome of one check.
+    pub fn count(&mut self, outcome: &Result<Checked, PathError>) {
+        let summary = &mut self.summary;
+        summary.mailboxes += 1;
+        let checked = match outcome {
+            Ok(checked) => checked,
+            Err(PathError::Busy(_)) => return summary.busy += 1,
+            Err(_) => return summary.unreadable += 1,
+        };
+        match checked.findings.iter().map(|finding| finding.severity).max() {
+            None | Some(Severity::Info) => summary.sound += 1,
+            Some(Severity::Warning) => summary.warning += 1,
+            Some(Severity::Error) => summary.error += 1,
+        }
+        for finding in &checked.findings {
+            *self.findings.entry((finding.code, finding.severity)).or_default() += 1;
+        }
+        for (role, size) in &checked.sizes {
+            let (sum, max) = self.bytes.entry(*role).or_default();
+            *sum = sum.saturating_add(*size);
+            *max = (*max).max(*size);
+        }
+        if let Some(window) = checked.window {
+            let class = WINDOWS.iter().position(|end| window <= *end).unwrap_or(WINDOWS.len());
+            if let Some(count) = self.windows.get_mut(class) {
+                *count += 1;
+            }
+            self.windows_sum = self.windows_sum.saturating_add(window);
+            self.window_min = Some(self.window_min.map_or(window, |least| least.min(window)));
+        }
+    }
+
+    /// The worst severity found.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.keys().map(|(_, severity)| *severity).max()
+    }
+}
+
+/// Checks one mailbox.
+///
+/// # Errors
+/// As [`check::inspect`].
+pub fn run(unit: &Unit, options: &Options) -> Result<Checked, PathError> {
+    check::inspect(&unit.files, options)
+}
+
+/// Emits the members of one finding.
+pub fn emit<V: crate::render::Emit + ?Sized>(mailbox: &Path, finding: &Finding, emit: &mut V) {
+    use std::os::unix::ffi::OsStrExt;
+    emit.text("code", finding.code.name().as_bytes());
+    emit.text("severity", finding.severity.name().as_bytes());
+    emit.text("mailbox", mailbox.as_os_str().as_bytes());
+    emit.text("file", finding.file.as_os_str().as_bytes());
+    match finding.offset {
+        Some(offset) => emit.number("offset", offset),
+        None => emit.null("offset"),
+    }
+    match finding.uid {
+        Some(uid) => emit.number("uid", u64::from(uid)),
+        None => emit.null("uid"),
+    }
+    emit.text("message", finding.message.as_bytes());
+    emit.text("dovecot", finding.dovecot().as_bytes());
+    match finding.fix(mailbox) {
+        Some(fix) => emit.text("fix", fix.as_bytes()),
+        None => emit.null("fix"),
+    }
+}
