@@ -364,10 +364,11 @@ fn leftovers(subject: &Subject<'_>, found: &mut Findings) {
         if age <= LOCK_STALE {
             continue;
         }
+        let since = jiff::Timestamp::from_second(stat.mtime.0).map_or_else(|_| "long ago".to_owned(), |at| at.to_string());
         let finding = if is_lock {
-            Finding::new(Code::L23, path, format!("lock file is {age} s old: whoever made it is gone"))
+            Finding::new(Code::L23, path, format!("lock file, untouched since {since}: whoever made it is gone"))
         } else {
-            let message = format!("temporary file is {age} s old: its writer did not finish");
+            let message = format!("temporary file, untouched since {since}: its writer did not finish");
             Finding::new(Code::L23, path, message).severity(Severity::Info)
         };
         found.add(finding);

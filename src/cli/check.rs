@@ -175,24 +175,13 @@ impl Run<'_> {
     /// Checks everything below the paths, in order.
     fn all(&mut self, paths: &[PathBuf], mut take: impl FnMut(&Unit, &Checked) -> io::Result<()>) -> io::Result<()> {
         for path in paths {
-            let units = match check::units(path) {
-                Ok(units) => units,
-                Err(error) => {
-                    self.tally.summary.mailboxes += 1;
-                    self.tally.summary.unreadable += 1;
-                    self.failures.push(error);
-                    continue;
-                }
-            };
-            for unit in units {
-                let outcome = check::run(&unit, self.options);
-                self.tally.count(&outcome);
-                match outcome {
-                    Ok(checked) => take(&unit, &checked)?,
-                    Err(PathError::Busy(_)) if !self.check.verbose => {}
-                    Err(error @ PathError::Busy(_)) => eprintln!("idx: {error}"),
-                    Err(error) => self.failures.push(error),
-                }
+            let outcome = check::unit(path).and_then(|unit| Ok((check::run(&unit, self.options)?, unit)));
+            self.tally.count(outcome.as_ref().map(|(checked, _)| checked));
+            match outcome {
+                Ok((checked, unit)) => take(&unit, &checked)?,
+                Err(PathError::Busy(_)) if !self.check.verbose => {}
+                Err(error @ PathError::Busy(_)) => eprintln!("idx: {error}"),
+                Err(error) => self.failures.push(error),
             }
         }
         Ok(())

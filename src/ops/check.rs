@@ -19,33 +19,32 @@ pub const WINDOWS: [u64; 5] = [3600, 86_400, 172_800, 604_800, 2_592_000];
 pub struct Unit {
     /// What it is called in reports.
     pub mailbox: PathBuf,
-    /// Its files.
-    pub files: MailboxFiles,
+    /// Its files; a directory may also hold a private index, the list of mailboxes, or the map of an mdbox storage.
+    pub files: Vec<MailboxFiles>,
 }
 
-/// The mailboxes a path means: that of a file, or all that have files in a directory or its `dbox-Mails`.
+/// The mailbox a path means: that of a file, or all that has index files in a directory or its `dbox-Mails`.
 ///
 /// # Errors
 /// When the path does not exist, or there are no index files that belong to a mailbox.
-pub fn units(path: &Path) -> Result<Vec<Unit>, PathError> {
-    let unit = |files: MailboxFiles| Unit { mailbox: path.to_owned(), files };
+pub fn unit(path: &Path) -> Result<Unit, PathError> {
     let files = MailboxFiles::locate(path)?;
     if !path.is_dir() {
         if matches!(recognise(path, &[], 0), Some(FileKind::Thread | FileKind::MailboxLog)) {
             return Err(PathError::NoIndex(path.to_owned()));
         }
-        return Ok(vec![unit(files)]);
+        return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
     }
     let mut list = Vec::new();
     for dir in [path.to_owned(), path.join("dbox-Mails")] {
         for family in Family::ALL {
             let files = MailboxFiles { index: dir.join(family.prefix()), cache: None };
             if !files.present().is_empty() {
-                list.push(unit(files));
+                list.push(files);
             }
         }
     }
-    Ok(list)
+    Ok(Unit { mailbox: path.to_owned(), files: list })
 }
 
 /// How many mailboxes are in which state.
@@ -105,7 +104,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts the outcome of one check.
-    pub fn count(&mut self, outcome: &Result<Checked, PathError>) {
+    pub fn count(&mut self, outcome: Result<&Checked, &PathError>) {
         let summary = &mut self.summary;
         summary.mailboxes += 1;
         let checked = match outcome {
@@ -147,7 +146,14 @@ impl Tally {
 /// # Errors
 /// As [`check::inspect`].
 pub fn run(unit: &Unit, options: &Options) -> Result<Checked, PathError> {
-    check::inspect(&unit.files, options)
+    let mut all = Checked::default();
+    for files in &unit.files {
+        let mut checked = check::inspect(files, options)?;
+        all.findings.append(&mut checked.findings);
+        all.sizes.append(&mut checked.sizes);
+        all.window = all.window.or(checked.window);
+    }
+    Ok(all)
 }
 
 /// Emits the members of one finding.

@@ -96,8 +96,8 @@ pub fn nagios(tally: &Tally) -> (Nagios, String) {
     }
     let _ = write!(
         text,
-        " | damaged={};0:0;0:0;0;{total} warning={};;;0;{total} busy={};;;0;{total} unreadable={};;;0;{total}",
-        summary.error + summary.warning,
+        " | damaged={};0;0;0;{total} warning={};;;0;{total} busy={};;;0;{total} unreadable={};;;0;{total}",
+        summary.error,
         summary.warning,
         summary.busy,
         summary.unreadable
