@@ -226,6 +226,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A set of files that were read, or made, elsewhere.
+    pub fn new(inputs: Vec<(Role, Input)>) -> Snapshot {
+        Snapshot { inputs }
+    }
+
     /// The file with that role, if there is one.
     pub fn get(&self, role: Role) -> Option<&Input> {
         self.inputs.iter().find(|(have, _)| *have == role).map(|(_, input)| input)
