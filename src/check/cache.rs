@@ -1,6 +1,8 @@
 //! C1 to C8 and I18: the cache by itself and against the index (`mail-cache.c`, `mail-cache-fields.c`,
 //! `mail-cache-lookup.c`).
 
+use std::path::Path;
+
 use super::state::State;
 use super::{Code, Finding, Findings, Severity, Subject};
 use crate::format::cache::Cache;
@@ -8,6 +10,8 @@ use crate::source::Role;
 
 /// Largest file Dovecot keeps (`mail_cache_max_size`), bytes.
 const MAX_SIZE: usize = 1 << 30;
+/// Bytes of the smallest record: its header and the number of one field.
+const MIN_RECORD: u64 = 12;
 
 pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Findings) {
     let path = subject.path(Role::Cache);
@@ -68,11 +72,40 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
         return;
     }
     let mut problems = Vec::new();
+    let (mut chains, mut continued) = (0_u64, 0_u64);
     for (uid, offset) in offsets {
+        chains += 1;
+        continued += cache.chain(offset).flatten().filter(|record| record.prev_offset != 0).count() as u64;
         cache.check_chain(offset, &mut problems);
         for problem in problems.drain(..) {
             let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
             found.add(Finding::new(Code::C3, &path, message).at(problem.at).uid(uid));
         }
+    }
+    if cache.header.minor_version == 1 && !found.has(Code::C3, Some(&path)) {
+        counters(&cache, &path, chains, continued, found);
+    }
+}
+
+/// C4. mdbox does not count expunged messages out, and records that nobody can reach any more stay counted, so the counters
+/// may be higher than what can be reached, but neither lower nor more than the file could hold.
+fn counters(cache: &Cache<'_>, path: &Path, chains: u64, continued: u64, found: &mut Findings) {
+    let header = &cache.header;
+    let room = cache.bytes().len() as u64 / MIN_RECORD;
+    for (at, name, count, least) in [
+        (12, "continued_record_count", header.continued_record_count, continued),
+        (16, "record_count", header.record_count, chains),
+        (24, "deleted_record_count", header.deleted_record_count, 0),
+    ] {
+        let count = u64::from(count);
+        if count < least || count > room {
+            let message = format!("{name} is {count}; there are at least {least} and there is room for {room}");
+            found.add(Finding::new(Code::C4, path, message).at(at));
+        }
+    }
+    let used = u64::from(header.backwards_compat_used_file_size);
+    if used > cache.bytes().len() as u64 {
+        let message = format!("used_file_size is {used}, but the file has {} bytes", cache.bytes().len());
+        found.add(Finding::new(Code::C4, path, message).at(20));
     }
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
 use super::{Code, Finding, Findings, Severity, Subject};
-use crate::format::Endian;
 use crate::format::ext::{KeywordsHeader, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
+use crate::format::{DecodeError, Disk, Endian};
 use crate::source::{Family, Role};
 
 /// Seconds of a day.
@@ -68,9 +68,9 @@ impl Judge<'_, '_> {
         self.extension_headers();
         self.layout();
         self.size();
+        self.uids();
         self.identity();
         self.keywords();
-        self.uids();
         if !self.has(Code::I3) && !self.has(Code::I4) {
             self.records();
         }
@@ -83,7 +83,7 @@ impl Judge<'_, '_> {
     /// I1 (`mail_index_check_header_compat`).
     fn usable(&mut self) {
         let (header, size) = (&self.index.header, self.index.bytes.len());
-        if size < IndexHeader::SIZE_USIZE {
+        if size < IndexHeader::SIZE {
             return self.add(Code::I1, 0, format!("file too small: {size} bytes, a header has 120"));
         }
         if header.major_version != 7 {
@@ -159,6 +159,10 @@ impl Judge<'_, '_> {
         let index = self.index;
         let mut placed: Vec<&ExtView<'_>> = Vec::new();
         for ext in &index.extensions {
+            // A duplicate is I13, and lies where the first one lies.
+            if placed.iter().any(|other| other.name == ext.name) {
+                continue;
+            }
             let (offset, size) = (usize::from(ext.header.record_offset), usize::from(ext.header.record_size));
             let align = usize::from(ext.header.record_align);
             let name = String::from_utf8_lossy(ext.name).into_owned();
@@ -219,7 +223,8 @@ impl Judge<'_, '_> {
             self.add(Code::I4, 28, "next_uid is 0");
         }
         // 1.0 did not have first_recent_uid; it is set when the header is upgraded.
-        if (header.first_recent_uid == 0 && header.minor_version >= 1) || header.first_recent_uid > header.next_uid {
+        let too_high = header.first_recent_uid > header.next_uid && !self.has(Code::I4);
+        if (header.first_recent_uid == 0 && header.minor_version >= 1) || too_high {
             let message = format!("first_recent_uid is {}, next_uid {}", header.first_recent_uid, header.next_uid);
             self.add(Code::I7, 48, message);
         }
@@ -233,12 +238,16 @@ impl Judge<'_, '_> {
         let index = self.index;
         let Some(ext) = index.extension(b"keywords") else { return };
         let header = KeywordsHeader::parse(ext.data, ext.data_at as u64, index.endian);
-        for problem in &header.problems {
-            let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
-            self.add(Code::I15, usize::try_from(problem.at).unwrap_or(usize::MAX), message);
-        }
-        if !header.problems.is_empty() {
-            return;
+        // One bad offset makes all later ones look wrong, so they are one finding.
+        let follows = |problem: &&DecodeError| problem.have.contains("Mismatching");
+        let first = header.problems.iter().find(|problem| !follows(problem)).or(header.problems.first());
+        if let Some(problem) = first {
+            let more = match header.problems.len() {
+                1 => String::new(),
+                n => format!(" (and {} more)", n - 1),
+            };
+            let message = format!("{}: need {}, found {}{more}", problem.what, problem.need, problem.have);
+            return self.add(Code::I15, usize::try_from(problem.at).unwrap_or(usize::MAX), message);
         }
         let used = header.keywords.last().map_or(ext.data_at as u64 + 4, |last| last.name_range.end);
         let spare = usize::try_from(used).unwrap_or(usize::MAX)..ext.data_at + ext.data.len();
@@ -257,21 +266,26 @@ impl Judge<'_, '_> {
         let index = self.index;
         let next_uid = index.header.next_uid;
         let mut last = 0;
+        let mut beyond: Option<(usize, u32, usize)> = None;
         for (i, record) in index.iter().enumerate() {
             let uid = index.endian.u32_at(record, 0).unwrap_or(0);
-            if uid <= last || uid >= next_uid {
-                let at = index.records_at + i * index.record_size;
-                let message = if uid == 0 {
-                    format!("record {} has UID 0", i + 1)
-                } else if uid <= last {
-                    format!("record {} has UID {uid}, the record before it UID {last}", i + 1)
-                } else {
-                    format!("record {} has UID {uid}, but next_uid is {next_uid}", i + 1)
+            let at = index.records_at + i * index.record_size;
+            if uid <= last {
+                let message = match uid {
+                    0 => format!("record {} has UID 0", i + 1),
+                    _ => format!("record {} has UID {uid}, the record before it UID {last}", i + 1),
                 };
                 let finding = self.finding(Code::I4, at, message).uid(uid);
                 self.found.add(finding);
+            } else if uid >= next_uid {
+                beyond = Some(beyond.map_or((at, uid, 1), |(at, uid, n)| (at, uid, n + 1)));
             }
             last = last.max(uid);
+        }
+        if let Some((at, uid, n)) = beyond {
+            let more = if n > 1 { format!(" (and {} more)", n - 1) } else { String::new() };
+            let finding = self.finding(Code::I4, at, format!("UID {uid}, but next_uid is {next_uid}{more}")).uid(uid);
+            self.found.add(finding);
         }
     }
 
@@ -299,8 +313,8 @@ impl Judge<'_, '_> {
         let vsizes = extension(b"vsize").filter(|(_, range)| range.len() == 4 && self.subject.family != Family::List);
         let total = index.extension(b"hdr-vsize").filter(|ext| ext.data.len() == 16);
         let total_uid = total.and_then(|ext| index.endian.u32_at(ext.data, 8)).unwrap_or(0);
-        // The old Recent flag stood where nothing stands now (mail_index_map_check_header).
-        let known_flags = if header.minor_version <= 1 { KNOWN_FLAGS | 0x20 } else { KNOWN_FLAGS };
+        // 1.x kept Recent in 0x20, and what it wrote stays in the record for the life of the message.
+        let known_flags = if self.subject.is_old() { KNOWN_FLAGS | 0x20 } else { KNOWN_FLAGS };
         let (mut seen, mut deleted, mut dirty) = (0_u32, 0_u32, None);
         let (mut first_unseen, mut first_deleted) = (None, None);
         let (mut counted, mut vsize_sum) = (0_u32, Some(0_u64));
@@ -429,11 +443,6 @@ impl Judge<'_, '_> {
             self.add(Code::I20, 84, format!("day_stamp {} is in the future", header.day_stamp));
         }
     }
-}
-
-impl IndexHeader {
-    /// Bytes of the header in a file.
-    const SIZE_USIZE: usize = <IndexHeader as crate::format::Disk>::SIZE;
 }
 
 /// True when a bit with that number or a higher one is set.

@@ -181,6 +181,13 @@ fn records(log: &Log<'_>, found: &mut Findings) {
         let error = record.fatal_error().or_else(|| record.payload_error());
         let Some(kind) = record.kind().filter(|_| error.is_none()) else {
             let Some(error) = error else { continue };
+            // A boundary of zeros where the file is zeros from here on is L8.
+            if record.kind() == Some(RecordType::Boundary)
+                && record.end() == log.file.end.offset
+                && record.end() != log.file.log.size
+            {
+                continue;
+            }
             let code = match record.kind() {
                 // The type word is damaged when it is unknown, and when an expunge lost its protection.
                 None => Code::L10,
@@ -308,13 +315,10 @@ fn header_update(
             found.add(Finding::new(Code::L15, path, message).at(record.payload_at(chunk.at)));
             continue;
         }
-        // Only the first element counts, and only in external records (log_file_track_sync).
-        if i > 0 || !record.external() || chunk.offset > TAIL_AT || end < TAIL_AT + 4 {
+        if i > 0 {
             continue;
         }
-        let skip = (TAIL_AT - chunk.offset) as usize;
-        let Some(tail) = record.endian.u32_at(chunk.data, skip).map(u64::from) else { continue };
-        let at = record.payload_at(chunk.at + 4 + skip);
+        let Some((at, tail)) = published_tail(record) else { continue };
         if tail > record.end() {
             let message = format!("log_file_tail_offset {tail} goes past sync offset {}", record.end());
             found.add(Finding::new(Code::L16, path, message).at(at));
@@ -328,12 +332,24 @@ fn header_update(
     }
 }
 
+/// The `log_file_tail_offset` that a record publishes, and where it stands. Only the first element of an external record counts
+/// (`log_file_track_sync`).
+pub(super) fn published_tail(record: &Record<'_>) -> Option<(u64, u64)> {
+    if !record.external() || record.kind() != Some(RecordType::HeaderUpdate) {
+        return None;
+    }
+    let chunk = record.header_chunks().next()?;
+    let skip = usize::try_from(TAIL_AT.checked_sub(chunk.offset)?).ok()?;
+    let tail = record.endian.u32_at(chunk.data, skip)?;
+    Some((record.payload_at(chunk.at + 4 + skip), u64::from(tail)))
+}
+
 /// L6, L7 and L18: the two logs against each other.
 fn pair(subject: &Subject<'_>, found: &mut Findings) {
     for log in &subject.logs {
         let header = &log.file.log.header;
         // Dovecot before 2.2 did not always track modseqs; its logs are of version 1.2 or older.
-        if header.initial_modseq == 0 && header.minor_version >= 3 {
+        if header.initial_modseq == 0 && header.minor_version >= 3 && !found.has(Code::L1, Some(&log.path)) {
             let message = "initial_modseq is 0 in a log of version 1.3";
             found.add(Finding::new(Code::L18, &log.path, message).at(24));
         }
@@ -365,15 +381,22 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
         let message = format!("prev_file_offset is {wanted}, but .log.2 ends at {end}");
         return found.add(Finding::new(Code::L7, &new.path, message).at(16));
     }
-    // Up to 2.1 internal flag changes were not counted, though their log version says so: only a fall of more than that
-    // would be one, and it cannot be told apart.
-    if !damaged && before.minor_version >= 3 && header.initial_modseq < old.file.end_modseq {
-        let message = format!(
-            "initial_modseq is {}, below {} where .log.2 ends: HIGHESTMODSEQ went back",
-            header.initial_modseq, old.file.end_modseq
-        );
-        found.add(Finding::new(Code::L18, &new.path, message).at(24));
+    // Up to 2.1 internal flag changes were not counted, though the log's version says they are.
+    if damaged || before.minor_version < 3 || header.initial_modseq == old.file.end_modseq {
+        return;
     }
+    let end = old.file.end_modseq;
+    let finding = if header.initial_modseq < end {
+        let message = format!(
+            "initial_modseq is {}, below {end} where .log.2 ends: HIGHESTMODSEQ went back",
+            header.initial_modseq
+        );
+        Finding::new(Code::L18, &new.path, message)
+    } else {
+        let message = format!("initial_modseq is {}, but .log.2 ends at {end}", header.initial_modseq);
+        Finding::new(Code::L18, &new.path, message).severity(Severity::Info)
+    };
+    found.add(finding.at(24));
 }
 
 /// L19: the last word about the deletion of the mailbox.

@@ -27,6 +27,8 @@ const MAX_ALIKE: usize = 10;
 const TRIES: u32 = 5;
 /// Age from which a lock file is left over (`MAIL_TRANSACTION_LOG_LOCK_CHANGE_TIMEOUT`), seconds.
 const LOCK_STALE: i64 = 180;
+/// UNIX time of the release of Dovecot 2.2.0. An indexid is the time at which the index was created.
+const FIRST_2_2: u32 = 1_361_000_000;
 /// How far a clock may be ahead, seconds.
 const CLOCK_SKEW: i64 = 3600;
 
@@ -212,6 +214,35 @@ impl<'a> Subject<'a> {
     fn path(&self, role: Role) -> PathBuf {
         self.files.path(role)
     }
+
+    /// True when a Dovecot before 2.2 has written to this mailbox: the index is older than 2.2.0, or one of the files still
+    /// has the version of such a Dovecot.
+    fn is_old(&self) -> bool {
+        let version = |role: Role, at: usize| self.snapshot.get(role).and_then(|input| input.bytes.get(at).copied());
+        self.indexid.is_some_and(|created| created < FIRST_2_2)
+            || version(Role::Index, 1).is_some_and(|minor| minor < 3)
+            || version(Role::Cache, 2).is_some_and(|minor| minor != 1)
+            || self.logs.iter().any(|log| log.file.log.header.minor_version < 3)
+    }
+}
+
+/// What a look at a mailbox brought: the findings, and a few numbers for monitoring.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// The files that are there, with their sizes in bytes.
+    pub sizes: Vec<(Role, u64)>,
+    /// How far back the logs reach, seconds; `None` when they reach back to the beginning, or cannot be read.
+    pub window: Option<u64>,
+}
+
+/// The findings of [`inspect`].
+///
+/// # Errors
+/// As [`inspect`].
+pub fn mailbox(files: &MailboxFiles, options: &Options) -> Result<Vec<Finding>, PathError> {
+    inspect(files, options).map(|checked| checked.findings)
 }
 
 /// Reads the files of a mailbox and judges them. A mailbox that is being written is read again before anything is said
@@ -219,30 +250,44 @@ impl<'a> Subject<'a> {
 ///
 /// # Errors
 /// When the files cannot be read; [`PathError::Busy`] when they changed so fast that nothing can be said.
-pub fn mailbox(files: &MailboxFiles, options: &Options) -> Result<Vec<Finding>, PathError> {
+pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathError> {
     let mut common: Option<Vec<Finding>> = None;
     for attempt in 0..TRIES {
         let read = files.read(&Role::ALL, options.mmap)?;
         let found = snapshot(files, &read, options);
-        if found.iter().all(|finding| finding.severity == Severity::Info) {
-            return Ok(found);
-        }
-        if attempt == 0 && untouched(&read, options.now) && at_rest(files, &read) {
-            return Ok(found);
+        let quiet = found.iter().all(|finding| finding.severity == Severity::Info);
+        if quiet || (attempt == 0 && untouched(&read, options.now) && at_rest(files, &read)) {
+            return Ok(Checked::new(found, &read, options));
         }
         // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree. They
         // do so only while somebody works on them.
         std::thread::sleep(Duration::from_millis(20 << attempt));
-        if at_rest(files, &read) {
-            return Ok(found);
+        let rest = at_rest(files, &read);
+        let found = match common.take() {
+            Some(before) if !rest => before.into_iter().filter(|finding| found.contains(finding)).collect(),
+            _ => found,
+        };
+        // What five readings of a changing mailbox have in common is no passing state.
+        if rest || (attempt + 1 == TRIES && !found.is_empty()) {
+            return Ok(Checked::new(found, &read, options));
         }
-        common = Some(match common {
-            None => found,
-            Some(before) => before.into_iter().filter(|finding| found.contains(finding)).collect(),
-        });
+        common = Some(found);
     }
-    // What five readings of a changing mailbox have in common is no passing state.
-    common.filter(|found| !found.is_empty()).ok_or_else(|| PathError::Busy(files.index.clone()))
+    Err(PathError::Busy(files.index.clone()))
+}
+
+impl Checked {
+    fn new(findings: Vec<Finding>, read: &Snapshot, options: &Options) -> Checked {
+        let sizes = Role::ALL.into_iter().filter_map(|role| Some((role, read.get(role)?.bytes.len() as u64))).collect();
+        let header = |role: Role| {
+            let input = read.get(role)?;
+            LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header)
+        };
+        let oldest = header(Role::OldLog).or_else(|| header(Role::Log)).filter(|header| !header.starts_empty());
+        let window =
+            oldest.map(|header| options.now.saturating_sub(i64::from(header.create_stamp)).max(0).unsigned_abs());
+        Checked { findings, sizes, window }
+    }
 }
 
 /// True when nothing has changed since the files were read and nobody holds the log's lock.
@@ -262,6 +307,18 @@ fn untouched(read: &Snapshot, now: i64) -> bool {
 
 /// Judges files that have been read.
 pub fn snapshot(files: &MailboxFiles, snapshot: &Snapshot, options: &Options) -> Vec<Finding> {
+    judge(files, snapshot, options, true)
+}
+
+/// The outcome for files that were read while a directory was listed; `None` when something is wrong, and [`inspect`] has to
+/// find out whether it stays so. `leftovers` says whether the listing had lock files or temporary files.
+pub fn listed(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: bool) -> Option<Checked> {
+    let found = judge(files, read, options, leftovers);
+    let quiet = found.iter().all(|finding| finding.severity == Severity::Info);
+    quiet.then(|| Checked::new(found, read, options))
+}
+
+fn judge(files: &MailboxFiles, snapshot: &Snapshot, options: &Options, stray: bool) -> Vec<Finding> {
     let mut found = Findings::default();
     let mut subject = Subject { files, snapshot, options, family: family(files), logs: Vec::new(), indexid: None };
     // Between the two steps of a rotation .log.2 is another name of .log.
@@ -288,7 +345,9 @@ pub fn snapshot(files: &MailboxFiles, snapshot: &Snapshot, options: &Options) ->
     index::check(&subject, &mut found);
     let state = state::check(&subject, &mut found);
     cache::check(&subject, state.as_ref(), &mut found);
-    leftovers(&subject, &mut found);
+    if stray {
+        leftovers(&subject, &mut found);
+    }
     thresholds(&subject, &mut found);
     let mut list = found.finish();
     list.sort_by(|a, b| (&a.file, a.offset, a.code, a.uid).cmp(&(&b.file, b.offset, b.code, b.uid)));
@@ -320,10 +379,12 @@ fn leftovers(subject: &Subject<'_>, found: &mut Findings) {
         if age <= LOCK_STALE {
             continue;
         }
+        let since =
+            jiff::Timestamp::from_second(stat.mtime.0).map_or_else(|_| "long ago".to_owned(), |at| at.to_string());
         let finding = if is_lock {
-            Finding::new(Code::L23, path, format!("lock file is {age} s old: whoever made it is gone"))
+            Finding::new(Code::L23, path, format!("lock file, untouched since {since}: whoever made it is gone"))
         } else {
-            let message = format!("temporary file is {age} s old: its writer did not finish");
+            let message = format!("temporary file, untouched since {since}: its writer did not finish");
             Finding::new(Code::L23, path, message).severity(Severity::Info)
         };
         found.add(finding);

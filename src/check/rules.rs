@@ -210,6 +210,9 @@ rules! {
     T2 Warning "the cache is below --max-cache-size", "nothing", Some("doveadm mailbox cache purge -u USER MAILBOX");
     T3 Warning "the logs reach back --min-window",
         "clients that were away longer get every missing UID as VANISHED", None;
+
+    N1 Warning "the mailbox's name can be decoded",
+        "leaves the mailbox out of LIST, or logs \"Invalid mUTF-7 mailbox name\"", None;
 }
 
 impl Code {

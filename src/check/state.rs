@@ -9,7 +9,7 @@ use crate::format::index::{IndexFile, header_flag};
 use crate::format::record::{Record, RecordType};
 use crate::format::{Disk, Endian};
 use crate::model::chain::{Replayed, Until};
-use crate::model::{Chain, LogPos, Mailbox};
+use crate::model::{Chain, ChainFile, LogPos, Mailbox};
 use crate::source::{Family, Role};
 
 /// The `indexid` of most files; of two equally common ones that of `.log`, which Dovecot opens first.
@@ -96,8 +96,9 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
             tail(subject, index, &chain, found);
             history(subject, index, &chain, found);
         }
-    } else if let Some(first) = chain.complete_from().filter(|_| !torn) {
-        from_nothing(subject, &chain, first, found);
+    }
+    if !torn && replayed.stopped.is_none() {
+        outcome(subject, &replayed, found);
     }
     rotated(subject, &replayed.mailbox, index.is_some(), found);
     storage(subject, &replayed.mailbox, found);
@@ -304,6 +305,22 @@ fn tail(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: 
         let message = format!("log_file_tail_offset {tail} is inside a record");
         return found.add(Finding::new(Code::I11, path, message).at(64));
     }
+    // 1.0 knew what it had executed from the index alone and published nothing.
+    if header.minor_version == 0 {
+        return;
+    }
+    if let Some(at) = skipped_request(file, tail) {
+        let message = format!("log_file_tail_offset {tail} skips the request at {at}, which has not been executed");
+        found.add(Finding::new(Code::I11, path, message).at(64).severity(Severity::Warning));
+    }
+}
+
+/// The first request before `tail` that comes after everything the log says has been executed.
+fn skipped_request(file: &ChainFile<'_>, tail: u64) -> Option<u64> {
+    let published = |record: Record<'_>| super::log::published_tail(&record).map(|(_, tail)| tail);
+    let done = file.records().filter_map(published).max().unwrap_or(0);
+    let mut requests = file.records().filter(|record| is_request(record) && record.offset >= done);
+    requests.next().map(|record| record.offset).filter(|at| *at < tail)
 }
 
 /// Why the index need not be what the logs say.
@@ -390,7 +407,12 @@ fn compare(
                 format!("extension {name} has another shape in the logs"),
             );
         }
-        if ext.header() != other.header() {
+        // Where the modseq header stands is I17: a rotation leaves it at the end of the old log.
+        let same = match ext.name.as_slice() {
+            b"modseq" => ext.header().get(..8) == other.header().get(..8),
+            _ => ext.header() == other.header(),
+        };
+        if !same {
             differ(
                 view.map_or(0, |view| view.data_at),
                 None,
@@ -435,8 +457,37 @@ fn compare(
     }
 }
 
-/// The rules of the index for the state that the logs alone lead to: an index written next would break them.
-fn from_nothing(_: &Subject<'_>, _: &Chain<'_>, _: usize, _: &mut Findings) {}
+/// I5 to I8 for the state the logs lead to: Dovecot runs fsck when it breaks them (`mail_index_map_check_header`).
+fn outcome(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
+    let header = &replayed.mailbox.header;
+    let Some(log) = subject.log(Role::Log) else { return };
+    let index = subject.path(Role::Index);
+    let mut add = |code: Code, message: String| {
+        if !found.has(code, Some(&index)) && !found.any(&log.path, Severity::Error) {
+            found.add(Finding::new(code, &log.path, message));
+        }
+    };
+    if header.uid_validity == 0 && header.next_uid > 1 {
+        add(Code::I8, format!("the logs lead to uid_validity 0 with next_uid {}", header.next_uid));
+    }
+    if header.first_recent_uid == 0 || header.first_recent_uid > header.next_uid {
+        add(
+            Code::I7,
+            format!("the logs lead to first_recent_uid {} with next_uid {}", header.first_recent_uid, header.next_uid),
+        );
+    }
+    if header.first_unseen_uid_lowwater.max(header.first_deleted_uid_lowwater) > header.next_uid {
+        add(Code::I6, format!("the logs lead to a low-water mark above next_uid {}", header.next_uid));
+    }
+    let mut before = header.next_uid;
+    for uid in header.day_first_uid {
+        if uid > before {
+            add(Code::I20, format!("the logs lead to day_first_uid {:?}", header.day_first_uid));
+            break;
+        }
+        before = uid;
+    }
+}
 
 /// I21.
 fn rotated(subject: &Subject<'_>, mailbox: &Mailbox, has_index: bool, found: &mut Findings) {
@@ -459,11 +510,9 @@ fn rotated(subject: &Subject<'_>, mailbox: &Mailbox, has_index: bool, found: &mu
 fn storage(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findings) {
     let path = subject.path(Role::Index);
     let endian = mailbox.endian;
-    let ext_at = |_: &str| None::<u64>;
     let mut add = |code: Code, uid: Option<u32>, message: String| {
         let mut finding = Finding::new(code, &path, message);
         finding.uid = uid;
-        finding.offset = ext_at("");
         found.add(finding);
     };
     if let Some(ext) = mailbox.extension(b"dbox-hdr") {
@@ -545,7 +594,6 @@ fn list(mailbox: &Mailbox, add: &mut impl FnMut(Code, Option<u32>, String)) {
 }
 
 /// Requests that a client made and the storage has not executed yet.
-#[allow(dead_code)]
 fn is_request(record: &Record<'_>) -> bool {
     !record.external()
         && matches!(

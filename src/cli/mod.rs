@@ -1,5 +1,6 @@
 //! The command line: flags to options, results to the renderer, errors to stderr and the exit code.
 
+mod check;
 mod complete;
 mod dump;
 mod progress;
@@ -45,6 +46,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Check(check::Check),
     Dump(dump::Dump),
     Show(show::Show),
     Scan(scan::Scan),
@@ -100,6 +102,8 @@ pub enum Status {
     Findings,
     /// Exit code 2.
     Failed,
+    /// Exit code 3: a Nagios plugin's UNKNOWN.
+    Unknown,
 }
 
 /// What verbs need to do their work: the common options and the streams.
@@ -231,6 +235,7 @@ pub fn main() -> ExitCode {
     };
     let mut context = Context::new(&cli.common);
     let result = match cli.verb {
+        Verb::Check(verb) => verb.run(&mut context),
         Verb::Dump(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
         Verb::Scan(verb) => verb.run(&mut context),
@@ -254,5 +259,6 @@ pub fn main() -> ExitCode {
         Status::Sound => 0,
         Status::Findings => 1,
         Status::Failed => 2,
+        Status::Unknown => 3,
     })
 }

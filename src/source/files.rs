@@ -228,7 +228,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(inputs: Vec<(Role, Input)>) -> Snapshot {
+    /// A set of files that were read, or made, elsewhere.
+    pub fn new(inputs: Vec<(Role, Input)>) -> Snapshot {
         Snapshot { inputs }
     }
 

@@ -45,6 +45,8 @@ pub struct Signs {
     pub virtual_config: bool,
     /// A message file of sdbox, `u.N`.
     pub sdbox_files: bool,
+    /// A lock file or a temporary file of an index.
+    pub leftovers: bool,
 }
 
 impl Signs {
@@ -61,6 +63,12 @@ impl Signs {
             (b"dovecot-uidlist", false) => self.uidlist = true,
             (b"dovecot-virtual", false) => self.virtual_config = true,
             (_, false) if name.starts_with(b"u.") => self.sdbox_files = true,
+            (_, false)
+                if name.starts_with(b"dovecot.")
+                    && [&b".lock"[..], b".newlock", b".tmp"].iter().any(|end| name.ends_with(end)) =>
+            {
+                self.leftovers = true;
+            }
             (_, false)
                 if name.starts_with(b"dovecot.list.index")
                     || name.starts_with(b"dovecot-uidvalidity")

@@ -154,6 +154,11 @@ impl Found {
         Some(if inside { self.shown.path(root) } else { PathBuf::from(OsStr::from_bytes(root)) })
     }
 
+    /// The root of the walk that it was found below, as the caller wrote it.
+    pub fn top(&self) -> &Path {
+        &self.shown.given
+    }
+
     /// The user whose mail it is, where the path below the root of the walk tells.
     pub fn user(&self) -> Option<String> {
         let root = self.root.unwrap_or_else(|| place::probable_root(&self.path));
