@@ -236,7 +236,9 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> (Unit, Outc
     let options_now = Options { now: Options::default().now, ..options.check.clone() };
     let judge = || -> Outcome {
         let mut all = Checked::default();
-        for unit in &found.units {
+        // A cache alone beside no messages is that of an index in another root (`mail_cache_path`).
+        let stored = found.signs.is_maildir() || found.signs.sdbox_files;
+        for unit in found.units.iter().filter(|unit| stored || !unit.is_cache_only()) {
             let read = found.read(unit, &Role::ALL, options.check.mmap)?;
             let quick = check::listed(&unit.files, &read, &options_now, found.signs.leftovers);
             let one = match quick {
