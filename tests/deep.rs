@@ -328,3 +328,92 @@ fn d12_files_of_another_owner() {
     fs::set_permissions(&index, fs::Permissions::from_mode(0o660)).expect("chmod");
     assert_eq!(judge(index), []);
 }
+
+/// The state of an index, to find the places that a test then changes.
+fn state(index: &Path) -> idx::model::Mailbox {
+    use idx::model::chain::Until;
+    use idx::ops::load;
+    use idx::source::{MmapPolicy, Role};
+    let files = MailboxFiles { index: index.to_owned(), cache: None };
+    let snapshot = files.read(&Role::ALL, MmapPolicy::Never).expect("readable");
+    let chain = load::chain(&snapshot, &mut Vec::new());
+    load::state(&snapshot, &chain, Until::End).expect("state").replayed.mailbox
+}
+
+fn set_mtime(path: &Path, seconds: u32, nanoseconds: u32) {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::new(seconds.into(), nanoseconds);
+    fs::File::options().append(true).open(path).expect("file").set_modified(time).expect("mtime");
+}
+
+#[test]
+fn d4_another_uidlist_of_the_same_time() {
+    use idx::format::Disk;
+    use idx::format::ext::MaildirHeader;
+    for fixture in FRESH {
+        let home = copy(fixture);
+        let maildir = home.path().join("Maildir");
+        let mailbox = state(&maildir.join("dovecot.index"));
+        let header = MaildirHeader::read(mailbox.extension(b"maildir").expect("maildir").header(), mailbox.endian);
+        let uidlist = maildir.join("dovecot-uidlist");
+        set_mtime(&uidlist, header.uidlist_mtime, header.uidlist_mtime_nsecs);
+        assert_eq!(judge(maildir.join("dovecot.index")), []);
+        let longer = fs::read_to_string(&uidlist).expect("uidlist") + "900 :900.not.there\n";
+        fs::write(&uidlist, longer).expect("write");
+        set_mtime(&uidlist, header.uidlist_mtime, header.uidlist_mtime_nsecs);
+        assert_eq!(codes(&judge(maildir.join("dovecot.index"))), [(Code::D4, Severity::Info, None)]);
+    }
+}
+
+#[test]
+fn d9_counts_that_cannot_be_out_of_date() {
+    use idx::format::log::LogFile;
+    use idx::format::record::{RecordType, flag};
+    for fixture in ["2.3.19.1-mdbox-list", "2.4.1-mdbox-list"] {
+        let home = copy(fixture);
+        let root = home.path().join("mdbox");
+        let list = idx::model::MailboxList::load(&state(&root.join("dovecot.list.index"))).expect("list");
+        let log = root.join("mailboxes/Archive/2023/dbox-Mails/dovecot.index.log");
+        let node = list.nodes.iter().find(|node| list.levels(node).is_some_and(|l| l == [&b"Archive"[..], b"2023"]));
+        let node = node.expect("Archive/2023");
+        let (size, mtime) = node.index_sync.expect("index sync");
+        let mut bytes = fs::read(&log).expect("log");
+        assert_eq!(u64::from(size), bytes.len() as u64, "the list was refreshed last");
+        set_mtime(&log, mtime, 0);
+        assert_eq!(judge(root.join("dovecot.list.index")), []);
+        // The one message there has been seen after all.
+        let parsed = LogFile::parse(&bytes, bytes.len() as u64).expect("log");
+        let append = parsed.records(&bytes).find(|record| record.kind() == Some(RecordType::Append)).expect("append");
+        let at = usize::try_from(append.payload_at(4)).expect("offset");
+        bytes[at] |= flag::SEEN;
+        fs::write(&log, bytes).expect("write");
+        set_mtime(&log, mtime, 0);
+        let found = judge(root.join("dovecot.list.index"));
+        assert_eq!(codes(&found), [(Code::D9, Severity::Warning, Some(node.uid))]);
+    }
+}
+
+/// The same flaws are found when indexes are kept in a root of their own.
+#[test]
+fn indexes_in_another_root() {
+    let home = copy("2.4.1-maildir-fresh");
+    let (maildir, index) = (home.path().join("Maildir"), home.path().join("index/.INBOX"));
+    fs::create_dir_all(&index).expect("directory");
+    let home2 = copy("2.4.1-sdbox-fresh");
+    let (sdbox, index2) =
+        (home2.path().join("sdbox/mailboxes/INBOX/dbox-Mails"), home2.path().join("index/mailboxes/INBOX/dbox-Mails"));
+    fs::create_dir_all(&index2).expect("directory");
+    for (from, to) in [(&maildir, &index), (&sdbox, &index2)] {
+        for entry in fs::read_dir(from).expect("directory") {
+            let path = entry.expect("entry").path();
+            let name = path.file_name().expect("name").to_string_lossy().into_owned();
+            if name.starts_with("dovecot.index") {
+                fs::rename(&path, to.join(name)).expect("rename");
+            }
+        }
+        assert_eq!(judge(to.join("dovecot.index")), []);
+    }
+    fs::remove_file(message(&maildir.join("cur"), 0)).expect("remove");
+    assert_eq!(codes(&judge(index.join("dovecot.index"))), [(Code::D2, Severity::Warning, Some(1))]);
+    fs::remove_file(sdbox.join("u.2")).expect("remove");
+    assert_eq!(codes(&judge(index2.join("dovecot.index"))), [(Code::D6, Severity::Error, Some(2))]);
+}
