@@ -8,6 +8,7 @@
 mod cache;
 mod index;
 mod log;
+mod records;
 mod rules;
 mod state;
 
@@ -364,7 +365,8 @@ fn leftovers(subject: &Subject<'_>, found: &mut Findings) {
         if age <= LOCK_STALE {
             continue;
         }
-        let since = jiff::Timestamp::from_second(stat.mtime.0).map_or_else(|_| "long ago".to_owned(), |at| at.to_string());
+        let since =
+            jiff::Timestamp::from_second(stat.mtime.0).map_or_else(|_| "long ago".to_owned(), |at| at.to_string());
         let finding = if is_lock {
             Finding::new(Code::L23, path, format!("lock file, untouched since {since}: whoever made it is gone"))
         } else {

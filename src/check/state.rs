@@ -98,6 +98,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         }
     }
     if !torn && replayed.stopped.is_none() {
+        super::records::check(subject, &replayed.mailbox, found);
         outcome(subject, &replayed, found);
     }
     rotated(subject, &replayed.mailbox, index.is_some(), found);
@@ -344,7 +345,10 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     }
     let pos = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
     let Ok(replayed) = chain.replay(empty(chain), Until::Pos(pos)) else { return };
-    if replayed.position != pos && chain.position_of(pos.seq).is_some() || !replayed.errors.is_empty() {
+    if !replayed.errors.is_empty() {
+        return sync_errors(subject, &replayed, found);
+    }
+    if replayed.position != pos && chain.position_of(pos.seq).is_some() {
         return;
     }
     let stored = Mailbox::load(index);

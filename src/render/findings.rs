@@ -97,10 +97,7 @@ pub fn nagios(tally: &Tally) -> (Nagios, String) {
     let _ = write!(
         text,
         " | damaged={};0;0;0;{total} warning={};;;0;{total} busy={};;;0;{total} unreadable={};;;0;{total}",
-        summary.error,
-        summary.warning,
-        summary.busy,
-        summary.unreadable
+        summary.error, summary.warning, summary.busy, summary.unreadable
     );
     for (name, role) in [("log_max", Role::Log), ("cache_max", Role::Cache)] {
         if let Some((_, max)) = tally.bytes.get(&role) {
