@@ -99,7 +99,7 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
             found.add(Finding::new(Code::C3, &path, message).at(problem.at).uid(uid));
         }
     }
-    if cache.header.minor_version == 1 && !found.has(Code::C3, Some(&path)) {
+    if cache.header.minor_version == 1 && state.complete && !found.has(Code::C3, Some(&path)) {
         counters(&cache, &path, chains, continued, found);
     }
 }

@@ -393,7 +393,7 @@ impl Judge<'_, '_> {
             self.info(Code::I9, 20, format!("header flags 0x{:x} have unknown bits", header.flags));
         }
         if let Some(ext) = total {
-            self.vsize(ext, counted, vsize_sum.filter(|_| counted > 0));
+            self.vsize(ext, counted, vsize_sum);
         }
     }
 
