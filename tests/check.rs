@@ -12,7 +12,7 @@ use idx::format::index::IndexFile;
 use idx::format::log::LogFile;
 use idx::format::packed;
 use idx::format::record::{EXTERNAL, Record, RecordType};
-use idx::source::{Bytes, Input, MailboxFiles, MmapPolicy, Role, Snapshot, Stat};
+use idx::source::{Bytes, Family, Input, MailboxFiles, MmapPolicy, Role, Snapshot, Stat};
 
 /// The files of a mailbox in memory.
 #[derive(Clone)]
@@ -367,4 +367,168 @@ fn a_rotation_half_done_is_no_damage() {
     fs::remove_file(files.path(Role::OldLog)).expect("removed");
     fs::hard_link(files.path(Role::Log), files.path(Role::OldLog)).expect("linked");
     assert_eq!(check::mailbox(&files, &Options::default()).expect("readable"), []);
+}
+
+/// Every mailbox, list, map and private index below a directory.
+fn indexes_below(dir: &Path) -> Vec<MailboxFiles> {
+    let mut list = Vec::new();
+    let mut entries: Vec<_> = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry")).collect();
+    entries.sort_by_key(fs::DirEntry::path);
+    for family in Family::ALL {
+        let files = MailboxFiles { index: dir.join(family.prefix()), cache: None };
+        if !files.present().is_empty() {
+            list.push(files);
+        }
+    }
+    for entry in entries {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            list.append(&mut indexes_below(&entry.path()));
+        }
+    }
+    list
+}
+
+#[test]
+fn fixtures_are_sound() {
+    let list = indexes_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
+    assert!(list.len() > 100, "{} indexes", list.len());
+    for files in list {
+        assert_eq!(check::mailbox(&files, &Options::default()).expect("readable"), [], "{}", files.index.display());
+    }
+}
+
+fn corpus() -> PathBuf {
+    std::env::var_os("IDX_CORPUS").expect("IDX_CORPUS names the directory of the corpus").into()
+}
+
+/// What nine versions of Dovecot in both byte orders wrote raises no warning. Worth knowing is only that files are of the
+/// other byte order, and that a `doveadm force-resync` has been there.
+#[test]
+#[ignore = "needs the corpus: set IDX_CORPUS"]
+fn healthy_mailboxes_of_the_corpus_are_sound() {
+    let mut checked = 0;
+    for entry in fs::read_dir(corpus()).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if !path.is_dir() || path.ends_with("broken") {
+            continue;
+        }
+        for files in indexes_below(&path) {
+            checked += 1;
+            for finding in check::mailbox(&files, &Options::default()).expect("readable") {
+                let known = match finding.code {
+                    Code::I1 | Code::L3 => finding.file.to_string_lossy().contains("s390x"),
+                    Code::I22 => finding.file.to_string_lossy().contains("admin"),
+                    _ => false,
+                };
+                assert!(known && finding.severity == Severity::Info, "{finding:#?}");
+            }
+        }
+    }
+    assert!(checked > 150, "{checked} indexes");
+}
+
+/// The codes and files that a case of `broken/` must lead to, by what was done to it (`broken/README.md`); an empty list for
+/// what Dovecot itself finds nothing wrong with.
+fn expected(case: &str) -> Option<&'static [(Code, &'static str)]> {
+    use Code::*;
+    const INDEX: &str = "dovecot.index";
+    const LOG: &str = "dovecot.index.log";
+    const OLD: &str = "dovecot.index.log.2";
+    const CACHE: &str = "dovecot.index.cache";
+    Some(match case {
+        "control-untouched" => &[],
+        // SIGKILL leaves files as sound as they were: a record is one write.
+        case if case.starts_with("kill9-writer") => &[],
+        // Nothing is left that could be wrong.
+        "index-all-deleted" => &[],
+        "backup-only" | "log-deleted-both" | "log-deleted-log2-present" | "log-empty" | "log-trunc-hdr" => &[(L1, LOG)],
+        "bigendian-host" => &[(L3, LOG)],
+        "cache-deleted" => &[(I18, CACHE)],
+        "cache-garbage-middle" | "cache-truncated" | "cache-zero-page" => &[(C3, CACHE)],
+        "cache-wrong-fileseq" => &[(I18, CACHE)],
+        "cache-wrong-indexid" => &[(C1, CACHE)],
+        "index-deleted" | "index-and-backup-deleted" | "index-stale-lost" | "log2-missing-needed" => &[(I10, INDEX)],
+        "index-stale-replayable" | "index-logoffset-beyond" | "log-stale-copy" => &[(I10, INDEX)],
+        "index-bigendian-flag"
+        | "index-empty"
+        | "index-major-version"
+        | "index-trunc-exthdr"
+        | "index-trunc-header"
+        | "index-zero-all"
+        | "index-zero-start" => &[(I1, INDEX)],
+        "index-counters-wrong" | "index-seen-gt-messages" => &[(I5, INDEX)],
+        "index-dup-ext" => &[(I13, INDEX)],
+        "index-dup-uid"
+        | "index-records-unordered"
+        | "index-nextuid-low"
+        | "index-uid-beyond-next"
+        | "index-zero-records" => &[(I4, INDEX)],
+        "index-ext-offset-bad" => &[(I14, INDEX)],
+        "index-is-bigger" | "index-msgcount-big" | "index-trunc-records" => &[(I3, INDEX)],
+        "index-keywords-count" | "index-keywords-dup" | "index-keywords-nameoff" => &[(I15, INDEX)],
+        "index-lowwater-wrong" => &[(I6, INDEX)],
+        "index-wrong-indexid" => &[(L5, INDEX)],
+        "leftovers" => &[
+            (L23, "dovecot.index.cache.lock"),
+            (L23, "dovecot.index.lock"),
+            (L23, "dovecot.index.log.lock"),
+            (L23, "dovecot.index.log.newlock"),
+            (L23, "dovecot.index.tmp"),
+        ],
+        "log-flip-data-tail" => &[(L11, LOG)],
+        "log-flip-size-noindex" => &[(I10, INDEX), (L8, LOG)],
+        "log-flip-size"
+        | "log-flip-size-tail"
+        | "log-garbage-tail"
+        | "log-size0-tail"
+        | "log-trunc-midrecord"
+        | "log-trunc-tail"
+        | "log-zero-middle"
+        | "log-zero-tail"
+        | "log-zero-tailrec" => &[(L8, LOG)],
+        "log-flip-type-nohead" => &[(I10, INDEX), (L10, LOG)],
+        "log-flip-type" | "log-flip-type-tail" => &[(L10, LOG)],
+        "log-indexid-other" => &[(L5, LOG)],
+        "log-indexid-zero" => &[(L4, LOG)],
+        "log2-copy-of-log" | "logs-swapped" => &[(L6, OLD)],
+        "log2-corrupt-unneeded" => &[(L8, OLD)],
+        "log2-deleted" => &[(I21, OLD)],
+        // In the corpus the hard link has become a copy.
+        "rotation-interrupted" => &[(L6, OLD), (L23, "dovecot.index.log.newlock")],
+        _ => return None,
+    })
+}
+
+#[test]
+#[ignore = "needs the corpus: set IDX_CORPUS"]
+fn broken_mailboxes_of_the_corpus_are_found() {
+    let mut wrong = Vec::new();
+    let mut cases = 0;
+    for entry in fs::read_dir(corpus().join("broken")).expect("a directory") {
+        let dir = entry.expect("an entry").path();
+        let name = dir.file_name().expect("a name").to_string_lossy().into_owned();
+        let case = ["-maildir-", "-sdbox-"].iter().find_map(|format| name.split_once(format));
+        let Some((_, case)) = case.filter(|_| dir.join("files").is_dir()) else { continue };
+        cases += 1;
+        let Some(want) = expected(case) else {
+            wrong.push(format!("{name}: no expectation"));
+            continue;
+        };
+        let mut found = Vec::new();
+        for files in indexes_below(&dir.join("files")).iter().filter(|files| files.index.ends_with("dovecot.index")) {
+            for finding in check::mailbox(files, &Options::default()).expect("readable") {
+                let file = finding.file.file_name().expect("a name").to_string_lossy().into_owned();
+                found.push((finding.code, file));
+            }
+        }
+        found.sort();
+        found.dedup();
+        let mut want: Vec<_> = want.iter().map(|(code, file)| (*code, (*file).to_owned())).collect();
+        want.sort();
+        if found != want {
+            wrong.push(format!("{name}: found {found:?}, want {want:?}"));
+        }
+    }
+    assert!(cases > 80, "{cases} cases");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -409,7 +409,7 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
 /// L19: the last word about the deletion of the mailbox.
 fn deleted(subject: &Subject<'_>, found: &mut Findings) {
     let mut last = None;
-    for log in subject.logs.iter().rev() {
+    for log in subject.history().rev() {
         for record in log.file.records().filter(Record::external) {
             match record.kind() {
                 Some(RecordType::IndexDeleted) => last = Some((log, record.offset)),

@@ -58,7 +58,7 @@ pub(super) fn misshapen(name: &[u8], family: Family, hdr_size: u32, record_size:
 /// Judges the records of all logs by the state they lead to.
 pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findings) {
     let old = subject.is_old();
-    for log in &subject.logs {
+    for log in subject.history() {
         if found.any(&log.path, Severity::Error) {
             continue;
         }
@@ -73,7 +73,8 @@ pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findin
 
 /// L20: a log is not older than the one before it.
 fn stamps(subject: &Subject<'_>, found: &mut Findings) {
-    let [new, old] = subject.logs.as_slice() else { return };
+    let mut logs = subject.history();
+    let (Some(new), Some(old)) = (logs.next(), logs.next()) else { return };
     let (stamp, before) = (new.file.log.header.create_stamp, old.file.log.header.create_stamp);
     if stamp < before && !found.has(Code::L20, None) {
         let message = format!("create_stamp is {stamp}, that of .log.2 {before}");
