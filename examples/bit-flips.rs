@@ -4,7 +4,7 @@
 //! mailboxes must be sound, and prints a Markdown table with a row for each field: how many flips were found, how many are
 //! harmless because the format does not use the bits, and how many make another valid mailbox: there are no checksums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use idx::check::{self, Options, Severity};
@@ -17,6 +17,7 @@ use idx::format::record::{
     UidRange,
 };
 use idx::format::{Disk, Field};
+use idx::model::chain::Until;
 use idx::source::{Bytes, Input, MailboxFiles, MmapPolicy, Role, Snapshot};
 
 /// Fields whose bits no Dovecot reads: a flip in them changes nothing.
@@ -40,7 +41,7 @@ fn main() {
             let names = match role {
                 Role::Index | Role::Backup => index_fields(bytes),
                 Role::Log | Role::OldLog => log_fields(bytes),
-                Role::Cache => cache_fields(bytes),
+                Role::Cache => cache_fields(bytes, &cache_offsets(&files, &healthy)),
             };
             assert_eq!(names.len(), bytes.len());
             for (at, name) in names.iter().enumerate() {
@@ -175,9 +176,7 @@ fn payload(record: &Record<'_>, at: usize, stride: &mut usize, names: &mut Names
         RecordType::HeaderUpdate | RecordType::ExtHdr | RecordType::ExtHdr32 => {
             names.put(at, len, &format!("{prefix}padding"));
             for chunk in record.header_chunks() {
-                let start = record.payload.len() - chunk.data.len();
                 let fixed = if kind == RecordType::ExtHdr32 { 8 } else { 4 };
-                let _ = start;
                 names.put(at + chunk.at, fixed / 2, &format!("{prefix}offset"));
                 names.put(at + chunk.at + fixed / 2, fixed / 2, &format!("{prefix}size"));
                 for i in 0..chunk.data.len() {
@@ -221,7 +220,23 @@ fn payload(record: &Record<'_>, at: usize, stride: &mut usize, names: &mut Names
     }
 }
 
-fn cache_fields(bytes: &[u8]) -> Vec<String> {
+/// The records that some message leads to.
+fn reachable(cache: &Cache<'_>, newest: &[u32]) -> HashSet<u32> {
+    newest.iter().flat_map(|at| cache.chain(*at).flatten()).map(|record| record.offset).collect()
+}
+
+/// Where the cache records of the messages begin.
+fn cache_offsets(files: &MailboxFiles, healthy: &Snapshot) -> Vec<u32> {
+    let mut problems = Vec::new();
+    let chain = idx::ops::load::chain(healthy, &mut problems);
+    let loaded = idx::ops::load::state(healthy, &chain, Until::End).expect("a sound mailbox");
+    assert!(problems.is_empty(), "{}: {problems:?}", files.index.display());
+    let mailbox = loaded.replayed.mailbox;
+    let Some(ext) = mailbox.extension(b"cache") else { return Vec::new() };
+    mailbox.positions().filter_map(|i| mailbox.endian.u32_at(mailbox.ext_bytes(i, ext)?, 0)).collect()
+}
+
+fn cache_fields(bytes: &[u8], index_offsets: &[u32]) -> Vec<String> {
     let cache = Cache::parse(bytes, None).expect("a cache");
     let mut names = Names::new(bytes.len());
     names.fields(0, CacheHeader::FIELDS, "header: ");
@@ -244,9 +259,14 @@ fn cache_fields(bytes: &[u8]) -> Vec<String> {
             names.put(range.start as usize, (range.end - range.start) as usize, "field header: name");
         }
     }
+    let reachable = reachable(&cache, index_offsets);
     for item in cache.tile() {
         let TileKind::Record(record) = item.kind else { continue };
         let (start, end) = (record.offset as usize, (record.offset + record.size) as usize);
+        if !reachable.contains(&record.offset) {
+            names.put(start, end - start, "record of no message (unused)");
+            continue;
+        }
         names.put(start, end - start, "record: padding");
         names.fields(start, RecordStart::FIELDS, "record: ");
         let mut at = start + 8;

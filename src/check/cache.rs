@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::state::State;
 use super::{Code, Finding, Findings, Severity, Subject};
-use crate::format::cache::Cache;
+use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType};
 use crate::source::Role;
 
 /// Largest file Dovecot keeps (`mail_cache_max_size`), bytes.
@@ -71,19 +71,80 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
         }
         return;
     }
+    fields(&cache, &path, found);
     let mut problems = Vec::new();
+    // One bit for each place where a record can begin.
+    let mut taken = vec![0_u64; input.bytes.len() / 256 + 1];
     let (mut chains, mut continued) = (0_u64, 0_u64);
     for (uid, offset) in offsets {
         chains += 1;
-        continued += cache.chain(offset).flatten().filter(|record| record.prev_offset != 0).count() as u64;
+        let before = problems.len();
         cache.check_chain(offset, &mut problems);
+        if problems.len() == before {
+            for record in cache.chain(offset).flatten() {
+                continued += u64::from(record.prev_offset != 0);
+                let (word, bit) = (record.offset as usize / 256, record.offset / 4 % 64);
+                let Some(word) = taken.get_mut(word) else { continue };
+                if *word >> bit & 1 != 0 {
+                    let message = "the record belongs to two messages";
+                    found.add(Finding::new(Code::C3, &path, message).at(u64::from(record.offset)).uid(uid));
+                    break;
+                }
+                *word |= 1 << bit;
+                values(&cache, &record, uid, &path, found);
+            }
+        }
         for problem in problems.drain(..) {
             let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
             found.add(Finding::new(Code::C3, &path, message).at(problem.at).uid(uid));
         }
     }
-    if cache.header.minor_version == 1 && !found.has(Code::C3, Some(&path)) {
+    if cache.header.minor_version == 1 && state.complete && !found.has(Code::C3, Some(&path)) {
         counters(&cache, &path, chains, continued, found);
+    }
+}
+
+/// C2 and C8 where Dovecot looks away.
+fn fields(cache: &Cache<'_>, path: &Path, found: &mut Findings) {
+    for field in &cache.fields {
+        let name = String::from_utf8_lossy(field.name);
+        let variable = matches!(field.field_type, FieldType::VariableSize | FieldType::String | FieldType::Header);
+        if variable != field.size.is_none() {
+            let message = format!("field {name} has type {} and a size of {:?} bytes", field.type_name(), field.size);
+            found.add(Finding::new(Code::C8, path, message).at(field.size_at));
+        }
+        if (field.field_type == FieldType::Header) != field.name.to_ascii_lowercase().starts_with(b"hdr.") {
+            let message = format!("field {name} has type {}", field.type_name());
+            found.add(Finding::new(Code::C8, path, message).at(field.type_at));
+        }
+        if !field.name.iter().all(|byte| byte.is_ascii_graphic()) {
+            let message = format!("field {name:?} is no name of a field");
+            found.add(Finding::new(Code::C2, path, message).at(field.name_range.start).severity(Severity::Warning));
+        }
+    }
+    // A link that is neither zero nor coded reads as the end of the chain.
+    if let Some(last) = cache.field_headers.last()
+        && let Some(raw) = cache.bytes().get(last.offset as usize..).and_then(|raw| raw.first_chunk::<4>())
+        && last.next_offset.is_none()
+        && *raw != [0; 4]
+    {
+        let message = format!("next_offset {raw:02x?} is no offset");
+        found.add(Finding::new(Code::C2, path, message).at(u64::from(last.offset)).severity(Severity::Info));
+    }
+}
+
+/// C3 for values that have a structure of their own.
+fn values(cache: &Cache<'_>, record: &CacheRecord, uid: u32, path: &Path, found: &mut Findings) {
+    for field in cache.fields(record).flatten() {
+        let problem = match cache.value(&field) {
+            CacheValue::MimeParts(parts) => parts.problem(),
+            CacheValue::BinaryParts(parts) => parts.iter().find_map(Result::err),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
+            found.add(Finding::new(Code::C3, path, message).at(problem.at).uid(uid));
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
-use super::{Code, Finding, Findings, Severity, Subject};
+use super::{CLOCK_SKEW, Code, Finding, Findings, Severity, Subject};
 use crate::format::ext::{KeywordsHeader, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
@@ -67,6 +67,9 @@ impl Judge<'_, '_> {
         self.extension_area();
         self.extension_headers();
         self.layout();
+        if !self.has(Code::I13) && !self.has(Code::I14) {
+            self.shapes();
+        }
         self.size();
         self.uids();
         self.identity();
@@ -150,6 +153,21 @@ impl Judge<'_, '_> {
             let placeless = crate::format::ext::ExtHeader { record_offset: 0, ..ext.header.clone() };
             if let Err(why) = ext_hdr_check(index.header.record_size, &placeless, ext.name) {
                 self.add(Code::I13, ext.at, format!("broken extension #{i} ({name}): {why}"));
+            }
+        }
+    }
+
+    /// I13 for shapes that only damage gives an extension.
+    fn shapes(&mut self) {
+        if self.subject.is_old() {
+            return;
+        }
+        for ext in &self.index.extensions {
+            let header = &ext.header;
+            let (family, align) = (self.subject.family, header.record_align);
+            if let Some(why) = super::records::misshapen(ext.name, family, header.hdr_size, header.record_size, align) {
+                let finding = self.finding(Code::I13, ext.at, why).severity(Severity::Warning);
+                self.found.add(finding);
             }
         }
     }
@@ -375,7 +393,7 @@ impl Judge<'_, '_> {
             self.info(Code::I9, 20, format!("header flags 0x{:x} have unknown bits", header.flags));
         }
         if let Some(ext) = total {
-            self.vsize(ext, counted, vsize_sum.filter(|_| counted > 0));
+            self.vsize(ext, counted, vsize_sum);
         }
     }
 
@@ -441,6 +459,17 @@ impl Judge<'_, '_> {
         let now = self.subject.options.now.max(stat);
         if i64::from(header.day_stamp) > now.saturating_add(DAY) {
             self.add(Code::I20, 84, format!("day_stamp {} is in the future", header.day_stamp));
+        }
+        // Up to 2.1 these bytes meant something else.
+        if header.minor_version < 3 {
+            return;
+        }
+        let future = |stamp: u32| i64::from(stamp) > now.saturating_add(CLOCK_SKEW);
+        if future(header.log2_rotate_time) && header.log2_rotate_time != u32::MAX {
+            self.add(Code::I21, 76, format!("log2_rotate_time {} is in the future", header.log2_rotate_time));
+        }
+        if future(header.last_temp_file_scan) {
+            self.add(Code::I20, 80, format!("last_temp_file_scan {} is in the future", header.last_temp_file_scan));
         }
     }
 }

@@ -90,8 +90,15 @@ fn header(subject: &Subject<'_>, log: &Log<'_>, found: &mut Findings) {
     let max_size = if subject.family == Family::List { 64 << 10 } else { 1 << 20 };
     if log.role == Role::Log && file.end.offset > max_size {
         // It may exceed the limit by the transaction that reached it.
-        let last = file.records().filter(|r| r.kind() == Some(RecordType::Boundary)).map(|r| r.offset).last();
-        if last.is_none_or(|last| last > max_size) {
+        let (mut begin, mut until) = (0, 0);
+        for record in file.records() {
+            if record.offset >= until {
+                let size = record.boundary_size().filter(|_| record.kind() == Some(RecordType::Boundary));
+                begin = record.offset;
+                until = record.offset.saturating_add(size.map_or(u64::from(record.size), u64::from));
+            }
+        }
+        if begin > max_size {
             let message = format!("{} bytes; by default a log is rotated at {max_size}", file.end.offset);
             found.add(Finding::new(Code::L22, path, message));
         }
@@ -402,7 +409,7 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
 /// L19: the last word about the deletion of the mailbox.
 fn deleted(subject: &Subject<'_>, found: &mut Findings) {
     let mut last = None;
-    for log in subject.logs.iter().rev() {
+    for log in subject.history().rev() {
         for record in log.file.records().filter(Record::external) {
             match record.kind() {
                 Some(RecordType::IndexDeleted) => last = Some((log, record.offset)),

@@ -9,6 +9,7 @@ mod cache;
 pub mod deep;
 mod index;
 mod log;
+mod records;
 mod rules;
 mod state;
 
@@ -215,6 +216,13 @@ impl<'a> Subject<'a> {
         self.files.path(role)
     }
 
+    /// The logs that tell of this mailbox's present life, newest first. A log that starts from nothing leaves a `.log.2` of an
+    /// earlier life where it is.
+    fn history(&self) -> impl DoubleEndedIterator<Item = &Log<'a>> {
+        let alone = self.log(Role::Log).is_some_and(|log| log.file.log.header.starts_empty());
+        self.logs.iter().filter(move |log| log.role == Role::Log || !alone)
+    }
+
     /// True when a Dovecot before 2.2 has written to this mailbox: the index is older than 2.2.0, or one of the files still
     /// has the version of such a Dovecot.
     fn is_old(&self) -> bool {
@@ -283,7 +291,9 @@ impl Checked {
             let input = read.get(role)?;
             LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header)
         };
-        let oldest = header(Role::OldLog).or_else(|| header(Role::Log)).filter(|header| !header.starts_empty());
+        let oldest = header(Role::Log).filter(|header| !header.starts_empty());
+        let oldest = oldest.map(|header_of_log| header(Role::OldLog).unwrap_or(header_of_log));
+        let oldest = oldest.filter(|header| !header.starts_empty());
         let window =
             oldest.map(|header| options.now.saturating_sub(i64::from(header.create_stamp)).max(0).unsigned_abs());
         Checked { findings, sizes, window }
@@ -404,7 +414,7 @@ fn thresholds(subject: &Subject<'_>, found: &mut Findings) {
             found.add(Finding::new(code, subject.path(role), format!("{size} bytes, more than {limit}")));
         }
     }
-    let oldest = subject.logs.iter().min_by_key(|log| log.file.seq());
+    let oldest = subject.history().last();
     if let (Some(wanted), Some(oldest)) = (options.min_window, oldest)
         // A log from the beginning covers everything there ever was.
         && !oldest.file.log.header.starts_empty()

@@ -89,6 +89,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         Err(_) => return base.map(|mailbox| State { mailbox, complete: false }),
     };
     sync_errors(subject, &replayed, found);
+    storage(subject, &replayed.mailbox, found);
     if let Some(index) = &index {
         emptied(subject, index, &chain, &replayed, found);
         if !torn {
@@ -98,10 +99,10 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         }
     }
     if !torn && replayed.stopped.is_none() {
+        super::records::check(subject, &replayed.mailbox, found);
         outcome(subject, &replayed, found);
     }
     rotated(subject, &replayed.mailbox, index.is_some(), found);
-    storage(subject, &replayed.mailbox, found);
     let complete = replayed.stopped.is_none() && !torn;
     Some(State { mailbox: replayed.mailbox, complete })
 }
@@ -266,6 +267,9 @@ fn modseqs(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
         offset: u64::from(index.endian.u32_at(ext.data, 12).unwrap_or(0)),
     };
     let stands = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
+    if found.has(Code::L18, None) {
+        return;
+    }
     if pos > stands {
         let message = format!("the modseq header stands at {pos}, the index at {stands}");
         return found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64 + 8));
@@ -344,7 +348,10 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     }
     let pos = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
     let Ok(replayed) = chain.replay(empty(chain), Until::Pos(pos)) else { return };
-    if replayed.position != pos && chain.position_of(pos.seq).is_some() || !replayed.errors.is_empty() {
+    if !replayed.errors.is_empty() {
+        return sync_errors(subject, &replayed, found);
+    }
+    if replayed.position != pos && chain.position_of(pos.seq).is_some() {
         return;
     }
     let stored = Mailbox::load(index);
