@@ -280,7 +280,7 @@ fn one_flaw_one_code() {
 /// Rules that need the mail storage, a real clock, or a large file are tried elsewhere.
 #[test]
 fn every_rule_has_its_case() {
-    const ELSEWHERE: [&str; 12] = ["L23", "C6", "T1", "T2", "T3", "D1", "D2", "D3", "D4", "D5", "D10", "D12"];
+    const ELSEWHERE: [&str; 13] = ["L23", "C6", "T1", "T2", "T3", "D1", "D2", "D3", "D4", "D5", "D10", "D12", "N1"];
     let without: Vec<&str> = RULES
         .iter()
         .map(|rule| rule.code)

@@ -174,7 +174,8 @@ fn every_layout_is_listed_as_a_live_server_lists_it() {
         let dovecot = Dovecot::with(Installation::system(), format, &[("mail_location", location)]);
         live(what, &dovecot);
     }
-    let new: [(&str, Format, &[(&str, &str)]); 5] = [
+    type Settings = &'static [(&'static str, &'static str)];
+    let new: [(&str, Format, Settings); 5] = [
         ("2.4 Maildir fs", Format::Maildir, &[("mailbox_list_layout", "fs")]),
         ("2.4 Maildir++ with index", Format::Maildir, &[("mail_index_path", "~/index")]),
         ("2.4 sdbox by index", Format::Sdbox, &[("mailbox_list_layout", "index"), ("mail_index_path", "~/index")]),
