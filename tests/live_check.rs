@@ -56,7 +56,13 @@ fn a_busy_mailbox_raises_no_alarm() {
                     let mut seed = 1;
                     while !stop.load(Ordering::Relaxed) {
                         let name = format!("box{}", seed % 3);
-                        Workload::new(seed).mailbox(&name).operations(300).second_session(true).run(&dovecot);
+                        let workload = Workload::new(seed).mailbox(&name).operations(300).second_session(true);
+                        // imap of 2.3.19.1 sometimes fails an assertion while it reads an mbox; what such a process leaves
+                        // behind must be sound as well.
+                        let run = std::panic::AssertUnwindSafe(|| workload.run(&dovecot));
+                        if std::panic::catch_unwind(run).is_err() {
+                            println!("an imap process died");
+                        }
                         seed += 1;
                     }
                     dovecot

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::state::State;
 use super::{Code, Finding, Findings, Severity, Subject};
+use crate::format::DecodeError;
 use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType};
 use crate::source::Role;
 
@@ -72,31 +73,36 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
         return;
     }
     fields(&cache, &path, found);
-    let mut problems = Vec::new();
     // One bit for each place where a record can begin.
     let mut taken = vec![0_u64; input.bytes.len() / 256 + 1];
     let (mut chains, mut continued) = (0_u64, 0_u64);
     for (uid, offset) in offsets {
         chains += 1;
-        let before = problems.len();
-        cache.check_chain(offset, &mut problems);
-        if problems.len() == before {
-            for record in cache.chain(offset).flatten() {
-                continued += u64::from(record.prev_offset != 0);
-                let (word, bit) = (record.offset as usize / 256, record.offset / 4 % 64);
-                let Some(word) = taken.get_mut(word) else { continue };
-                if *word >> bit & 1 != 0 {
-                    let message = "the record belongs to two messages";
-                    found.add(Finding::new(Code::C3, &path, message).at(u64::from(record.offset)).uid(uid));
+        for record in cache.chain(offset) {
+            let record = match record {
+                Ok(record) => record,
+                Err(problem) => {
+                    found.add(unreadable(&problem, uid, &path));
                     break;
                 }
-                *word |= 1 << bit;
-                values(&cache, &record, uid, &path, found);
+            };
+            continued += u64::from(record.prev_offset != 0);
+            // Up to 2.1 records were written into holes, so that an older one may come later in the file.
+            if record.prev_offset >= record.offset && record.prev_offset != 0 && cache.header.old().is_none() {
+                let message = format!("prev_offset is {}, not before the record", record.prev_offset);
+                found.add(Finding::new(Code::C3, &path, message).at(u64::from(record.offset)).uid(uid));
             }
-        }
-        for problem in problems.drain(..) {
-            let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
-            found.add(Finding::new(Code::C3, &path, message).at(problem.at).uid(uid));
+            if let Some(problem) = values(&cache, &record) {
+                found.add(unreadable(&problem, uid, &path));
+            }
+            let (word, bit) = (record.offset as usize / 256, record.offset / 4 % 64);
+            let Some(word) = taken.get_mut(word) else { continue };
+            if *word >> bit & 1 != 0 {
+                let message = "the record belongs to two messages";
+                found.add(Finding::new(Code::C3, &path, message).at(u64::from(record.offset)).uid(uid));
+                break;
+            }
+            *word |= 1 << bit;
         }
     }
     if cache.header.minor_version == 1 && state.complete && !found.has(Code::C3, Some(&path)) {
@@ -133,19 +139,22 @@ fn fields(cache: &Cache<'_>, path: &Path, found: &mut Findings) {
     }
 }
 
-/// C3 for values that have a structure of their own.
-fn values(cache: &Cache<'_>, record: &CacheRecord, uid: u32, path: &Path, found: &mut Findings) {
-    for field in cache.fields(record).flatten() {
-        let problem = match cache.value(&field) {
+/// C3: what cannot be read of a message's records.
+fn unreadable(problem: &DecodeError, uid: u32, path: &Path) -> Finding {
+    let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
+    Finding::new(Code::C3, path, message).at(problem.at).uid(uid)
+}
+
+/// The first thing wrong with the fields of a record, those included that have a structure of their own.
+fn values(cache: &Cache<'_>, record: &CacheRecord) -> Option<DecodeError> {
+    cache.fields(record).find_map(|field| match field {
+        Err(problem) => Some(problem),
+        Ok(field) => match cache.value(&field) {
             CacheValue::MimeParts(parts) => parts.problem(),
             CacheValue::BinaryParts(parts) => parts.iter().find_map(Result::err),
             _ => None,
-        };
-        if let Some(problem) = problem {
-            let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
-            found.add(Finding::new(Code::C3, path, message).at(problem.at).uid(uid));
-        }
-    }
+        },
+    })
 }
 
 /// C4. mdbox does not count expunged messages out, and records that nobody can reach any more stay counted, so the counters

@@ -193,6 +193,15 @@ struct Log<'a> {
     file: ChainFile<'a>,
     /// The end of the file is being written just now.
     live: bool,
+    /// Offsets of the records.
+    starts: Vec<u32>,
+}
+
+impl Log<'_> {
+    /// True when a record begins there, or the last one ends.
+    fn is_boundary(&self, offset: u64) -> bool {
+        offset == self.file.end.offset || u32::try_from(offset).is_ok_and(|at| self.starts.binary_search(&at).is_ok())
+    }
 }
 
 /// Everything the rules look at.
@@ -214,6 +223,11 @@ impl<'a> Subject<'a> {
 
     fn path(&self, role: Role) -> PathBuf {
         self.files.path(role)
+    }
+
+    /// The log with that number.
+    fn numbered(&self, seq: u32) -> Option<&Log<'a>> {
+        self.logs.iter().find(|log| log.file.seq() == seq)
     }
 
     /// The logs that tell of this mailbox's present life, newest first. A log that starts from nothing leaves a `.log.2` of an
@@ -345,7 +359,9 @@ fn judge(files: &MailboxFiles, snapshot: &Snapshot, options: &Options, stray: bo
                 let live = role == Role::Log
                     && file.end.error.is_some()
                     && matches!(tail_state(&path, &input.stat), Ok(TailState::BeingWritten));
-                subject.logs.push(Log { role, path, stat: input.stat, file, live });
+                // Offsets are below 4 GiB, or reading has stopped there.
+                let starts = file.records().filter_map(|record| u32::try_from(record.offset).ok()).collect();
+                subject.logs.push(Log { role, path, stat: input.stat, file, live, starts });
             }
             Err(error) => found.add(log::unreadable(&path, &error)),
         }

@@ -80,13 +80,10 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
     if found.has(Code::I10, Some(&index_path)) && found.any(&index_path, Severity::Error) {
         return base.map(|mailbox| State { mailbox, complete: false });
     }
-    let start = match &base {
-        Some(mailbox) => mailbox.clone(),
-        None => empty(&chain),
-    };
+    let start = base.unwrap_or_else(|| empty(&chain));
     let replayed = match chain.replay(start, Until::End) {
         Ok(replayed) => replayed,
-        Err(_) => return base.map(|mailbox| State { mailbox, complete: false }),
+        Err(_) => return index.as_ref().map(|index| State { mailbox: Mailbox::load(index), complete: false }),
     };
     sync_errors(subject, &replayed, found);
     storage(subject, &replayed.mailbox, found);
@@ -185,7 +182,7 @@ fn position(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, tor
         );
         return found.add(Finding::new(Code::I10, path, message).at(68));
     }
-    if head != file.end.offset && !file.records().any(|record| record.offset == head) {
+    if subject.numbered(seq).is_some_and(|log| !log.is_boundary(head)) {
         let message = format!("log_file_head_offset {head} is inside a record of log {seq}");
         return found.add(Finding::new(Code::I10, path, message).at(68));
     }
@@ -279,7 +276,7 @@ fn modseqs(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     if file.log.header.minor_version < 3 {
         return;
     }
-    if pos.offset != file.end.offset && !file.records().any(|record| record.offset == pos.offset) {
+    if subject.numbered(pos.seq).is_some_and(|log| !log.is_boundary(pos.offset)) {
         let message = format!("the modseq header stands at {pos}, which is not where a record begins");
         return found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64 + 12));
     }
@@ -305,7 +302,7 @@ fn tail(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: 
         let message = format!("log_file_tail_offset {tail} is not between {} and the head {head}", file.log.records_at);
         return found.add(Finding::new(Code::I11, path, message).at(64));
     }
-    if tail != file.end.offset && !file.records().any(|record| record.offset == tail) {
+    if subject.numbered(header.log_file_seq).is_some_and(|log| !log.is_boundary(tail)) {
         let message = format!("log_file_tail_offset {tail} is inside a record");
         return found.add(Finding::new(Code::I11, path, message).at(64));
     }
@@ -321,10 +318,16 @@ fn tail(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: 
 
 /// The first request before `tail` that comes after everything the log says has been executed.
 fn skipped_request(file: &ChainFile<'_>, tail: u64) -> Option<u64> {
-    let published = |record: Record<'_>| super::log::published_tail(&record).map(|(_, tail)| tail);
-    let done = file.records().filter_map(published).max().unwrap_or(0);
-    let mut requests = file.records().filter(|record| is_request(record) && record.offset >= done);
-    requests.next().map(|record| record.offset).filter(|at| *at < tail)
+    let mut done = 0;
+    let mut requests = Vec::new();
+    for record in file.records() {
+        if record.offset < tail && is_request(&record) {
+            requests.push(record.offset);
+        } else if let Some((_, tail)) = super::log::published_tail(&record) {
+            done = done.max(tail);
+        }
+    }
+    requests.into_iter().find(|at| *at >= done)
 }
 
 /// Why the index need not be what the logs say.
