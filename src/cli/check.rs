@@ -182,7 +182,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Checks everything below the paths, in order.
     fn all(&mut self, paths: &[PathBuf], mut take: impl FnMut(&Unit, &Checked) -> io::Result<()>) -> io::Result<()> {
-        let progress = Progress::new("mailboxes");
+        let progress = Progress::new("mailboxes", false);
         let tree = TreeOptions { check: self.options.clone(), jobs: self.check.jobs.count(), deep: self.check.deep };
         let mut done = Ok(());
         for group in paths.chunk_by(|a, b| a.is_dir() && b.is_dir()) {
@@ -216,7 +216,8 @@ impl Run<'_> {
     ) -> io::Result<()> {
         self.tally.count(outcome.as_ref().map(|(checked, _)| checked), is_mailbox);
         match outcome {
-            Ok((checked, unit)) => take(&unit, &checked)?,
+            Ok((checked, _)) if checked.findings.is_empty() => {}
+            Ok((checked, unit)) => progress.aside(|| take(&unit, &checked))?,
             Err(PathError::Busy(_)) if !self.check.verbose => {}
             Err(error @ PathError::Busy(_)) => progress.aside(|| eprintln!("idx: {error}")),
             Err(error) => self.failures.push(error),

@@ -11,8 +11,8 @@ pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
     /// A counter of `what`; silent when standard error is not a terminal, or when results scroll by on the same one.
-    pub fn new(what: &'static str) -> Progress {
-        if !std::io::stderr().is_terminal() || std::io::stdout().is_terminal() {
+    pub fn new(what: &'static str, results_scroll: bool) -> Progress {
+        if !std::io::stderr().is_terminal() || (results_scroll && std::io::stdout().is_terminal()) {
             return Progress(None);
         }
         let bar = ProgressBar::new_spinner().with_message(what);
@@ -30,8 +30,8 @@ impl Progress {
         }
     }
 
-    /// Lets `print` write to standard error without the counter in its way.
-    pub fn aside(&self, print: impl FnOnce()) {
+    /// Lets `print` write without the counter in its way.
+    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.0 {
             Some(bar) => bar.suspend(print),
             None => print(),

@@ -200,7 +200,7 @@ fn run(
     context: &mut Context,
     mut take: impl FnMut(Result<&Row, &WalkError>, &mut Context) -> io::Result<()>,
 ) -> io::Result<()> {
-    let progress = Progress::new("mailboxes");
+    let progress = Progress::new("mailboxes", true);
     let mut written = Ok(());
     scan::scan(roots, options, |item| {
         progress.step();
