@@ -1,12 +1,15 @@
 //! The command line: flags to options, results to the renderer, errors to stderr and the exit code.
 
+mod check;
 mod complete;
 mod dump;
 mod expunges;
 mod log;
 mod modseq;
+mod progress;
 mod qresync;
 mod rebuild;
+mod scan;
 mod show;
 pub mod time;
 mod undo;
@@ -50,6 +53,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Check(check::Check),
     Dump(dump::Dump),
     Log(log::Log),
     Show(show::Show),
@@ -58,6 +62,7 @@ enum Verb {
     Qresync(qresync::Qresync),
     Rebuild(rebuild::Rebuild),
     Undo(undo::Undo),
+    Scan(scan::Scan),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -110,6 +115,8 @@ pub enum Status {
     Findings,
     /// Exit code 2.
     Failed,
+    /// Exit code 3: a Nagios plugin's UNKNOWN.
+    Unknown,
 }
 
 /// What verbs need to do their work: the common options and the streams.
@@ -241,6 +248,7 @@ pub fn main() -> ExitCode {
     };
     let mut context = Context::new(&cli.common);
     let result = match cli.verb {
+        Verb::Check(verb) => verb.run(&mut context),
         Verb::Dump(verb) => verb.run(&mut context),
         Verb::Log(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
@@ -249,6 +257,7 @@ pub fn main() -> ExitCode {
         Verb::Qresync(verb) => verb.run(&mut context),
         Verb::Rebuild(verb) => verb.run(&mut context),
         Verb::Undo(verb) => verb.run(&mut context),
+        Verb::Scan(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),
@@ -269,5 +278,6 @@ pub fn main() -> ExitCode {
         Status::Sound => 0,
         Status::Findings => 1,
         Status::Failed => 2,
+        Status::Unknown => 3,
     })
 }

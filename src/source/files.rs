@@ -17,6 +17,9 @@ const TRIES: u32 = 5;
 /// A log that was written to this recently may still be in the middle of a write.
 const YOUNG: Duration = Duration::from_secs(10);
 
+/// The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
+pub(super) const READ_ORDER: [Role; 5] = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
+
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -191,8 +194,7 @@ impl MailboxFiles {
 
     fn read_once(&self, roles: &[Role], policy: MmapPolicy) -> Result<Option<Snapshot>, PathError> {
         let mut inputs = Vec::new();
-        // The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
-        for role in [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache] {
+        for role in READ_ORDER {
             if !roles.contains(&role) {
                 continue;
             }
@@ -226,8 +228,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A set read by somebody who holds the log's lock.
-    pub fn from_inputs(inputs: Vec<(Role, Input)>) -> Snapshot {
+    /// A set of files that were read, or made, elsewhere.
+    pub fn new(inputs: Vec<(Role, Input)>) -> Snapshot {
         Snapshot { inputs }
     }
 
@@ -332,6 +334,11 @@ pub fn tail_state(path: &Path, read: &Stat) -> io::Result<TailState> {
     let mtime = UNIX_EPOCH + Duration::from_secs(u64::try_from(now.mtime.0).unwrap_or(0));
     let young = SystemTime::now().duration_since(mtime).map_or(true, |age| age < YOUNG);
     Ok(if young { TailState::BeingWritten } else { TailState::Torn })
+}
+
+/// True when some process holds the lock of a log. A file that cannot be asked counts as free.
+pub fn is_locked(path: &Path) -> bool {
+    super::bytes::open(path).and_then(|file| lock_holder(&file)).is_ok_and(|holder| holder.is_some())
 }
 
 /// The process that holds a POSIX write lock on a file, if any. Asking takes no lock.

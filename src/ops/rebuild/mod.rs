@@ -272,7 +272,7 @@ fn read_locked(files: &MailboxFiles, lock: &LogLock, policy: MmapPolicy) -> Resu
         file.read_exact_at(&mut bytes, 0).map_err(fail)?;
         inputs.push((Role::Log, Input { bytes: Bytes::Owned(bytes), stat: Stat { size: len, ..*stat } }));
     }
-    Ok(Snapshot::from_inputs(inputs))
+    Ok(Snapshot::new(inputs))
 }
 
 fn name_of(files: &MailboxFiles, role: Role) -> String {
