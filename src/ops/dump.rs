@@ -4,16 +4,14 @@
 use std::io;
 use std::path::Path;
 
+use super::records::{ExtNames, emit_flags, emit_record, touches};
 use super::{load, spans};
 use crate::format::cache::{Cache, CacheHeader, CacheRecord, TileKind};
 use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind, Visit, keyword_bits};
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
-use crate::format::record::{
-    Append, AtomicInc, ExpungeGuid, ExtReset, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange, flag,
-};
 use crate::format::thread::{Thread, ThreadTileKind};
-use crate::format::{DecodeError, Disk, Endian, Field, FileKind, Value, mailbox_log};
+use crate::format::{DecodeError, Disk, Endian, FileKind, Value, mailbox_log};
 use crate::model::UidSet;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
@@ -398,314 +396,6 @@ fn index_records<D: Document>(
     })
 }
 
-/// Flags by name, and as a number when some bits have none.
-fn emit_flags<E: Emit>(emit: &mut E, name: &str, raw_name: &str, flags: u8) {
-    emit.flags(name, flags);
-    if flags & !flag::IMAP != 0 {
-        emit.number(raw_name, u64::from(flags));
-    }
-}
-
-/// Follows the extension intros of a log, so that ext records can be read by name.
-#[derive(Clone, Debug, Default)]
-pub struct ExtNames {
-    names: Vec<Vec<u8>>,
-    current: Option<(usize, u16)>,
-    flavor: IndexFlavor,
-}
-
-impl ExtNames {
-    /// Begins with the extensions a map has before the first record.
-    pub fn new(names: Vec<Vec<u8>>) -> ExtNames {
-        let flavor = IndexFlavor::guess(&names);
-        ExtNames { names, current: None, flavor }
-    }
-
-    /// The names in effect before the first record of a log: what the index knows, or the log before this one.
-    pub fn before(path: &Path, log: &LogFile, options: &Options) -> ExtNames {
-        if log.header.starts_empty() {
-            return ExtNames::default();
-        }
-        let Ok(files) = MailboxFiles::locate(path) else { return ExtNames::default() };
-        let older = files.path(Role::OldLog);
-        if older != path
-            && let Ok(mut stream) = LogStream::open(&older)
-            && stream.log.header.starts_empty()
-            && stream.log.header.file_seq == log.header.prev_file_seq
-        {
-            let mut names = ExtNames::default();
-            while let Ok(StreamStep::Record(record)) = stream.step() {
-                names.follow(&record);
-            }
-            names.current = None;
-            return names;
-        }
-        let index = read(&files.path(Role::Index), options.mmap, true).ok();
-        let names = index.and_then(|input| {
-            let index = IndexFile::parse(&input.bytes).ok()?;
-            Some(index.extensions.iter().map(|ext| ext.name.to_vec()).collect())
-        });
-        ExtNames::new(names.unwrap_or_default())
-    }
-
-    fn add(&mut self, name: &[u8]) -> usize {
-        self.names.iter().position(|known| known == name).unwrap_or_else(|| {
-            self.names.push(name.to_vec());
-            self.flavor = IndexFlavor::guess(&self.names);
-            self.names.len() - 1
-        })
-    }
-
-    /// Takes note of a record.
-    pub fn follow(&mut self, record: &Record<'_>) {
-        match record.kind() {
-            Some(RecordType::ExtIntro) => {
-                for intro in record.intros() {
-                    let id =
-                        if intro.intro.ext_id == u32::MAX { self.add(intro.name) } else { intro.intro.ext_id as usize };
-                    self.current = Some((id, intro.intro.record_size));
-                }
-            }
-            // The first keyword creates the extension without an intro.
-            Some(RecordType::KeywordUpdate) => {
-                self.add(b"keywords");
-            }
-            _ => {}
-        }
-    }
-
-    /// Name of the extension with that number.
-    pub fn name(&self, id: usize) -> Option<&[u8]> {
-        self.names.get(id).map(Vec::as_slice)
-    }
-
-    /// The extension that ext records are about now: its name, if known, and its record size in the log.
-    pub fn current(&self) -> Option<(Option<&[u8]>, u16)> {
-        self.current.map(|(id, size)| (self.name(id), size))
-    }
-}
-
-/// Emits a log record's members, `data` included.
-pub fn emit_record<E: Emit>(emit: &mut E, record: &Record<'_>, names: &ExtNames) {
-    emit.number("offset", record.offset);
-    emit.number("size", u64::from(record.size));
-    let kind = record.kind();
-    emit.text("type", kind.map_or("unknown", RecordType::name).as_bytes());
-    emit.boolean("external", record.external());
-    emit.boolean("sync", record.sync());
-    emit.number("modseq", record.modseq);
-    if kind.is_none() {
-        emit.number("type_raw", u64::from(record.type_raw));
-    }
-    emit_data(emit, record, kind, names);
-    if let Some(problem) = record.fatal_error().or_else(|| record.payload_error()) {
-        emit.text("error", problem.to_string().as_bytes());
-    }
-}
-
-fn emit_list<E: Emit, T>(emit: &mut E, items: impl Iterator<Item = T>, mut one: impl FnMut(&mut E, T)) {
-    emit.list_begin("data");
-    for item in items {
-        emit.object_begin("");
-        one(emit, item);
-        emit.object_end();
-    }
-    emit.list_end();
-}
-
-fn emit_range<E: Emit>(emit: &mut E, range: &UidRange) {
-    emit.number("uid1", u64::from(range.uid1));
-    emit.number("uid2", u64::from(range.uid2));
-}
-
-/// The payload of a record as the member `data`.
-pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<RecordType>, names: &ExtNames) {
-    match kind {
-        Some(RecordType::Append) => emit_list(emit, record.elements::<Append>(), |emit, append| {
-            emit.number("uid", u64::from(append.uid));
-            emit_flags(emit, "flags", "flags_raw", append.flags);
-        }),
-        Some(RecordType::Expunge | RecordType::KeywordReset) => {
-            emit_list(emit, record.elements::<UidRange>(), |emit, range| emit_range(emit, &range));
-        }
-        Some(RecordType::ExpungeGuid) => emit_list(emit, record.elements::<ExpungeGuid>(), |emit, one| {
-            emit.number("uid", u64::from(one.uid));
-            emit.hex("guid_128", &one.guid_128);
-        }),
-        Some(RecordType::FlagUpdate) => emit_list(emit, record.elements::<FlagUpdate>(), |emit, update| {
-            emit.number("uid1", u64::from(update.uid1));
-            emit.number("uid2", u64::from(update.uid2));
-            emit_flags(emit, "add_flags", "add_flags_raw", update.add_flags);
-            emit_flags(emit, "remove_flags", "remove_flags_raw", update.remove_flags);
-            emit.number("modseq_inc_flag", u64::from(update.modseq_inc_flag));
-        }),
-        Some(RecordType::KeywordUpdate) => {
-            emit.object_begin("data");
-            if let Some((update, name, ranges)) = record.keyword_update() {
-                match update.modify_type {
-                    0 => emit.text("modify_type", b"add"),
-                    1 => emit.text("modify_type", b"remove"),
-                    other => emit.number("modify_type", u64::from(other)),
-                }
-                emit.text("name", name);
-                emit.list_begin("uids");
-                for range in ranges {
-                    emit.object_begin("");
-                    emit_range(emit, &range);
-                    emit.object_end();
-                }
-                emit.list_end();
-            }
-            emit.object_end();
-        }
-        Some(RecordType::HeaderUpdate) => {
-            emit_list(emit, record.header_chunks(), |emit, chunk| {
-                emit.number("offset", u64::from(chunk.offset));
-                emit.number("size", chunk.data.len() as u64);
-                emit.hex("data", chunk.data);
-                emit.object_begin("fields");
-                base_fields(emit, chunk.offset as usize, chunk.data, record.endian);
-                emit.object_end();
-            });
-        }
-        Some(RecordType::ExtHdr | RecordType::ExtHdr32) => {
-            let header = names.current().and_then(|(name, _)| HeaderKind::lookup(name?, names.flavor, u32::MAX));
-            emit_list(emit, record.header_chunks(), |emit, chunk| {
-                emit.number("offset", u64::from(chunk.offset));
-                emit.number("size", chunk.data.len() as u64);
-                emit.hex("data", chunk.data);
-                if let Some(header) = header {
-                    header.visit_range("fields", chunk.offset as usize, chunk.data, record.endian, emit);
-                }
-            });
-        }
-        Some(RecordType::ExtIntro) => emit_list(emit, record.intros(), |emit, intro| {
-            let fixed = &intro.intro;
-            if fixed.ext_id == u32::MAX {
-                emit.null("ext_id")
-            } else {
-                emit.number("ext_id", u64::from(fixed.ext_id))
-            }
-            emit.number("reset_id", u64::from(fixed.reset_id));
-            emit.number("hdr_size", u64::from(fixed.hdr_size));
-            emit.number("record_size", u64::from(fixed.record_size));
-            emit.number("record_align", u64::from(fixed.record_align));
-            emit.number("flags", u64::from(fixed.flags));
-            match names.name(fixed.ext_id as usize).filter(|_| intro.name.is_empty()) {
-                Some(name) => emit.text("name", name),
-                None if intro.name.is_empty() => emit.null("name"),
-                None => emit.text("name", intro.name),
-            }
-        }),
-        Some(RecordType::ExtReset) => {
-            let reset = ExtReset::read(record.payload, record.endian);
-            emit.object_begin("data");
-            emit.number("new_reset_id", u64::from(reset.new_reset_id));
-            emit.number("preserve_data", u64::from(reset.preserve_data));
-            emit.object_end();
-        }
-        Some(RecordType::ExtRec) => {
-            let (name, size) = names.current().unwrap_or((None, 4));
-            let kind = name.and_then(|name| RecordKind::lookup(name, names.flavor, size));
-            let text = String::from_utf8_lossy(name.unwrap_or_default());
-            emit_list(emit, record.ext_recs(size), |emit, (uid, data)| {
-                emit.number("uid", u64::from(uid));
-                emit.hex("data", data);
-                match kind {
-                    Some(kind @ (RecordKind::Fields(_) | RecordKind::Obox)) => {
-                        kind.visit("fields", data, record.endian, emit);
-                    }
-                    Some(kind) => {
-                        emit.object_begin("fields");
-                        kind.visit(&text, data, record.endian, emit);
-                        emit.object_end();
-                    }
-                    None => {}
-                }
-            });
-        }
-        Some(RecordType::ExtAtomicInc) => emit_list(emit, record.elements::<AtomicInc>(), |emit, inc| {
-            emit.number("uid", u64::from(inc.uid));
-            emit.signed("diff", i64::from(inc.diff));
-        }),
-        Some(RecordType::ModseqUpdate) => emit_list(emit, record.elements::<ModseqUpdate>(), |emit, update| {
-            emit.number("uid", u64::from(update.uid));
-            emit.number("modseq", update.modseq());
-        }),
-        Some(RecordType::Boundary) => {
-            emit.object_begin("data");
-            emit.number("size", u64::from(record.boundary_size().unwrap_or(0)));
-            emit.object_end();
-        }
-        Some(RecordType::AttributeUpdate) => {
-            emit_list(emit, record.attributes().into_iter(), |emit, attribute| {
-                emit.text("key", attribute.key);
-                emit.boolean("private", attribute.private);
-                emit.boolean("set", attribute.set);
-                match attribute.timestamp {
-                    Some(time) => emit.number("timestamp", u64::from(time)),
-                    None => emit.null("timestamp"),
-                }
-                if let Some(len) = attribute.value_len {
-                    emit.number("value_len", u64::from(len));
-                }
-            });
-        }
-        Some(RecordType::IndexDeleted | RecordType::IndexUndeleted) => {
-            emit.object_begin("data");
-            emit.object_end();
-        }
-        None => emit.hex("data", record.payload),
-    }
-}
-
-/// The fields of the base header that lie wholly in a piece of it.
-fn base_fields<E: Emit>(emit: &mut E, offset: usize, data: &[u8], endian: Endian) {
-    let inside = |field: &Field| field.offset >= offset && field.offset + field.size <= offset + data.len();
-    if !IndexHeader::FIELDS.iter().any(inside) {
-        return;
-    }
-    let mut bytes = vec![0; IndexHeader::SIZE.max(offset + data.len())];
-    bytes[offset..offset + data.len()].copy_from_slice(data);
-    let header = IndexHeader::read(&bytes, endian);
-    for (field, value) in IndexHeader::FIELDS.iter().zip(header.values()).filter(|(field, _)| inside(field)) {
-        match value {
-            Value::U64(n) => emit.number(field.name, n),
-            Value::I64(n) => emit.signed(field.name, n),
-            Value::Bytes(bytes) => emit.hex(field.name, bytes),
-            Value::List(list) => {
-                emit.list_begin(field.name);
-                list.iter().for_each(|n| emit.number("", u64::from(*n)));
-                emit.list_end();
-            }
-        }
-    }
-}
-
-/// True when a record names a message of the set.
-pub fn touches(record: &Record<'_>, names: &ExtNames, set: &UidSet) -> bool {
-    match record.kind() {
-        Some(RecordType::Append) => record.elements::<Append>().any(|append| set.contains(append.uid)),
-        Some(RecordType::Expunge | RecordType::KeywordReset) => {
-            record.elements::<UidRange>().any(|range| set.intersects(range.uid1, range.uid2))
-        }
-        Some(RecordType::ExpungeGuid) => record.elements::<ExpungeGuid>().any(|one| set.contains(one.uid)),
-        Some(RecordType::FlagUpdate) => {
-            record.elements::<FlagUpdate>().any(|update| set.intersects(update.uid1, update.uid2))
-        }
-        Some(RecordType::KeywordUpdate) => record
-            .keyword_update()
-            .is_some_and(|(.., ranges)| ranges.into_iter().any(|range| set.intersects(range.uid1, range.uid2))),
-        Some(RecordType::ExtRec) => {
-            let size = names.current().map_or(4, |(_, size)| size);
-            record.ext_recs(size).any(|(uid, _)| set.contains(uid))
-        }
-        Some(RecordType::ExtAtomicInc) => record.elements::<AtomicInc>().any(|inc| set.contains(inc.uid)),
-        Some(RecordType::ModseqUpdate) => record.elements::<ModseqUpdate>().any(|update| set.contains(update.uid)),
-        _ => false,
-    }
-}
-
 /// A stretch of log with all that is needed to format it alone.
 struct LogBlock {
     bytes: Vec<u8>,
@@ -751,7 +441,7 @@ fn dump_log<D: Document>(
     log_header(path, log, options, out)?;
     let mut problems = log.problems.clone();
     if options.wants(Section::Transactions) || options.wants(Section::Records) {
-        let names = ExtNames::before(path, log, options);
+        let names = ExtNames::before(path, log, options.mmap);
         let mut scan = log.records(bytes);
         out.list("records", |out, part| log_records(&mut scan, names, options, &mut problems, out, part))?;
         scan.by_ref().for_each(drop);
@@ -829,7 +519,7 @@ fn log_stream<D: Document>(
     let mut problems = log.problems.clone();
     let mut end = None;
     if options.wants(Section::Transactions) || options.wants(Section::Records) {
-        let mut names = ExtNames::before(path, &log, options);
+        let mut names = ExtNames::before(path, &log, options.mmap);
         let mut left = options.limit();
         let filter = options.uid.as_ref();
         let next = || -> io::Result<Option<LogBlock>> {
