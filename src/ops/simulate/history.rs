@@ -139,6 +139,13 @@ impl History {
         }
     }
 
+    /// Lets the modseqs count from `to` where they counted from `from`.
+    pub fn raise_modseqs(&mut self, from: u64, to: u64) {
+        for modseq in &mut self.modseq {
+            *modseq = modseq.saturating_sub(from).saturating_add(to);
+        }
+    }
+
     /// Number of events.
     pub fn len(&self) -> usize {
         self.at.len()
