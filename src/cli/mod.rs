@@ -2,7 +2,10 @@
 
 mod complete;
 mod dump;
+mod log;
 mod show;
+mod simulate;
+pub mod time;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -44,7 +47,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Dump(dump::Dump),
+    Log(log::Log),
     Show(show::Show),
+    Simulate(simulate::Simulate),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -148,6 +153,12 @@ impl Context {
         self.status = Status::Failed;
     }
 
+    /// Says on stderr what a user should know; the exit code stays.
+    pub fn remark(&mut self, what: &dyn std::fmt::Display) {
+        let _ = self.out.flush();
+        eprintln!("idx: {what}");
+    }
+
     /// Raises the exit code.
     pub fn raise(&mut self, status: Status) {
         self.status = self.status.max(status);
@@ -229,7 +240,9 @@ pub fn main() -> ExitCode {
     let mut context = Context::new(&cli.common);
     let result = match cli.verb {
         Verb::Dump(verb) => verb.run(&mut context),
+        Verb::Log(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
+        Verb::Simulate(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),

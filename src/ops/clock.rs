@@ -233,7 +233,6 @@ impl Clock {
     /// # Errors
     /// When a file that exists cannot be read. Files that are missing or no index files are left out.
     pub fn build(files: &MailboxFiles) -> Result<Clock, PathError> {
-        let mut clock = Clock::new();
         let mut logs = Vec::new();
         for role in [Role::OldLog, Role::Log] {
             if let Some(stream) = open(files, role)? {
@@ -246,6 +245,22 @@ impl Clock {
             // In the middle of a rotation both names lead to one file.
             logs.remove(0);
         }
+        logs.sort_by_key(|(_, log)| log.log.header.file_seq);
+        let known: Vec<_> = logs.iter().map(|(role, log)| (*role, log)).collect();
+        let mut clock = Clock::before(files, &known)?;
+        for (role, stream) in &mut logs {
+            clock.read(stream).map_err(|error| PathError::io(&files.path(*role), error))?;
+        }
+        clock.settle();
+        Ok(clock)
+    }
+
+    /// The clocks that are known before the first record of `logs`, oldest first, is read: file times, and what the index says.
+    ///
+    /// # Errors
+    /// When an index that exists cannot be read.
+    pub fn before(files: &MailboxFiles, logs: &[(Role, &LogStream)]) -> Result<Clock, PathError> {
+        let mut clock = Clock::new();
         for role in [Role::Backup, Role::Index] {
             let path = files.path(role);
             match crate::source::read(&path, MmapPolicy::Auto, true) {
@@ -259,22 +274,22 @@ impl Clock {
                 Err(error) => return Err(PathError::io(&path, error)),
             }
         }
-        logs.sort_by_key(|(_, log)| log.log.header.file_seq);
-        for (role, stream) in &logs {
+        for (role, stream) in logs {
             clock.log_file(*role, &stream.log.header, &stream.stat);
         }
-        for (role, stream) in &mut logs {
-            clock.log_begin(&stream.log.header);
-            loop {
-                match stream.step() {
-                    Ok(StreamStep::Record(record)) => clock.record(&record),
-                    Ok(StreamStep::End(_)) => break,
-                    Err(error) => return Err(PathError::io(&files.path(*role), error)),
-                }
-            }
-        }
-        clock.settle();
         Ok(clock)
+    }
+
+    /// Takes the clocks of a log from where `stream` stands to its end.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn read(&mut self, stream: &mut LogStream) -> io::Result<()> {
+        self.log_begin(&stream.log.header);
+        while let StreamStep::Record(record) = stream.step()? {
+            self.record(&record);
+        }
+        Ok(())
     }
 
     /// No clocks yet.
@@ -314,6 +329,7 @@ impl Clock {
         if header.starts_empty() {
             self.names = ExtNames::default();
         }
+        self.names.next_file();
         let pos = LogPos { seq: header.file_seq, offset: 0 };
         let stamp = i64::from(header.create_stamp);
         self.lower(ClockKind::CreateStamp, pos, pos, stamp);
@@ -334,6 +350,7 @@ impl Clock {
 
     /// The record was read at `at`, so that it and all before it had been written by then.
     pub fn seen(&mut self, pos: LogPos, at: i64) {
+        self.now = self.now.max(at);
         self.files.retain(|stamp| stamp.kind != ClockKind::Read && stamp.kind != ClockKind::LogMtime);
         self.files.push(Stamp { kind: ClockKind::Read, pos, value: at, bound: at.saturating_add(1) });
         self.files.sort_by_key(|stamp| stamp.pos);
@@ -395,6 +412,18 @@ impl Clock {
             self.late.extend(host.pending.take());
         }
         self.lower(ClockKind::Guid, start, pos, value);
+    }
+
+    /// When and by whom a GUID was made, if Dovecot made it: its host must be known from another one.
+    pub fn guid_of(&self, raw: &[u8]) -> Option<Guid> {
+        let guid = Guid::decode(raw)?;
+        self.hosts.iter().any(|host| host.hash == guid.host_hash && host.first.is_none()).then_some(guid)
+    }
+
+    /// The lower bound of the record that was taken last.
+    #[inline]
+    pub fn running(&self) -> Option<i64> {
+        self.lowers.last().map(|stamp| stamp.bound)
     }
 
     /// Takes the clocks of a record of the log that was begun.

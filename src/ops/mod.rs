@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod dump;
 pub mod load;
+pub mod log;
 pub mod records;
 pub mod show;
+pub mod simulate;
 pub mod spans;

@@ -63,6 +63,11 @@ impl ExtNames {
         ExtNames::new(names.unwrap_or_default())
     }
 
+    /// Goes on with the next log: the extensions keep their numbers, but an intro does not reach across files.
+    pub fn next_file(&mut self) {
+        self.current = None;
+    }
+
     fn add(&mut self, name: &[u8]) -> usize {
         self.names.iter().position(|known| known == name).unwrap_or_else(|| {
             self.names.push(name.to_vec());
@@ -320,4 +325,3 @@ pub fn touches(record: &Record<'_>, names: &ExtNames, set: &UidSet) -> bool {
         _ => false,
     }
 }
-

@@ -91,7 +91,7 @@ fn candidates(want: Want, present: &Settings, bytes_per_day: f64) -> Vec<Setting
 }
 
 /// The price of settings for some mailboxes.
-pub fn price(scenarios: &[Scenario], settings: &Settings, rules: &Rules, want: Want, scratch: &mut Outcome) -> Price {
+pub fn price(scenarios: &[&Scenario], settings: &Settings, rules: &Rules, want: Want, scratch: &mut Outcome) -> Price {
     let (mut exact, mut all, mut disk) = (0, 0, 0_u64);
     for scenario in scenarios {
         engine::run_into(&scenario.history, &scenario.start, settings, rules, scratch);
@@ -106,7 +106,7 @@ pub fn price(scenarios: &[Scenario], settings: &Settings, rules: &Rules, want: W
 }
 
 /// Searches. The number of settings that differ from Dovecot's defaults breaks ties, so that no line is there for nothing.
-pub fn search(scenarios: &[Scenario], present: &Settings, rules: &Rules, want: Want) -> Advice {
+pub fn search(scenarios: &[&Scenario], present: &Settings, rules: &Rules, want: Want) -> Advice {
     let days: f64 = scenarios.iter().map(|s| (s.history.end - s.start.at).max(1) as f64 / DAY as f64).sum();
     let bytes: u64 = scenarios.iter().map(|s| s.history.bytes()).sum();
     let list = candidates(want, present, bytes as f64 / days.max(1e-9));

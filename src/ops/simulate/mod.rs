@@ -20,7 +20,7 @@ use self::engine::Outcome;
 use self::report::{Body, Distribution, Recommended, Report, SettingsUsed, Traffic};
 use self::retention::Population;
 use self::settings::{DAY, Rules, Settings, Version};
-use self::workload::{Scenario, State, Storage, Synthetic, Trace};
+use self::workload::{Scenario, State, Synthetic, Trace};
 use super::clock::Clock;
 use super::load;
 use crate::model::chain::Until;

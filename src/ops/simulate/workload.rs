@@ -197,7 +197,7 @@ impl Pattern {
         let mut weights = [0.0; 168];
         for (hour, weight) in weights.iter_mut().enumerate() {
             let (day, hour) = (hour / 24, hour % 24);
-            let work = match hour {
+            let work: f64 = match hour {
                 0..=5 => 0.1,
                 6..=7 => 0.6,
                 8..=11 => 3.0,
