@@ -153,7 +153,7 @@ where
     chart
         .configure_mesh()
         .disable_x_mesh()
-        .x_labels(0)
+        .x_label_formatter(&|_| String::new())
         .light_line_style(WHITE)
         .bold_line_style(GRID)
         .x_desc("time away (hours up to 1 day, then days; logarithmic)")

@@ -29,6 +29,9 @@ const IMAP_BINARIES: [&str; 4] = [
 /// The name the mailboxes belong to.
 const USER: &str = "tester";
 
+/// The setting that lets Dovecot keep a clock that `faketime` has set.
+pub const FAKETIME_ENVIRONMENT: (&str, &str) = ("import_environment", "TZ USER HOME LD_PRELOAD FAKETIME NO_FAKE_STAT");
+
 /// The user and group, usually nobody and nogroup, that Dovecot runs as under root.
 const UNPRIVILEGED: (u32, u32) = (65534, 65534);
 
@@ -191,6 +194,20 @@ impl Dovecot {
         Session::new(child.expect("the imap process can be started"), self.log())
     }
 
+    /// Starts an IMAP session whose clock stands still at `time`, UNIX seconds, by means of `faketime`. The settings must let
+    /// [`FAKETIME_ENVIRONMENT`] through. File times stay real.
+    pub fn imap_at(&self, time: i64) -> Session {
+        assert!(self.installation.root.is_none(), "faketime is not used in a changed root");
+        let mut command = self.installation.command("faketime", self.user);
+        self.add_environment(&mut command);
+        let time = jiff::Timestamp::from_second(time).expect("a time").strftime("%Y-%m-%d %H:%M:%S").to_string();
+        command.env("NO_FAKE_STAT", "1").args(["-f", &time, self.installation.imap]);
+        command.arg("-c").arg(self.inside(&self.base.path().join("dovecot.conf")));
+        let log = OpenOptions::new().append(true).open(self.log()).expect("log file");
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
+        Session::new(child.expect("faketime is installed and the imap process can be started"), self.log())
+    }
+
     /// Starts an IMAP session with QRESYNC enabled.
     pub fn qresync(&self) -> Session {
         let mut session = self.imap();
@@ -267,6 +284,11 @@ impl Dovecot {
         copy_tree(dir, &copy).expect("copy of the directory");
         self.give_away(&copy).expect("owner of the copy");
         copy
+    }
+
+    /// Gives the home, after a test has put files there, to the user Dovecot runs as.
+    pub fn give_back(&self) {
+        self.give_away(&self.home()).expect("owner of the home");
     }
 
     /// Where stderr of all processes goes: stand-alone processes log there whatever `log_path` says.
