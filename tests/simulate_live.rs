@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use idx::format::log::LogFile;
+use idx::format::record::RecordType;
+use idx::ops::simulate::workload::Storage;
 use serde_json::{Value, json};
 use support::dovecot::{Dovecot, FAKETIME_ENVIRONMENT, Format, copy_tree};
 use support::imap::Session;
@@ -47,6 +49,16 @@ impl Seen {
             modseq: scan.modseq(),
         })
     }
+}
+
+/// True when a log says behind `offset` that there is no `.log.2` any more: a header-update of `log2_rotate_time` to -1.
+fn logs_unlink(path: &Path, offset: u64) -> bool {
+    let bytes = fs::read(path).expect("a log");
+    let log = LogFile::parse(&bytes, bytes.len() as u64).expect("a log");
+    let updates = log.records(&bytes).filter(|record| record.offset >= offset);
+    updates
+        .filter(|record| record.kind() == Some(RecordType::HeaderUpdate))
+        .any(|record| record.header_chunks().any(|chunk| chunk.offset == 76 && chunk.data == [0xff; 4]))
 }
 
 /// A log that is watched: what happens to it becomes a trace, and what Dovecot does with it the truth to compare with.
@@ -85,6 +97,11 @@ impl Watch {
             }
             1 => {
                 let old = old.expect("a rotation leaves a .log.2");
+                // A .log.2 that was unlinked right before cannot be missed any more, but Dovecot has logged it.
+                if let Some(seq) = self.old.filter(|_| logs_unlink(&self.dir.join("dovecot.index.log.2"), before.size))
+                {
+                    self.deletions.push(json!({"at": at, "file_seq": seq}));
+                }
                 assert_eq!((old.file_seq, old.size), (before.file_seq, now.prev_file_offset), "the old log is .log.2");
                 // Where the old log ends a full sync did; what else was written is in the new one.
                 push(old.size - before.size, old.modseq, true, expunged);
@@ -137,11 +154,51 @@ struct Habit {
 }
 
 const HABITS: [Habit; 5] = [
-    Habit { name: "private", format: Format::Maildir, sessions: 110, shares: [35, 40, 15], most: 3, office: false, seed: 1 },
-    Habit { name: "office", format: Format::Sdbox, sessions: 140, shares: [40, 40, 15], most: 8, office: true, seed: 2 },
-    Habit { name: "cleaner", format: Format::Mdbox, sessions: 120, shares: [45, 15, 35], most: 12, office: false, seed: 3 },
-    Habit { name: "archive", format: Format::Mbox, sessions: 70, shares: [30, 45, 10], most: 4, office: false, seed: 4 },
-    Habit { name: "sorter", format: Format::Maildir, sessions: 90, shares: [20, 65, 10], most: 20, office: true, seed: 5 },
+    Habit {
+        name: "private",
+        format: Format::Maildir,
+        sessions: 110,
+        shares: [35, 40, 15],
+        most: 3,
+        office: false,
+        seed: 1,
+    },
+    Habit {
+        name: "office",
+        format: Format::Sdbox,
+        sessions: 140,
+        shares: [40, 40, 15],
+        most: 8,
+        office: true,
+        seed: 2,
+    },
+    Habit {
+        name: "cleaner",
+        format: Format::Mdbox,
+        sessions: 120,
+        shares: [45, 15, 35],
+        most: 12,
+        office: false,
+        seed: 3,
+    },
+    Habit {
+        name: "archive",
+        format: Format::Mbox,
+        sessions: 70,
+        shares: [30, 45, 10],
+        most: 4,
+        office: false,
+        seed: 4,
+    },
+    Habit {
+        name: "sorter",
+        format: Format::Maildir,
+        sessions: 90,
+        shares: [20, 65, 10],
+        most: 20,
+        office: true,
+        seed: 5,
+    },
 ];
 
 /// When the sessions begin, in order.
@@ -440,7 +497,9 @@ fn rotations_deletions_and_answers_are_those_of_dovecot() {
             }
         }
     }
-    println!("| workload | format | settings | events | log bytes | rotations | `.log.2` unlinked | answers | exact | equal |");
+    println!(
+        "| workload | format | settings | events | log bytes | rotations | `.log.2` unlinked | answers | exact | equal |"
+    );
     println!("|---|---|---|---:|---:|---:|---:|---:|---:|---|");
     let mut all = Vec::new();
     for row in rows {
@@ -448,10 +507,178 @@ fn rotations_deletions_and_answers_are_those_of_dovecot() {
         let same = if row.differences.is_empty() { "all" } else { "NO" };
         println!(
             "| {} | {} | {} | {} | {} | {real} = {told} | {} = {} | {} | {} | {same} |",
-            row.habit, row.format, row.limits, row.events, row.bytes, row.deletions.0, row.deletions.1, row.answers.0, row.answers.1,
+            row.habit,
+            row.format,
+            row.limits,
+            row.events,
+            row.bytes,
+            row.deletions.0,
+            row.deletions.1,
+            row.answers.0,
+            row.answers.1,
         );
         assert!(row.answers.0 > 0 && row.events > 10, "hardly anything was compared");
         all.extend(row.differences.into_iter().map(|text| format!("{} {}: {text}", row.habit, row.limits)));
     }
     assert!(all.is_empty(), "{} differences:\n{}", all.len(), all.join("\n"));
+}
+
+/// The bytes of log that a command on one message takes, in a session that has the mailbox selected.
+fn command_bytes(format: Format) -> [Vec<u64>; 3] {
+    let dovecot = Dovecot::new(format, &ROTATE_NEVER);
+    let log = dovecot.index_dir("INBOX").join("dovecot.index.log");
+    let mut session = dovecot.qresync();
+    session.select("INBOX");
+    for _ in 0..60 {
+        session.append("INBOX", &[], None, MESSAGE);
+    }
+    let mut measure = |command: &dyn Fn(&mut Session, u32)| {
+        let steps = (1..=40).map(|number| {
+            let before = Seen::read(&log).expect("a log");
+            command(&mut session, number);
+            let after = Seen::read(&log).expect("a log");
+            assert_eq!(after.modseq, before.modseq + 1, "each command raises the modseq by 1");
+            after.size - before.size
+        });
+        // The first of a kind may introduce an extension.
+        steps.skip(1).collect()
+    };
+    let append = measure(&|session, _| drop(session.append("INBOX", &[], None, MESSAGE)));
+    let flags = measure(&|session, uid| drop(session.ok(&format!("UID STORE {uid} +FLAGS (\\Seen)"))));
+    session.ok("UID STORE 1:40 +FLAGS.SILENT (\\Deleted)");
+    let mut measure = |command: &dyn Fn(&mut Session, u32)| {
+        let steps = (1..=40).map(|number| {
+            let before = fs::metadata(&log).expect("a log").len();
+            command(&mut session, number);
+            fs::metadata(&log).expect("a log").len() - before
+        });
+        steps.skip(1).collect()
+    };
+    let expunge = measure(&|session, uid| drop(session.ok(&format!("UID EXPUNGE {uid}"))));
+    session.logout();
+    [append, flags, expunge]
+}
+
+#[test]
+#[ignore = "needs dovecot"]
+fn log_bytes_of_commands() {
+    for (format, storage) in [
+        (Format::Maildir, Storage::Maildir),
+        (Format::Mbox, Storage::Mbox),
+        (Format::Sdbox, Storage::Sdbox),
+        (Format::Mdbox, Storage::Mdbox),
+    ] {
+        let told = storage.command_bytes();
+        let [append, flags, expunge] = command_bytes(format);
+        assert!(append.iter().all(|bytes| *bytes == told.append), "{}: append {append:?}", format.name());
+        assert!(flags.iter().all(|bytes| *bytes == told.flags), "{}: flags {flags:?}", format.name());
+        // Of 100 messages the second is expunged first; 98 are behind it, then one less each time.
+        for (bytes, following) in expunge.iter().zip((0..=98_u64).rev()) {
+            let wanted = told.expunge + told.expunge_each_following * following;
+            assert_eq!(*bytes, wanted, "{}: expunge before {following} messages", format.name());
+        }
+    }
+}
+
+/// The median of the window over time, from what Dovecot did: sampled every quarter of an hour.
+fn real_median(watch: &Watch, from: i64, to: i64) -> i64 {
+    let number = |value: &Value, key: &str| value[key].as_i64().expect("a number");
+    let mut windows: Vec<i64> = (from..to)
+        .step_by(900)
+        .filter_map(|at| {
+            let done = watch.rotations.iter().take_while(|one| number(one, "at") <= at).count();
+            let newest = watch.rotations.get(done.checked_sub(1)?)?;
+            let unlinked = watch
+                .deletions
+                .iter()
+                .any(|one| number(one, "at") <= at && number(one, "file_seq") + 1 == number(newest, "file_seq"));
+            let oldest = if unlinked { newest } else { watch.rotations.get(done.checked_sub(2)?)? };
+            Some(at - number(oldest, "at"))
+        })
+        .collect();
+    windows.sort_unstable();
+    windows[windows.len() / 2]
+}
+
+/// A mailbox lives for 40 days; what `--replay` foretells of the next 40 is held against what then happens.
+#[test]
+#[ignore = "needs dovecot and faketime"]
+fn a_replay_foretells_the_future() {
+    println!("| workload | rotations | foretold | median window | foretold |\n|---|---:|---:|---:|---:|");
+    for (habit, limits) in [
+        (
+            Habit {
+                name: "private",
+                format: Format::Maildir,
+                sessions: 240,
+                shares: [35, 40, 15],
+                most: 2,
+                office: false,
+                seed: 11,
+            },
+            ["16k", "1M", "5 mins", "20 days"],
+        ),
+        (
+            Habit {
+                name: "office",
+                format: Format::Sdbox,
+                sessions: 300,
+                shares: [40, 40, 15],
+                most: 3,
+                office: true,
+                seed: 12,
+            },
+            ["8k", "1M", "5 mins", "2 days"],
+        ),
+    ] {
+        let days = 40;
+        let from = tomorrow() - 100 * DAY;
+        let mut life = Life::begin(habit, &limits, from);
+        let mut rng = Rng::new(habit.seed ^ 0xf00d);
+        let instants = instants(&habit, &mut rng, from + HOUR, 2 * days);
+        let now = from + days * DAY;
+        for at in instants.iter().filter(|at| **at < now) {
+            life.step(*at);
+        }
+        let past = life.watch.rotations.len();
+        let copy = life.dovecot.snapshot(&life.watch.dir);
+        // The files have the times they would have without the fake.
+        let set = |name: &str, at: i64| {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at.unsigned_abs());
+            let file = fs::OpenOptions::new().write(true).open(copy.join(name));
+            file.and_then(|file| file.set_modified(time)).expect("mtime can be set");
+        };
+        let last = instants.iter().copied().filter(|at| *at < now).max().expect("a session");
+        set("dovecot.index.log", last);
+        if copy.join("dovecot.index.log.2").exists() {
+            set("dovecot.index.log.2", life.watch.log.expect("a log").create_stamp);
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_idx"))
+            .args(["simulate", "-f", "json", "--now", &now.to_string(), "--for", &format!("{days}d")])
+            .args(flags(&limits))
+            .arg(&copy)
+            .output()
+            .expect("idx can be started");
+        assert!(output.status.success(), "idx simulate: {}", String::from_utf8_lossy(&output.stderr));
+        let told: Value = serde_json::from_slice(&output.stdout).expect("a JSON document");
+        for at in instants.iter().filter(|at| **at >= now) {
+            life.step(*at);
+        }
+        let real = life.watch.rotations.len() - past;
+        let foretold = told["rotations"].as_array().expect("a list").len();
+        let median = real_median(&life.watch, now, now + days * DAY);
+        let median_told = told["retention"]["median_seconds"].as_i64().expect("a median");
+        let text = |seconds: i64| format!("{:.2} d", seconds as f64 / DAY as f64);
+        println!(
+            "| {} {} | {real} | {foretold} | {} | {} |",
+            habit.name,
+            habit.format.name(),
+            text(median),
+            text(median_told)
+        );
+        let near = |a: f64, b: f64| (a - b).abs() <= 0.15 * a;
+        assert!(real >= 7, "{real} rotations are too few to compare");
+        assert!(near(real as f64, foretold as f64), "{real} rotations, {foretold} foretold");
+        assert!(near(median as f64, median_told as f64), "median {median} s, {median_told} s foretold");
+    }
 }

@@ -12,7 +12,7 @@ use crate::ops::simulate::advise::Want;
 use crate::ops::simulate::retention::Population;
 use crate::ops::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
 use crate::ops::simulate::workload::{Pattern, Storage, Synthetic, Trace};
-use crate::ops::simulate::{self, Options, SCHEMA, SimulateError, Workload};
+use crate::ops::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
 use crate::render::{self, plot};
 
 /// Simulate log rotation and what it means for QRESYNC clients
@@ -189,36 +189,39 @@ impl Simulate {
         for remark in remarks {
             context.remark(&remark);
         }
-        let mut subjects = Vec::new();
+        let mut simulation = match Simulation::new(&options) {
+            Ok(simulation) => simulation,
+            Err(error) => return self.fail(context, &error),
+        };
         let mut failures = Vec::new();
-        if self.paths.is_empty() {
+        let mut problems = Vec::new();
+        let paths = expand_paths(&self.paths)?;
+        if paths.is_empty() {
             match simulate::traffic(&options) {
-                Ok(subject) => subjects.push(subject),
+                Ok(subject) => simulation.add(subject),
                 Err(error) => return self.fail(context, &error),
             }
         }
-        for path in expand_paths(&self.paths)? {
-            match simulate::mailbox(&path, &options) {
-                Ok(subject) => subjects.push(subject),
+        for path in &paths {
+            match simulate::mailbox(path, &options) {
+                Ok(mut subject) => {
+                    problems.append(&mut subject.problems);
+                    simulation.add(subject);
+                }
                 Err(error) => failures.push((path, error)),
             }
         }
-        if subjects.is_empty() {
+        if !paths.is_empty() && failures.len() == paths.len() {
             for (path, error) in &failures {
                 context.error_document(SCHEMA, path, error)?;
                 context.failure(error);
             }
             return Ok(());
         }
-        let report = match simulate::simulate(&subjects, &options) {
-            Ok(report) => report,
-            Err(error) => return self.fail(context, &error),
-        };
+        let report = simulation.finish();
         render::print(&report, context.format, &context.style, &mut context.out)?;
-        for subject in &subjects {
-            for (path, problem) in &subject.problems {
-                context.finding(path, problem);
-            }
+        for (path, problem) in &problems {
+            context.finding(path, problem);
         }
         for (_, error) in &failures {
             context.failure(error);
@@ -314,7 +317,8 @@ impl Simulate {
         let offline = self.offline.iter().map(|when| back("--offline", *when)).collect::<Result<_, _>>()?;
         let workload = match workload {
             Workload::Synthetic(mut synthetic) => {
-                synthetic.sync_every = self.sync_every.map(|when| ahead("--sync-every", when)).transpose()?.unwrap_or(0);
+                synthetic.sync_every =
+                    self.sync_every.map(|when| ahead("--sync-every", when)).transpose()?.unwrap_or(0);
                 synthetic.check().map_err(question)?;
                 Workload::Synthetic(synthetic)
             }

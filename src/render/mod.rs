@@ -2,8 +2,8 @@
 
 pub mod document;
 pub mod json;
-pub mod plot;
 pub mod log;
+pub mod plot;
 pub mod text;
 
 use std::io::{self, Write};

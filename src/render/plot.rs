@@ -91,7 +91,8 @@ where
     let long = to - from > 3.0 * DAY;
     let date = move |at: &f64| {
         let format = if long { "%Y-%m-%d" } else { "%m-%d %H:%M" };
-        jiff::Timestamp::from_second(*at as i64).map_or_else(|_| String::new(), |time| time.strftime(format).to_string())
+        jiff::Timestamp::from_second(*at as i64)
+            .map_or_else(|_| String::new(), |time| time.strftime(format).to_string())
     };
     chart
         .configure_mesh()
@@ -162,7 +163,8 @@ where
         .axis_desc_style((FONT, 17))
         .label_style((FONT, 15))
         .draw()?;
-    chart.draw_series(marks.iter().map(|mark| PathElement::new([(*mark, 0.0), (*mark, 105.0)], GRID.stroke_width(1))))?;
+    chart
+        .draw_series(marks.iter().map(|mark| PathElement::new([(*mark, 0.0), (*mark, 105.0)], GRID.stroke_width(1))))?;
     for mark in &marks {
         let text = if *mark < 24.0 { format!("{mark:.0} h") } else { format!("{:.0} d", mark / 24.0) };
         let (x, y) = chart.backend_coord(&(*mark, 0.0));

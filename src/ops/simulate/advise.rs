@@ -48,9 +48,9 @@ fn candidates(want: Want, present: &Settings, bytes_per_day: f64) -> Vec<Setting
         let mut list = vec![default, present];
         // From the smallest that matters up to more than the wanted window holds.
         let mut size = low;
-        while list.len() < 12 {
-            list.push(size);
-            if size as f64 > window_bytes * 4.0 || size >= 1 << 31 {
+        while list.len() < 24 {
+            list.extend([size, size / 2 * 3]);
+            if size as f64 > window_bytes * 3.0 || size >= 1 << 30 {
                 break;
             }
             size *= 2;
@@ -61,7 +61,7 @@ fn candidates(want: Want, present: &Settings, bytes_per_day: f64) -> Vec<Setting
     };
     let times = |default: i64, present: i64| {
         let mut list = vec![default, present];
-        for percent in [25, 50, 75, 90, 100, 110, 125, 150] {
+        for percent in [25, 50, 75, 90, 100, 125] {
             // In whole hours when it is more than a day, so that it reads well.
             let time = want.offline.saturating_mul(percent) / 100;
             let unit = if time > DAY { 3600 } else { 60 };
@@ -95,7 +95,8 @@ pub fn price(scenarios: &[&Scenario], settings: &Settings, rules: &Rules, want: 
     let (mut exact, mut all, mut disk) = (0, 0, 0_u64);
     for scenario in scenarios {
         engine::run_into(&scenario.history, &scenario.start, settings, rules, scratch);
-        let from = scenario.known_from.map_or(i64::MIN, |from| from.saturating_add(want.offline));
+        // Earlier the logs there are decide, and no settings can bring back what is lost.
+        let from = scenario.start.at.saturating_add(want.offline);
         let (some, of) = exact_time(scratch, want.offline, from);
         exact += some;
         all += of;

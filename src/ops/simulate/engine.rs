@@ -155,18 +155,18 @@ impl<'a> Run<'a> {
         outcome: &'a mut Outcome,
     ) -> Run<'a> {
         Run {
-        history,
-        settings,
-        rules,
-        start,
-        log: start.log,
-        base: 0,
-        old: start.old,
-        at: start.at,
-        segment_from: start.at,
-        index_tail: start.index_tail,
-        next: 0,
-        counts_rewrites: false,
+            history,
+            settings,
+            rules,
+            start,
+            log: start.log,
+            base: 0,
+            old: start.old,
+            at: start.at,
+            segment_from: start.at,
+            index_tail: start.index_tail,
+            next: 0,
+            counts_rewrites: false,
             outcome,
         }
     }
@@ -216,7 +216,9 @@ impl<'a> Run<'a> {
         if self.rules.rotates_old_version && self.log.minor < self.rules.log_minor {
             candidates[1] = (from, Reason::Version);
         }
-        let over = |size: u64| size.checked_add(1).map_or(usize::MAX, |size| history.first_sync_with(from, self.total_for(size)));
+        let over = |size: u64| {
+            size.checked_add(1).map_or(usize::MAX, |size| history.first_sync_with(from, self.total_for(size)))
+        };
         candidates[2] = (over(self.settings.max_size), Reason::MaxSize);
         let large = match self.rules.min_size_included {
             true => history.first_sync_with(from, self.total_for(self.settings.min_size)),

@@ -65,7 +65,8 @@ pub const LOG_HEADER: u64 = 40;
 impl Start {
     /// A mailbox that is created now. Its first log has number 2, since the empty map it grew from has 1.
     pub fn fresh(at: i64) -> Start {
-        let log = LogState { file_seq: 2, size: LOG_HEADER, create_stamp: at, initial_modseq: 1, since: None, minor: 3 };
+        let log =
+            LogState { file_seq: 2, size: LOG_HEADER, create_stamp: at, initial_modseq: 1, since: None, minor: 3 };
         Start { at, log, old: None, index_tail: 0, modseq: 1 }
     }
 }

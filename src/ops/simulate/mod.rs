@@ -154,48 +154,111 @@ fn prepare(state: Option<&State>, options: &Options) -> Result<Scenario, String>
     }
 }
 
-/// Simulates mailboxes, or traffic without one.
-///
-/// # Errors
-/// When the question does not make sense.
-pub fn simulate(subjects: &[Subject], options: &Options) -> Result<Report, SimulateError> {
-    let rules = Rules::of(options.version);
-    let mut notes = options.settings.contradictions();
-    if !rules.has_settings && options.settings != Settings::default() {
-        return Err(SimulateError::Question(format!(
-            "Dovecot {} has no settings for rotation (2.2.34 and later have): its constants are 32k, 1M, 5 mins and 2 days",
-            options.version
-        )));
-    }
-    if !rules.has_settings && options.want.is_some() {
-        notes.push(format!("Dovecot {} cannot be set to what is recommended: that takes 2.2.34 or later", options.version));
-    }
-    let mut bodies = Vec::new();
-    let mut outcomes = Vec::new();
-    for subject in subjects {
-        let (body, outcome) = body(subject, options, &rules);
-        bodies.push(body);
-        outcomes.push(outcome);
-    }
-    let scenarios: Vec<&Scenario> = subjects.iter().filter_map(|subject| subject.scenario.as_ref().ok()).collect();
-    let recommended = match options.want {
-        Some(want) if !scenarios.is_empty() => Some(recommend(&scenarios, options, &rules, want, &mut notes)),
-        Some(_) => {
-            notes.push("nothing can be recommended: there is no traffic to try settings on".into());
-            None
+/// Simulates one mailbox after the other; of each only the answer is kept, and what `--want` and a picture need.
+#[derive(Debug)]
+pub struct Simulation<'o> {
+    options: &'o Options,
+    rules: Rules,
+    notes: Vec<String>,
+    bodies: Vec<Body>,
+    scenarios: Vec<Scenario>,
+    /// The worst mailbox so far, to be drawn.
+    worst: Option<((u8, i64), Outcome, Option<i64>)>,
+}
+
+impl<'o> Simulation<'o> {
+    /// Begins.
+    ///
+    /// # Errors
+    /// When the question does not make sense.
+    pub fn new(options: &'o Options) -> Result<Simulation<'o>, SimulateError> {
+        let rules = Rules::of(options.version);
+        let mut notes = options.settings.contradictions();
+        if !rules.has_settings && options.settings != Settings::default() {
+            return Err(SimulateError::Question(format!(
+                "Dovecot {} has no settings for rotation (2.2.34 and later have): its constants are 32k, 1M, 5 mins and 2 days",
+                options.version
+            )));
         }
-        None => None,
-    };
-    let storage = match &options.workload {
-        Workload::Synthetic(synthetic) => Some(synthetic.storage),
-        _ => None,
-    };
-    let settings = SettingsUsed { dovecot: options.version.to_string(), storage, settings: options.settings };
-    let present = outcomes.into_iter().zip(subjects).find_map(|(outcome, subject)| {
-        let scenario = subject.scenario.as_ref().ok()?;
-        Some((outcome?, scenario.known_from))
-    });
-    Ok(Report::new(settings, bodies, recommended, notes, present))
+        if !rules.has_settings && options.want.is_some() {
+            notes.push(format!(
+                "Dovecot {} cannot be set to what is recommended: that takes 2.2.34 or later",
+                options.version
+            ));
+        }
+        Ok(Simulation { options, rules, notes, bodies: Vec::new(), scenarios: Vec::new(), worst: None })
+    }
+
+    /// Simulates a mailbox, or traffic without one.
+    pub fn add(&mut self, subject: Subject) {
+        let (body, outcome) = body(&subject, self.options, &self.rules);
+        if let (Some(outcome), Ok(scenario)) = (outcome, &subject.scenario)
+            && self.worst.as_ref().is_none_or(|(rank, ..)| body.rank() < *rank)
+        {
+            self.worst = Some((body.rank(), outcome, scenario.known_from));
+        }
+        self.bodies.push(body);
+        if self.options.want.is_some() {
+            self.scenarios.extend(subject.scenario);
+        }
+    }
+
+    /// The answer.
+    pub fn finish(mut self) -> Report {
+        let options = self.options;
+        let recommended = options.want.and_then(|want| self.recommend(want));
+        let storage = match &options.workload {
+            Workload::Synthetic(synthetic) => Some(synthetic.storage),
+            _ => None,
+        };
+        let settings = SettingsUsed { dovecot: options.version.to_string(), storage, settings: options.settings };
+        let present = self.worst.map(|(_, outcome, known_from)| (outcome, known_from));
+        Report::new(settings, self.bodies, recommended, self.notes, present)
+    }
+
+    fn recommend(&mut self, want: Want) -> Option<Recommended> {
+        let options = self.options;
+        let told = |scenario: &&Scenario| scenario.history.end - scenario.start.at > want.offline;
+        let scenarios: Vec<&Scenario> = self.scenarios.iter().filter(told).collect();
+        if scenarios.is_empty() {
+            self.notes.push(match self.scenarios.is_empty() {
+                true => "nothing can be recommended: there is no traffic to try settings on".into(),
+                false => format!(
+                    "nothing can be recommended: the time simulated is not longer than {}; simulate more with --for",
+                    settings::interval_text(want.offline)
+                ),
+            });
+            return None;
+        }
+        // What is recommended is for a Dovecot that can be set.
+        let rules = if self.rules.has_settings { self.rules } else { Rules::of(Version::default()) };
+        let advice = advise::search(&scenarios, &options.settings, &rules, want);
+        if !advice.reached {
+            self.notes.push(format!(
+                "no settings keep {} for {} % of the time: the nearest are given",
+                settings::interval_text(want.offline),
+                want.share * 100.0
+            ));
+        }
+        let mut recommended = Recommended::new(want, &advice);
+        if let [scenario] = scenarios.as_slice() {
+            let outcome = engine::run(&scenario.history, &scenario.start, &advice.settings, &rules);
+            // Settings cannot bring back what is lost already, so they are judged once they had their time.
+            let from = scenario.start.at;
+            let mut clients = retention::clients(&scenario.history, &outcome, &away(options), from);
+            let gaps = options.population.as_ref().map_or(0, |population| population.gaps.len());
+            recommended.clients = clients.split_off(gaps);
+            recommended.population = options.population.as_ref().map(|population| population.cost(&clients));
+            recommended.retention = retention::measure(&outcome, from.saturating_add(want.offline));
+            recommended.rotations = outcome.rotations.len();
+            recommended.picture = Some((outcome, Some(from)));
+            if want.offline.saturating_mul(2) > scenario.history.end - from {
+                let note = "the time simulated is hardly longer than the window wanted: simulate more with --for";
+                self.notes.push(note.into());
+            }
+        }
+        Some(recommended)
+    }
 }
 
 /// The windows of a population first, then those asked for.
@@ -236,14 +299,15 @@ fn body(subject: &Subject, options: &Options, rules: &Rules) -> (Body, Option<Ou
     }
     body.traffic = Some(Traffic::of(scenario));
     if tracked {
-        body.retention = retention::measure(&outcome);
+        body.retention = retention::measure(&outcome, i64::MIN);
         let known_from = scenario.known_from.unwrap_or(i64::MIN / 2);
         let mut clients = retention::clients(&scenario.history, &outcome, &away(options), known_from);
         let gaps = options.population.as_ref().map_or(0, |population| population.gaps.len());
         let asked = clients.split_off(gaps);
         body.population = options.population.as_ref().map(|population| population.cost(&clients));
         if asked.iter().any(|client| client.exact_share.is_none()) {
-            body.notes.push("some clients were away for longer than the time simulated: for them nothing can be told".into());
+            body.notes
+                .push("some clients were away for longer than the time simulated: for them nothing can be told".into());
         }
         body.clients = asked;
     }
@@ -255,42 +319,6 @@ fn body(subject: &Subject, options: &Options, rules: &Rules) -> (Body, Option<Ou
     }
     body.take(&outcome);
     (body, Some(outcome))
-}
-
-fn recommend(
-    scenarios: &[&Scenario],
-    options: &Options,
-    rules: &Rules,
-    want: Want,
-    notes: &mut Vec<String>,
-) -> Recommended {
-    // What is recommended is for a Dovecot that can be set.
-    let rules = if rules.has_settings { *rules } else { Rules::of(Version::default()) };
-    let advice = advise::search(scenarios, &options.settings, &rules, want);
-    if !advice.reached {
-        notes.push(format!(
-            "no settings keep {} for {} % of the time: the nearest are given",
-            settings::interval_text(want.offline),
-            want.share * 100.0
-        ));
-    }
-    let first = scenarios.first().filter(|_| scenarios.len() == 1);
-    let mut recommended = Recommended::new(want, &advice);
-    if let Some(scenario) = first {
-        let outcome = engine::run(&scenario.history, &scenario.start, &advice.settings, &rules);
-        let known_from = scenario.known_from.unwrap_or(i64::MIN / 2);
-        let mut clients = retention::clients(&scenario.history, &outcome, &away(options), known_from);
-        let gaps = options.population.as_ref().map_or(0, |population| population.gaps.len());
-        recommended.clients = clients.split_off(gaps);
-        recommended.population = options.population.as_ref().map(|population| population.cost(&clients));
-        recommended.retention = retention::measure(&outcome);
-        recommended.rotations = outcome.rotations.len();
-        recommended.picture = Some((outcome, scenario.known_from));
-        if want.offline.saturating_mul(2) > scenario.history.end - scenario.start.at {
-            notes.push("the time simulated is hardly longer than the window that is wanted: simulate more with --for".into());
-        }
-    }
-    recommended
 }
 
 /// How mailboxes compare.

@@ -187,10 +187,7 @@ pub fn tell(state: &State, files: &Files, settings: &Settings, rules: &Rules, fu
         highest_modseq: start.modseq,
         oldest_modseq: oldest.initial_modseq,
         complete: oldest.since.is_none(),
-        reaches_back_to: When {
-            not_before: files.first.not_before.map(rfc3339),
-            not_after: not_after.map(rfc3339),
-        },
+        reaches_back_to: When { not_before: files.first.not_before.map(rfc3339), not_after: not_after.map(rfc3339) },
         window_seconds: not_after.map(|first| (at - first).max(0)),
         log: File::of(log),
         log2: old.map(|old| File::of(&old.log)),

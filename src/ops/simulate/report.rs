@@ -110,7 +110,7 @@ impl Body {
     }
 
     /// The worst first: the shortest median window, then what could not be told, then what was never lost.
-    fn rank(&self) -> (u8, i64) {
+    pub(super) fn rank(&self) -> (u8, i64) {
         match self.retention {
             Some(retention) if !retention.complete => (0, retention.median_seconds),
             None => (1, 0),
@@ -301,15 +301,16 @@ impl Report {
         present: Option<(Outcome, Option<i64>)>,
     ) -> Report {
         bodies.sort_by_key(Body::rank);
-        let picture = present.filter(|(outcome, _)| !outcome.segments.is_empty()).map(|(outcome, known_from)| Picture {
-            from: outcome.segments.first().map_or(0, |segment| segment.from),
-            to: outcome.segments.last().map_or(0, |segment| segment.to),
-            present: Curve::of(&outcome, known_from),
-            recommended: recommended
-                .as_ref()
-                .and_then(|recommended| recommended.picture.as_ref())
-                .map(|(outcome, known_from)| Curve::of(outcome, *known_from)),
-        });
+        let picture =
+            present.filter(|(outcome, _)| !outcome.segments.is_empty()).map(|(outcome, known_from)| Picture {
+                from: outcome.segments.first().map_or(0, |segment| segment.from),
+                to: outcome.segments.last().map_or(0, |segment| segment.to),
+                present: Curve::of(&outcome, known_from),
+                recommended: recommended
+                    .as_ref()
+                    .and_then(|recommended| recommended.picture.as_ref())
+                    .map(|(outcome, known_from)| Curve::of(outcome, *known_from)),
+            });
         let mut report = Report { settings, bodies, recommended, notes, picture };
         if let [body] = report.bodies.as_mut_slice() {
             let mut notes = std::mem::take(&mut report.notes);
@@ -333,9 +334,7 @@ impl Report {
 impl Serialize for Report {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.bodies.as_slice() {
-            [body] => {
-                One { settings: &self.settings, body, recommended: &self.recommended }.serialize(serializer)
-            }
+            [body] => One { settings: &self.settings, body, recommended: &self.recommended }.serialize(serializer),
             bodies => Many {
                 settings: &self.settings,
                 distribution: super::distribution(bodies),
@@ -414,7 +413,10 @@ impl Report {
         )?;
         if !body.rotations.is_empty() {
             let width = body.rotations.iter().map(|r| r.initial_modseq.to_string().len()).max().unwrap_or(0).max(14);
-            let head = format!("  {:<20}  {:>8}  {:>10}  {:>width$}  reason", "rotated at", "file_seq", "size", "initial_modseq");
+            let head = format!(
+                "  {:<20}  {:>8}  {:>10}  {:>width$}  reason",
+                "rotated at", "file_seq", "size", "initial_modseq"
+            );
             writeln!(out, "{}", style.heading(&head))?;
             let skipped = body.rotations.len().saturating_sub(SHOWN);
             for (i, r) in body.rotations.iter().enumerate() {
@@ -428,7 +430,8 @@ impl Report {
                 writeln!(out, "  {at:<20}  {seq:>8}  {size:>10}  {modseq:>width$}  {}", r.reason.name())?;
             }
         }
-        let disk = body.disk.map(|disk| format!(", logs take {} (at most {})", bytes(disk.mean_bytes), bytes(disk.max_bytes)));
+        let disk =
+            body.disk.map(|disk| format!(", logs take {} (at most {})", bytes(disk.mean_bytes), bytes(disk.max_bytes)));
         writeln!(
             out,
             "  {} rotations, .log.2 unlinked {} times, dovecot.index rewritten {} times{}",
@@ -532,12 +535,24 @@ fn present(now: &Now, out: &mut dyn Write, style: &Style) -> io::Result<()> {
     let loses = next.loses_exactness.map(|m| format!(": clients with modseqs {} to {} lose exactness", m.from, m.to));
     writeln!(out, "{} {when}{reason}; {drops}{}", style.heading("rotation"), loses.unwrap_or_default())?;
     if let Some(expiry) = &now.log2_expiry {
-        let loses = expiry.loses_exactness.map(|m| format!(": clients with modseqs {} to {} lose exactness", m.from, m.to));
+        let loses =
+            expiry.loses_exactness.map(|m| format!(": clients with modseqs {} to {} lose exactness", m.from, m.to));
         let when = if expiry.due { "by the next sync" } else { "from then on by the first sync" };
-        writeln!(out, "{} unlinked for its age at {}, {when}{}", style.heading(".log.2  "), expiry.at, loses.unwrap_or_default())?;
+        writeln!(
+            out,
+            "{} unlinked for its age at {}, {when}{}",
+            style.heading(".log.2  "),
+            expiry.at,
+            loses.unwrap_or_default()
+        )?;
     }
     if let (Some(rate), Some(transactions)) = (now.bytes_per_day, now.transactions_per_day) {
-        writeln!(out, "{} {} of log and {transactions:.1} transactions a day", style.heading("rate    "), bytes(rate as u64))?;
+        writeln!(
+            out,
+            "{} {} of log and {transactions:.1} transactions a day",
+            style.heading("rate    "),
+            bytes(rate as u64)
+        )?;
     }
     Ok(())
 }
@@ -562,7 +577,13 @@ fn chart(picture: &Picture, out: &mut dyn Write, style: &Style) -> io::Result<()
         })
         .collect();
     for row in (0..ROWS).rev() {
-        let label = if row == ROWS - 1 { span(highest) } else if row == 0 { "0".into() } else { String::new() };
+        let label = if row == ROWS - 1 {
+            span(highest)
+        } else if row == 0 {
+            "0".into()
+        } else {
+            String::new()
+        };
         let line: String = columns
             .iter()
             .map(|window| {
@@ -653,6 +674,8 @@ fn recommendation(r: &Recommended, out: &mut dyn Write, style: &Style) -> io::Re
 pub fn span(seconds: i64) -> String {
     match seconds.abs() {
         0..120 => format!("{seconds} s"),
+        s if s % DAY == 0 => format!("{} d", seconds / DAY),
+        s if s % HOUR == 0 && s < 2 * DAY => format!("{} h", seconds / HOUR),
         120..7200 => format!("{:.1} min", seconds as f64 / 60.0),
         7200..172_800 => format!("{:.1} h", seconds as f64 / HOUR as f64),
         _ => format!("{:.1} d", seconds as f64 / DAY as f64),

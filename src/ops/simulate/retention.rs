@@ -32,13 +32,17 @@ pub fn settled(outcome: &Outcome) -> &[Segment] {
     first.and_then(|first| outcome.segments.get(first..)).unwrap_or_default()
 }
 
-/// Measures the window; `None` when no time passes.
-pub fn measure(outcome: &Outcome) -> Option<Retention> {
-    let parts: Vec<(i64, i64)> = settled(outcome).iter().filter_map(windows).filter(|(low, high)| high > low).collect();
+/// Measures the window from `from` on; `None` when no time passes.
+pub fn measure(outcome: &Outcome, from: i64) -> Option<Retention> {
+    let cut = |segment: &Segment| Segment { from: segment.from.max(from), ..*segment };
+    let parts = settled(outcome).iter().filter(|segment| segment.to > from).map(cut);
+    let parts: Vec<(i64, i64)> =
+        parts.filter_map(|segment| windows(&segment)).filter(|(low, high)| high > low).collect();
     if parts.is_empty() {
         let first = outcome.segments.first()?;
         let span = outcome.segments.last()?.to - first.from;
-        let all = Retention { min_seconds: span, p1_seconds: span, median_seconds: span, max_seconds: span, complete: true };
+        let all =
+            Retention { min_seconds: span, p1_seconds: span, median_seconds: span, max_seconds: span, complete: true };
         return (span > 0).then_some(all);
     }
     let min = parts.iter().map(|part| part.0).min()?;
@@ -297,7 +301,7 @@ mod tests {
     fn windows_and_shares() {
         let segments = vec![segment(0, 100, None), segment(100, 200, Some(50)), segment(200, 300, Some(150))];
         let outcome = Outcome { segments, ..Outcome::default() };
-        let retention = measure(&outcome).expect("time passes");
+        let retention = measure(&outcome, i64::MIN).expect("time passes");
         // The window goes from 50 to 150, twice.
         assert_eq!((retention.min_seconds, retention.median_seconds, retention.max_seconds), (50, 100, 150));
         assert_eq!(retention.p1_seconds, 51);

@@ -211,7 +211,9 @@ pub fn parse_interval(text: &str) -> Result<i64, String> {
         () if unit != "ms" && is(&["hours"]) => HOUR,
         () if is(&["days"]) => DAY,
         () if is(&["weeks"]) => 7 * DAY,
-        () if (unit == "ms" || is(&["msecs", "mseconds", "millisecs", "milliseconds"])) && number.is_multiple_of(1000) => {
+        () if (unit == "ms" || is(&["msecs", "mseconds", "millisecs", "milliseconds"]))
+            && number.is_multiple_of(1000) =>
+        {
             return i64::try_from(number / 1000).map_err(|_| bad());
         }
         () => return Err(bad()),
@@ -333,8 +335,15 @@ mod tests {
 
     #[test]
     fn times_as_dovecot_reads_them() {
-        let cases =
-            [("5 mins", 300), ("5m", 300), ("2days", 2 * DAY), ("1 week", 7 * DAY), ("0", 0), ("2000ms", 2), ("9 S", 9)];
+        let cases = [
+            ("5 mins", 300),
+            ("5m", 300),
+            ("2days", 2 * DAY),
+            ("1 week", 7 * DAY),
+            ("0", 0),
+            ("2000ms", 2),
+            ("9 S", 9),
+        ];
         for (text, seconds) in cases {
             assert_eq!(parse_interval(text), Ok(seconds), "{text}");
         }

@@ -80,7 +80,10 @@ impl Trace {
                     return Err(fail(format!("at {} is before the event above it, {}", event.at, last.at)));
                 }
                 if event.modseq < last.modseq {
-                    return Err(fail(format!("modseq {} is below that of the event above it, {}", event.modseq, last.modseq)));
+                    return Err(fail(format!(
+                        "modseq {} is below that of the event above it, {}",
+                        event.modseq, last.modseq
+                    )));
                 }
             }
             if let Some(set) = one.expunged.filter(|set| !set.is_empty()) {
@@ -224,7 +227,9 @@ impl Pattern {
         if !matches!(numbers.len(), 24 | 168) {
             return Err(format!("a pattern has 24 or 168 weights, one for each hour; these are {}", numbers.len()));
         }
-        if numbers.iter().any(|weight| !weight.is_finite() || *weight < 0.0) || numbers.iter().all(|weight| *weight == 0.0) {
+        if numbers.iter().any(|weight| !weight.is_finite() || *weight < 0.0)
+            || numbers.iter().all(|weight| *weight == 0.0)
+        {
             return Err("weights are numbers from 0 on, and not all 0".into());
         }
         let mut weights = [0.0; 168];
@@ -500,13 +505,17 @@ impl State {
                     let bracket = clock.bracket(LogPos { seq, offset: record.offset });
                     let low = bracket.not_before.unwrap_or(i64::from(file.log.header.create_stamp));
                     let high = bracket.not_after.unwrap_or(now).min(now);
-                    past.push((low.min(now), high.max(low).min(now), Past {
-                        at: 0,
-                        bytes: 0,
-                        modseq_steps: 0,
-                        appends: 0,
-                        expunges: (past_offsets.len(), past_offsets.len()),
-                    }));
+                    past.push((
+                        low.min(now),
+                        high.max(low).min(now),
+                        Past {
+                            at: 0,
+                            bytes: 0,
+                            modseq_steps: 0,
+                            appends: 0,
+                            expunges: (past_offsets.len(), past_offsets.len()),
+                        },
+                    ));
                 }
                 let Some((_, _, one)) = past.last_mut() else { continue };
                 one.bytes += u64::from(record.size);
@@ -594,7 +603,18 @@ impl State {
         let start = Start { at: now, log, old, index_tail, modseq: head.end_modseq.max(1) };
         let from = past.first().map_or(now, |one| one.at).min(stamp(oldest)).min(now);
         let tracks_modseqs = head.end_modseq != 0;
-        Some(State { start, past, past_offsets, past_expunges, gaps, present, next_uid: next, from, tracks_modseqs, notes })
+        Some(State {
+            start,
+            past,
+            past_offsets,
+            past_expunges,
+            gaps,
+            present,
+            next_uid: next,
+            from,
+            tracks_modseqs,
+            notes,
+        })
     }
 
     /// Bytes that its logs grow in a day, and transactions; `None` when they tell nothing.
@@ -626,7 +646,9 @@ impl State {
     /// When the logs tell nothing that could be repeated.
     pub fn replay(&self, to: i64) -> Result<Scenario, String> {
         let Some((past, span)) = self.sample() else {
-            return Err("the logs hold no records, so there is no rhythm to repeat; give rates with --synthetic instead".into());
+            return Err(
+                "the logs hold no records, so there is no rhythm to repeat; give rates with --synthetic instead".into(),
+            );
         };
         let mut notes = self.notes.clone();
         if span < DAY {
@@ -676,15 +698,15 @@ impl State {
 
 /// The UIDs of all expunges that were done, in order.
 fn expunged_uids<'c>(chain: &'c Chain<'_>) -> impl Iterator<Item = u32> + 'c {
-    chain.files.iter().flat_map(|file| file.records()).filter(|record| record.external()).flat_map(|record| {
-        match record.kind() {
+    chain.files.iter().flat_map(|file| file.records()).filter(|record| record.external()).flat_map(
+        |record| match record.kind() {
             Some(RecordType::ExpungeGuid) => record.elements::<ExpungeGuid>().map(|one| one.uid).collect(),
             Some(RecordType::Expunge) => {
                 record.elements::<UidRange>().flat_map(|range| range.uid1..=range.uid2).collect::<Vec<u32>>()
             }
             _ => Vec::new(),
-        }
-    })
+        },
+    )
 }
 
 /// Gives each transaction a time within its bracket: those that no clock tells apart are spread evenly.
