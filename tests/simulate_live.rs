@@ -456,9 +456,6 @@ fn run(habit: Habit, name: &'static str, limits: &Limits, from: i64, days: i64) 
             }
         }
     }
-    if std::env::var_os("IDX_SIMULATE_KEEP").is_some() {
-        fs::write(std::env::temp_dir().join(format!("trace-{}-{name}", habit.name)), &trace).expect("trace");
-    }
     let mut problems = life.dovecot.error_log();
     // The files have the real time.
     problems.retain(|line| !line.contains("timestamp is different than current time"));
@@ -600,7 +597,7 @@ fn real_median(watch: &Watch, from: i64, to: i64) -> i64 {
     windows[windows.len() / 2]
 }
 
-/// A mailbox lives for 40 days; what `--replay` foretells of the next 40 is held against what then happens.
+/// A mailbox lives for 30 days; what `--replay` foretells of the next 60 is held against what then happens.
 #[test]
 #[ignore = "needs dovecot and faketime"]
 fn a_replay_foretells_the_future() {
@@ -610,33 +607,33 @@ fn a_replay_foretells_the_future() {
             Habit {
                 name: "private",
                 format: Format::Maildir,
-                sessions: 240,
+                sessions: 400,
                 shares: [35, 40, 15],
                 most: 2,
                 office: false,
                 seed: 11,
             },
-            ["16k", "1M", "5 mins", "20 days"],
+            ["24k", "1M", "5 mins", "20 days"],
         ),
         (
             Habit {
                 name: "office",
                 format: Format::Sdbox,
-                sessions: 300,
+                sessions: 400,
                 shares: [40, 40, 15],
                 most: 3,
                 office: true,
                 seed: 12,
             },
-            ["8k", "1M", "5 mins", "2 days"],
+            ["12k", "1M", "5 mins", "2 days"],
         ),
     ] {
-        let days = 40;
+        let (past_days, days) = (30, 60);
         let from = tomorrow() - 100 * DAY;
         let mut life = Life::begin(habit, &limits, from);
         let mut rng = Rng::new(habit.seed ^ 0xf00d);
-        let instants = instants(&habit, &mut rng, from + HOUR, 2 * days);
-        let now = from + days * DAY;
+        let instants = instants(&habit, &mut rng, from + HOUR, past_days + days);
+        let now = from + past_days * DAY;
         for at in instants.iter().filter(|at| **at < now) {
             life.step(*at);
         }

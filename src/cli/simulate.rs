@@ -39,13 +39,13 @@ pub struct Simulate {
     #[arg(long, help_heading = "Workload", value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Messages that arrive in a day
-    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0)]
+    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0, allow_negative_numbers = true)]
     appends_per_day: f64,
     /// Flag changes in a day
-    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0)]
+    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0, allow_negative_numbers = true)]
     flags_per_day: f64,
     /// Messages expunged in a day
-    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0)]
+    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0, allow_negative_numbers = true)]
     expunges_per_day: f64,
     /// Time between full syncs; without it each command ends with one
     #[arg(long, help_heading = "Workload", value_name = "T", value_parser = When::from_str)]

@@ -186,13 +186,13 @@ impl Storage {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern {
     /// Weight of each hour of the week, from Monday 0:00 UTC on.
-    weights: [f64; 168],
+    weights: Box<[f64; 168]>,
 }
 
 impl Pattern {
     /// All hours alike.
     pub fn even() -> Pattern {
-        Pattern { weights: [1.0; 168] }
+        Pattern { weights: Box::new([1.0; 168]) }
     }
 
     /// A workplace: most between 8 and 18 from Monday to Friday, little at night, some at the weekend.
@@ -211,7 +211,7 @@ impl Pattern {
             };
             *weight = if day < 5 { work } else { work.min(0.4) };
         }
-        Pattern { weights }
+        Pattern { weights: Box::new(weights) }
     }
 
     /// Reads 24 weights (hours of a day) or 168 (hours of a week, from Monday on), separated by blanks, commas or lines.
@@ -236,7 +236,7 @@ impl Pattern {
         for (weight, number) in weights.iter_mut().zip(numbers.iter().cycle()) {
             *weight = *number;
         }
-        Ok(Pattern { weights })
+        Ok(Pattern { weights: Box::new(weights) })
     }
 
     /// The part of a day's traffic that falls into the hour that begins at `at`, so that a week has seven days' worth.
@@ -364,7 +364,7 @@ impl Synthetic {
         let mut next_sync = from.saturating_add(self.sync_every);
         while hour < to {
             let end = (hour.div_euclid(HOUR) + 1).saturating_mul(HOUR).min(to);
-            let expected = self.pattern.share(hour) * (end - hour) as f64 / DAY as f64;
+            let expected = self.pattern.share(hour) * (end - hour) as f64 / HOUR as f64;
             for (rate, command) in
                 [(self.appends, Command::Append), (self.flags, Command::Flags), (self.expunges, Command::Expunge)]
             {
@@ -625,14 +625,16 @@ impl State {
         Some((bytes as f64 / days, past.len() as f64 / days))
     }
 
-    /// The part of the past that is repeated: whole weeks if there are two, else whole days if there is one, else all.
+    /// The part of the past that is repeated: whole days if there is a week of them, so that the hours keep their place;
+    /// else all of it, because little would be left.
     fn sample(&self) -> Option<(&[Past], i64)> {
         let span = self.start.at - self.from;
-        let week = 7 * DAY;
-        let span = match span {
-            span if span >= 2 * week => span / week * week,
-            span if span >= DAY => span / DAY * DAY,
-            span => span,
+        let (days, rest) = (span.div_euclid(DAY), span.rem_euclid(DAY));
+        let span = match days {
+            ..7 => span,
+            // A day that is all but complete counts, rather than to lose it.
+            _ if rest > DAY / 10 * 9 => (days + 1) * DAY,
+            _ => days * DAY,
         };
         let from = self.start.at - span;
         let first = self.past.partition_point(|one| one.at < from);
