@@ -11,6 +11,7 @@ mod qresync;
 mod rebuild;
 mod scan;
 mod show;
+mod simulate;
 pub mod time;
 mod undo;
 
@@ -63,6 +64,7 @@ enum Verb {
     Rebuild(rebuild::Rebuild),
     Undo(undo::Undo),
     Scan(scan::Scan),
+    Simulate(simulate::Simulate),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -168,6 +170,12 @@ impl Context {
         self.status = Status::Failed;
     }
 
+    /// Says on stderr what a user should know; the exit code stays.
+    pub fn remark(&mut self, what: &dyn std::fmt::Display) {
+        let _ = self.out.flush();
+        eprintln!("idx: {what}");
+    }
+
     /// Raises the exit code.
     pub fn raise(&mut self, status: Status) {
         self.status = self.status.max(status);
@@ -258,6 +266,7 @@ pub fn main() -> ExitCode {
         Verb::Rebuild(verb) => verb.run(&mut context),
         Verb::Undo(verb) => verb.run(&mut context),
         Verb::Scan(verb) => verb.run(&mut context),
+        Verb::Simulate(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),

@@ -14,6 +14,7 @@ pub mod rebuild;
 pub mod records;
 pub mod scan;
 pub mod show;
+pub mod simulate;
 pub mod spans;
 pub mod transcript;
 pub mod undo;

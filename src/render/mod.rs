@@ -5,6 +5,7 @@ pub mod findings;
 pub mod grid;
 pub mod json;
 pub mod log;
+pub mod plot;
 pub mod text;
 
 use std::io::{self, Write};
