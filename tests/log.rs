@@ -447,3 +447,51 @@ fn a_gigabyte_takes_little_memory_and_time() {
     assert!(memory.max(lines_memory) <= 32 << 10, "{memory} and {lines_memory} KiB");
     assert!(time <= plain * 3, "{time:?} against {plain:?}");
 }
+
+/// Any bytes: no panic, no endless loop, and what is shown is framed.
+#[test]
+fn torn_and_flipped_logs_are_survived() {
+    use idx::ops::log::{History, Options};
+    use idx::render::log::LogWriter;
+    use idx::render::{Format, Style};
+
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("dovecot.index.log");
+    let real =
+        fs::read(fixtures().join("2.3.19.1-mdbox-meta/files/mdbox/mailboxes/INBOX/dbox-Mails/dovecot.index.log"))
+            .or_else(|_| fs::read(fixtures().join(CHAIN).join("dovecot.index.log")))
+            .expect("a log");
+    let real = &real[..real.len().min(3000)];
+    let check = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("written");
+        for (format, uid) in [(Format::Table, None), (Format::Json, Some("1:*")), (Format::Table, Some("2:3"))] {
+            let options = Options {
+                uid: uid.map(|uid| uid.parse().expect("a set")),
+                evidence: format == Format::Json,
+                ..Options::default()
+            };
+            let Ok(mut history) = History::open(dir.path(), true) else { return };
+            let mut out = Vec::new();
+            let mut writer = LogWriter::begin(&path, format, Style::default(), &mut out).expect("memory");
+            history.records(&options, &mut writer).expect("readable");
+            writer.end(None).expect("memory");
+            if format == Format::Json {
+                serde_json::from_slice::<Value>(&out).expect("JSON");
+            }
+        }
+        let mut history = History::open(dir.path(), false).expect("readable");
+        history.stats(&Options::default()).expect("readable");
+    };
+    for len in (0..real.len()).step_by(7) {
+        check(&real[..len]);
+    }
+    let mut bytes = real.to_vec();
+    for at in (0..bytes.len()).step_by(5) {
+        let bit = 1 << (at % 8);
+        bytes[at] ^= bit;
+        check(&bytes);
+        bytes[at] = !bytes[at];
+        check(&bytes);
+        bytes[at] = real[at];
+    }
+}

@@ -161,6 +161,8 @@ impl Log {
             return Ok(stats.notes.into_iter().map(|note| (note.file, note.message)).collect());
         }
         let mut writer = LogWriter::begin(&self.path, format, style, &mut context.out)?;
+        writer.whole =
+            options.types.is_none() && options.modseq.is_none() && options.position.is_none() && options.timeless();
         let result = if self.follow {
             let stop = stop_flag()?;
             let stopped = || stop.load(Ordering::Relaxed) || nobody_reads();

@@ -53,7 +53,7 @@ pub struct Options {
 
 impl Options {
     /// True when all that matters can be seen in the record itself.
-    fn timeless(&self) -> bool {
+    pub fn timeless(&self) -> bool {
         self.since.is_none() && self.until.is_none()
     }
 

@@ -69,6 +69,8 @@ pub struct LogWriter<'w> {
     /// What must not be in sound files, with the file it is in.
     pub findings: Vec<(PathBuf, String)>,
     requests: BTreeMap<u32, LogPos>,
+    /// No record of the messages is left out, so that what is missing is missing in the logs.
+    pub whole: bool,
 }
 
 impl<'w> LogWriter<'w> {
@@ -96,6 +98,7 @@ impl<'w> LogWriter<'w> {
             notes: Vec::new(),
             findings: Vec::new(),
             requests: BTreeMap::new(),
+            whole: false,
         };
         Ok(writer)
     }
@@ -268,7 +271,7 @@ impl<'w> LogWriter<'w> {
                 if let Some((fixed, name, ranges)) = record.keyword_update() {
                     let sign = if fixed.modify_type == 0 { '+' } else { '-' };
                     let mut uids = UidSet::new();
-                    ranges.for_each(|range| uids.insert_range(range.uid1, range.uid2));
+                    sound_ranges(ranges).for_each(|(first, last)| uids.insert_range(first, last));
                     parts.push(format!("{}{sign}{}, {by}", whose(&uids.intersection(set)), printable(name)));
                 }
             }
@@ -334,7 +337,10 @@ impl<'w> LogWriter<'w> {
         }
         match self.requests.get(&uid) {
             Some(pos) => format!("expunge done{sync}, as requested at {pos}"),
-            None => format!("expunge done{sync}; no request in these logs: removed from the storage from outside"),
+            None if self.whole => {
+                format!("expunge done{sync}; nobody asked for it in these logs: removed from the storage from outside")
+            }
+            None => format!("expunge done{sync}"),
         }
     }
 }
@@ -501,6 +507,11 @@ fn flag_change(update: &FlagUpdate) -> String {
     if words.is_empty() { "no change of flags".into() } else { words.join(" ") }
 }
 
+/// Ranges that make sense; a damaged or huge record must not cost more than the line that is shown of it.
+fn sound_ranges(ranges: impl Iterator<Item = UidRange>) -> impl Iterator<Item = (u32, u32)> {
+    ranges.take(10_000).map(|range| (range.uid1, range.uid2)).filter(|(first, last)| *first > 0 && first <= last)
+}
+
 fn uids_of<T: Disk>(record: &Record<'_>, range: fn(T) -> (u32, u32)) -> String {
     let mut set = UidSet::new();
     let mut more = false;
@@ -551,10 +562,7 @@ fn content(entry: &Entry<'_>) -> String {
         Some(RecordType::KeywordUpdate) => match record.keyword_update() {
             Some((fixed, name, ranges)) => {
                 let mut set = UidSet::new();
-                ranges
-                    .take(10_000)
-                    .filter(|range| range.uid1 > 0 && range.uid1 <= range.uid2)
-                    .for_each(|range| set.insert_range(range.uid1, range.uid2));
+                sound_ranges(ranges).for_each(|(first, last)| set.insert_range(first, last));
                 let sign = if fixed.modify_type == 0 { '+' } else { '-' };
                 format!("{} {sign}{}", uid_words(&set), printable(name))
             }
