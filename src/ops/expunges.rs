@@ -211,12 +211,17 @@ impl Expunges {
             rows: None,
         };
         let mut ranges: Vec<(u32, u32)> = Vec::new();
+        let mut compact_at = MOST_ROWS;
         let mut rows = Some(Vec::new());
         expunges
             .scan(|one, bracket| {
                 match ranges.last_mut() {
                     Some((_, last)) if last.checked_add(1) == Some(one.uid) => *last = one.uid,
                     _ => ranges.push((one.uid, one.uid)),
+                }
+                if ranges.len() >= compact_at {
+                    ranges = std::mem::take(&mut ranges).into_iter().collect::<UidSet>().ranges().to_vec();
+                    compact_at = MOST_ROWS.max(ranges.len() * 2);
                 }
                 match &mut rows {
                     Some(list) if list.len() < MOST_ROWS => list.push((*one, bracket)),
