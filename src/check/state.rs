@@ -86,6 +86,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         Err(_) => return index.as_ref().map(|index| State { mailbox: Mailbox::load(index), complete: false }),
     };
     sync_errors(subject, &replayed, found);
+    ignored(subject, &replayed, found);
     storage(subject, &replayed.mailbox, found);
     if let Some(index) = &index {
         emptied(subject, index, &chain, &replayed, found);
@@ -230,6 +231,23 @@ fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings)
     }
 }
 
+/// L12: extension data that Dovecot passes over because it belongs to another generation of the extension.
+fn ignored(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
+    for one in &replayed.ignored {
+        // A process that has not heard of a purge yet still names the cache as it was before.
+        if one.message.starts_with("extension cache ") {
+            continue;
+        }
+        let Some(log) = subject.numbered(one.pos.seq) else { continue };
+        // An extension that was reset may still be introduced as it was before, by a process that has not heard of it.
+        let severity = if one.message.ends_with("it has 0") { Severity::Warning } else { Severity::Info };
+        let finding = Finding::new(Code::L12, &log.path, &one.message).at(one.pos.offset).severity(severity);
+        if !found.within(&log.path, one.pos.offset..one.pos.offset + 8) {
+            found.add(finding);
+        }
+    }
+}
+
 fn record_size(log: &Log<'_>, offset: u64) -> u64 {
     let raw = usize::try_from(offset).ok().and_then(|at| log.file.bytes.get(at..)?.first_chunk::<4>());
     raw.and_then(|raw| crate::format::packed::decode(*raw)).map_or(8, u64::from).max(8)
@@ -351,8 +369,12 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     }
     let pos = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
     let Ok(replayed) = chain.replay(empty(chain), Until::Pos(pos)) else { return };
-    if !replayed.errors.is_empty() {
-        return sync_errors(subject, &replayed, found);
+    if !replayed.errors.is_empty() || !replayed.ignored.is_empty() {
+        sync_errors(subject, &replayed, found);
+        ignored(subject, &replayed, found);
+    }
+    if found.any(&path, Severity::Warning) || subject.logs.iter().any(|log| found.any(&log.path, Severity::Warning)) {
+        return;
     }
     if replayed.position != pos && chain.position_of(pos.seq).is_some() {
         return;
