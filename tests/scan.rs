@@ -327,3 +327,45 @@ fn links_are_not_followed_and_no_timestamp_moves() {
     }
     assert_eq!(rows.len(), 32, "all but the mailbox whose only log is elsewhere");
 }
+
+/// `mailbox_list_index_prefix` and copies give index files other names; their content tells what they are.
+#[test]
+fn unusual_names_are_recognised_by_content() {
+    let spool = tempfile::tempdir().expect("directory");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mdbox = fixtures.join("2.4.1-mdbox-list/files/mdbox");
+    for (from, to) in [
+        ("mailboxes/Sent/dbox-Mails/dovecot.index.log", "saved.index.log"),
+        ("dovecot.list.index.log", "boxes.index.log"),
+        ("storage/dovecot.map.index.log", "mails.index.log"),
+    ] {
+        fs::copy(mdbox.join(from), spool.path().join(to)).expect("copy");
+    }
+    fs::write(spool.path().join("other.index.log"), "2026-11-23 started\n2026-11-23 stopped\n").expect("write");
+    let output = idx(&[Path::new("scan"), Path::new("-af"), Path::new("ndjson"), spool.path()]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let kinds: Vec<&str> = rows.iter().filter_map(|row| row["kind"].as_str()).collect();
+    assert_eq!(kinds, ["list", "map", "mailbox"]);
+}
+
+#[test]
+fn deep_trees_and_many_threads() {
+    let spool = tempfile::tempdir().expect("directory");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/2.4.1-maildir-list/files/Maildir/.Sent");
+    let mut dir = spool.path().to_owned();
+    for level in 0..300 {
+        dir.push(format!("{}", level % 10));
+        if level % 100 == 99 {
+            copy_tree(&from, &dir.join("Maildir")).expect("copy");
+        }
+    }
+    let mut rows = Vec::new();
+    for jobs in ["1", "256"] {
+        let output = idx(&["scan", "-f", "json", "-j", jobs, spool.path().to_str().expect("UTF-8")]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        rows.push(document["mailboxes"].as_array().expect("mailboxes").len());
+    }
+    assert_eq!(rows, [3, 3]);
+}
