@@ -101,7 +101,11 @@ const DAMAGES: &[Damage] = &[
         },
         keeps: Keeps::All,
     },
-    Damage { name: "first page zero", make: |m| m.edit("", |b| b.iter_mut().take(512).for_each(|x| *x = 0)), keeps: Keeps::All },
+    Damage {
+        name: "first page zero",
+        make: |m| m.edit("", |b| b.iter_mut().take(512).for_each(|x| *x = 0)),
+        keeps: Keeps::All,
+    },
     Damage { name: "index all zero", make: |m| m.edit("", |b| b.fill(0)), keeps: Keeps::All },
     Damage {
         name: "index is an older copy",
@@ -178,20 +182,20 @@ const DAMAGES: &[Damage] = &[
     Damage { name: "log marked corrupted", make: |m| m.put_u32(".log", 4, |_| 0), keeps: Keeps::State },
     Damage {
         name: "size damaged inside the log",
-        make: |m| m.edit(".log", |b| {
-            let second = 40 + size_at(b, 40);
-            b[second + 3] ^= 0x10;
-        }),
+        make: |m| {
+            m.edit(".log", |b| {
+                if b.len() > 200 {
+                    let second = 40 + size_at(b, 40);
+                    b[second + 3] ^= 0x10;
+                }
+            })
+        },
         keeps: Keeps::State,
     },
     Damage { name: ".log.2 missing", make: |m| m.remove(".log.2"), keeps: Keeps::State },
     Damage { name: "cache of another mailbox", make: |m| m.put_u32(".cache", 4, |id| id + 7), keeps: Keeps::All },
     Damage { name: "cache of another time", make: |m| m.put_u32(".cache", 8, |seq| seq + 1), keeps: Keeps::All },
-    Damage {
-        name: "cache truncated",
-        make: |m| m.edit(".cache", |b| b.truncate(b.len() / 2)),
-        keeps: Keeps::All,
-    },
+    Damage { name: "cache truncated", make: |m| m.edit(".cache", |b| b.truncate(b.len() / 2)), keeps: Keeps::All },
 ];
 
 /// The coded size of a record.
@@ -203,9 +207,8 @@ fn idx(args: &[&str], path: &Path) -> (i32, Value) {
     let output =
         Command::new(env!("CARGO_BIN_EXE_idx")).args(args).args(["-f", "json"]).arg(path).output().expect("idx runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    let document = serde_json::from_str(&text).unwrap_or_else(|_| {
-        panic!("idx {args:?} printed {text:?}\n{}", String::from_utf8_lossy(&output.stderr))
-    });
+    let document = serde_json::from_str(&text)
+        .unwrap_or_else(|_| panic!("idx {args:?} printed {text:?}\n{}", String::from_utf8_lossy(&output.stderr)));
     (output.status.code().unwrap_or(-1), document)
 }
 
@@ -237,7 +240,9 @@ fn bytes_of(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut list: Vec<_> = fs::read_dir(dir)
         .expect("directory")
         .map(|entry| entry.expect("entry").path())
-        .filter(|path| path.is_file() && path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("dovecot.index")))
+        .filter(|path| {
+            path.is_file() && path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("dovecot.index"))
+        })
         .map(|path| (path.clone(), fs::read(&path).expect("file")))
         .collect();
     list.sort();
@@ -335,14 +340,21 @@ fn damage_and_rebuild(rotate: bool) {
                 if !(damage.make)(&mailbox) {
                     continue;
                 }
-                let place = format!("{} {}{}: {}", installation.version(), format.name(), if rotate { " rotated" } else { "" }, damage.name);
+                let place = format!(
+                    "{} {}{}: {}",
+                    installation.version(),
+                    format.name(),
+                    if rotate { " rotated" } else { "" },
+                    damage.name
+                );
                 let damaged = bytes_of(&dir);
                 let (code, report) = idx(&["rebuild"], &dir);
                 let status = report["status"].as_str().unwrap_or("failed").to_owned();
                 let mut row = format!("idx: {status}");
                 if code == 2 {
                     // With a history that does not reach back, some damage leaves nothing to build on. Then nothing may change.
-                    let hopeless = rotate && report["lost"].as_array().is_some_and(|lost| status == "refused" || !lost.is_empty());
+                    let hopeless =
+                        rotate && report["lost"].as_array().is_some_and(|lost| status == "refused" || !lost.is_empty());
                     if !hopeless {
                         failures.push(format!("{place}: {report}"));
                     }
