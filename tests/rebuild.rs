@@ -104,6 +104,7 @@ const NOT_COMPARED: [std::ops::Range<usize>; 2] = [64..68, 76..80];
 fn rewrite_all(root: &Path) -> usize {
     let mut list = Vec::new();
     mailboxes(root, &mut list);
+    list.retain(|dir| !dir.starts_with(root.join("broken")));
     let mut equal = 0;
     for dir in list {
         let Ok(want) = fs::read(dir.join(INDEX)) else { continue };
@@ -112,6 +113,9 @@ fn rewrite_all(root: &Path) -> usize {
             continue;
         }
         let log = fs::read(dir.join("dovecot.index.log")).expect("log");
+        if log.len() < 40 {
+            continue;
+        }
         let head = u32_at(&want, 68) as usize;
         // The log must be what it was when this index was written, and start from nothing, at some remove.
         let chain_starts = |log: &[u8]| matches!((u32_at(log, 12), u32_at(log, 16)), (0, _) | (1, 0));
@@ -476,7 +480,7 @@ fn no_interruption_leaves_anything_half_done() {
                         if output.status.code() == Some(0) && !is(&new) {
                             failures.push(format!("{place}: says it is done"));
                         }
-                    } else if output.status.code() == Some(2) {
+                    } else if output.status.code() == Some(2) && !output.stdout.is_empty() {
                         let (now, old) = (bytes(&now), bytes(&before));
                         let same = old.iter().all(|(name, bytes)| now.get(name) == Some(bytes));
                         if !same {

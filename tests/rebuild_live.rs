@@ -184,8 +184,10 @@ const DAMAGES: &[Damage] = &[
         name: "size damaged inside the log",
         make: |m| {
             m.edit(".log", |b| {
-                let second = 40 + size_at(b, 40);
-                b[second + 3] ^= 0x10;
+                if b.len() > 200 {
+                    let second = 40 + size_at(b, 40);
+                    b[second + 3] ^= 0x10;
+                }
             })
         },
         keeps: Keeps::State,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
-use super::commit::{Attributes, write_file};
+use super::commit::{self, Attributes};
 use crate::source::MmapPolicy;
 
 /// What the index's name is followed by.
@@ -117,7 +117,8 @@ impl Undo {
     /// # Errors
     /// As open(2), write(2), fsync(2) and rename(2).
     pub fn write(&self, path: &Path, attributes: &Attributes) -> Result<(), StoreError> {
-        write_file(path, attributes, false, &mut |out| {
+        let temp = commit::temporary(path);
+        commit::stage(&temp, attributes, false, &mut |out| {
             let mut tar = tar::Builder::new(out);
             let mut manifest = serde_json::to_vec_pretty(&self.manifest)?;
             manifest.push(b'\n');
@@ -128,7 +129,15 @@ impl Undo {
                 append(&mut tar, name, bytes, was)?;
             }
             tar.finish()
-        })
+        })?;
+        // Nothing is replaced on the strength of an undo file that cannot be read.
+        let result = match Undo::read(&temp) {
+            Ok(undo) if undo.manifest == self.manifest => commit::rename(&temp, path),
+            Ok(_) => Err(StoreError::new(&temp, "cannot be trusted", io::Error::from(io::ErrorKind::InvalidData))),
+            Err(error) => Err(StoreError::new(&temp, "cannot read back", error)),
+        };
+        result.inspect_err(|_| drop(std::fs::remove_file(&temp)))?;
+        commit::sync_dir(path)
     }
 
     /// Reads an undo file and checks every sum in it.

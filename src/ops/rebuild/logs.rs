@@ -137,8 +137,8 @@ impl<'a> Survey<'a> {
         let mut at = self.log.records_at;
         // The last transaction that was announced: where it begins and where it is to end.
         let mut announced = (0, 0);
-        // The record before: its size may be what is damaged when nothing sensible follows it.
-        let mut before = None;
+        // The records of the present transaction: a damaged size may show only behind the record that has it.
+        let mut before = Vec::new();
         loop {
             let mut log = self.log.clone();
             log.size = self.bytes.len() as u64;
@@ -171,7 +171,11 @@ impl<'a> Survey<'a> {
                     _ => {}
                 }
                 self.end = record.end();
-                before = (record.kind() != Some(RecordType::Boundary)).then_some(record.offset);
+                if record.kind() == Some(RecordType::Boundary) {
+                    before.clear();
+                } else {
+                    before.push(record.offset);
+                }
             }
             let broken = match misframed {
                 Some(offset) => Some(LogEnd { offset, reason: EndReason::Corrupt, error: None }),
@@ -179,10 +183,8 @@ impl<'a> Survey<'a> {
             };
             self.readable = readable;
             let broken_at = bad.as_ref().map(|(from, ..)| *from).or(broken.as_ref().map(|end| end.offset));
-            if let (Some(first), Some(broken_at)) = (before.take(), broken_at)
-                && broken_at < announced.1
-                && let Some(next) = resynchronize(self.bytes, broken_at.saturating_add(1), endian)
-                && self.reframe(first, next, endian)
+            if let Some(broken_at) = broken_at
+                && let Some(next) = self.told_size(&mut before, broken_at, announced)
             {
                 self.end = next;
                 at = next;
@@ -206,7 +208,7 @@ impl<'a> Survey<'a> {
                             return;
                         }
                         Some(next) => {
-                            if !self.reframe(end.offset, next, endian) {
+                            if !self.reframe(end.offset, next) {
                                 let size = || "record size reaches into the next transaction".to_owned();
                                 let why = end.error.as_ref().map_or_else(size, ToString::to_string);
                                 self.hole(end.offset, next, why);
@@ -244,31 +246,64 @@ impl<'a> Survey<'a> {
         resynchronize(self.bytes, at.saturating_add(1), endian)
     }
 
-    /// Tries the bytes between a broken size and the next good record as one record of just that size.
-    fn reframe(&mut self, at: u64, next: u64, endian: Endian) -> bool {
+    /// Finds the record whose damaged size made reading fail at `broken_at`, if there is only one that it can have been, and
+    /// mends it. Returns where reading goes on.
+    fn told_size(&mut self, before: &mut Vec<u64>, broken_at: u64, announced: (u64, u64)) -> Option<u64> {
+        let endian = self.log.endian;
+        if self.after_break(broken_at).is_none() && broken_at >= announced.1 {
+            return None;
+        }
+        let next = resynchronize(self.bytes, broken_at.saturating_add(1), endian)?;
+        let inside = broken_at < announced.1;
+        let list = before.iter().copied().filter(|at| inside && *at > announced.0).rev().take(16);
+        let mut fit: Vec<u64> = list.chain([broken_at]).filter(|at| self.fits(*at, next)).collect();
+        // Anything between the two would have to be part of the record: the later ones explain less.
+        fit.sort_unstable();
+        let [first] = fit[..] else { return None };
+        before.retain(|at| *at <= first);
+        self.reframe(first, next);
+        Some(next)
+    }
+
+    /// Whether the bytes between two places are one good record, whatever its size field says.
+    fn fits(&self, at: u64, next: u64) -> bool {
         let (Ok(start), Ok(end)) = (usize::try_from(at), usize::try_from(next)) else { return false };
-        let Some(bytes) = self.bytes.get(start..end) else { return false };
-        let Some(coded) = u32::try_from(bytes.len()).ok().and_then(packed::encode) else { return false };
+        let Some(bytes) = self.bytes.get(start..end).filter(|bytes| bytes.len() > HEADER_SIZE) else { return false };
+        let endian = self.log.endian;
         let (Some(type_raw), Some(payload)) = (endian.u32_at(bytes, 4), bytes.get(HEADER_SIZE..)) else { return false };
         let size = u32::try_from(bytes.len()).unwrap_or(0);
         let record = Record { offset: at, size, type_raw, payload, bytes, endian, modseq: 0 };
-        // Introductions have to fill their record, or anything could hide behind them.
+        // What is taken for one record must not have others hidden in it.
+        let hides = (12..bytes.len()).step_by(4).any(|at| {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let size = rest.first_chunk::<4>().and_then(|raw| packed::decode(*raw)).unwrap_or(0);
+            let kind = endian.u32_at(rest, 4).and_then(RecordType::of);
+            size as usize >= HEADER_SIZE && size as usize <= rest.len() && kind.is_some()
+        });
+        // Introductions have to fill their record.
         let filled = record.intros().last().is_none_or(|last| {
             let size = crate::format::record::ExtIntro::SIZE + last.name.len();
             payload.len().saturating_sub(last.at) < size.saturating_add(4)
         });
-        let kind = record.kind();
-        if kind.is_none()
-            || kind == Some(RecordType::Boundary)
-            || (kind == Some(RecordType::ExtIntro) && !filled)
-            || damage(&record).is_some()
-        {
+        match record.kind() {
+            None | Some(RecordType::Boundary) => false,
+            Some(RecordType::ExtIntro) if !filled => false,
+            Some(_) => !hides && damage(&record).is_none(),
+        }
+    }
+
+    /// Gives a record the size that the next one tells.
+    fn reframe(&mut self, at: u64, next: u64) -> bool {
+        if !self.fits(at, next) {
             return false;
         }
-        if let Some(size) = self.readable.to_mut().get_mut(start..start.saturating_add(4)) {
-            size.copy_from_slice(&coded);
+        let size = next.saturating_sub(at);
+        let Some(coded) = u32::try_from(size).ok().and_then(packed::encode) else { return false };
+        let Ok(start) = usize::try_from(at) else { return false };
+        if let Some(to) = self.readable.to_mut().get_mut(start..start.saturating_add(4)) {
+            to.copy_from_slice(&coded);
         }
-        self.mended.push(format!("record at {at}: the size is damaged, the next record tells it: {}", bytes.len()));
+        self.mended.push(format!("record at {at}: its size is damaged, the next record tells it: {size}"));
         true
     }
 

@@ -196,7 +196,7 @@ pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError
     let undo_path = undo::path_of(&files.index);
     // A run that was killed half-way left some files replaced. What it saved is what there is to plan with.
     let interrupted = Undo::read(&undo_path).ok().filter(|undo| was_interrupted(undo, &files, &snapshot));
-    let set = Set::new(&files, &snapshot, interrupted.as_ref());
+    let set = Set::new(&files, &snapshot, interrupted.as_ref())?;
     let plan = plan::plan(&set.inputs(&files, options.base));
     let mut report = RebuildReport {
         path: files.index.clone(),
@@ -309,11 +309,13 @@ struct Set<'a> {
     members: Vec<Member<'a>>,
     /// For files that do not exist yet.
     template: Attributes,
+    /// Files that an interrupted run may have replaced: they are written in any case.
+    unsure: Vec<Role>,
 }
 
 impl<'a> Set<'a> {
-    fn new(files: &MailboxFiles, snapshot: &'a Snapshot, interrupted: Option<&'a Undo>) -> Set<'a> {
-        let default = Attributes { mode: 0o600, uid: 0, gid: 0, mtime: 0, mtime_nsec: 0 };
+    fn new(files: &MailboxFiles, snapshot: &'a Snapshot, interrupted: Option<&'a Undo>) -> Result<Set<'a>, PathError> {
+        let mut unsure = Vec::new();
         let mut members: Vec<Member<'a>> = Vec::new();
         for role in Role::ALL {
             let name = name_of(files, role);
@@ -321,17 +323,27 @@ impl<'a> Set<'a> {
                 let entry = undo.manifest.files.iter().find(|entry| entry.name == name)?;
                 Some(entry.before.as_ref().and_then(|saved| Some((undo.saved(&name)?, saved.attributes))))
             });
-            let now = || {
-                let input = snapshot.get(role)?;
-                Some((&input.bytes[..], Attributes::at(&files.path(role)).unwrap_or(default)))
+            if saved.is_some() {
+                unsure.push(role);
+            }
+            let now = match (saved, snapshot.get(role)) {
+                (Some(saved), _) => saved,
+                (None, None) => None,
+                (None, Some(input)) => {
+                    let path = files.path(role);
+                    let attributes = Attributes::at(&path).map_err(|source| PathError::Io { path, source })?;
+                    Some((&input.bytes[..], attributes))
+                }
             };
-            if let Some((bytes, attributes)) = saved.unwrap_or_else(now) {
+            if let Some((bytes, attributes)) = now {
                 members.push(Member { role, bytes, attributes });
             }
         }
         let of = |role: Role| members.iter().find(|member| member.role == role).map(|member| member.attributes);
-        let known = [Role::Index, Role::Log, Role::OldLog, Role::Backup, Role::Cache].into_iter().find_map(of);
-        Set { members, template: known.unwrap_or(default) }
+        let order = [Role::Index, Role::Log, Role::OldLog, Role::Backup, Role::Cache];
+        let none = || PathError::NoIndex(files.index.clone());
+        let template = order.into_iter().find_map(of).ok_or_else(none)?;
+        Ok(Set { members, template, unsure })
     }
 
     fn get(&self, role: Role) -> Option<&Member<'a>> {
@@ -397,8 +409,11 @@ impl<'a> Set<'a> {
         redo: bool,
     ) -> Result<(), RebuildError> {
         let after = self.after(plan);
-        let changed: Vec<(Role, Option<&[u8]>)> =
-            after.iter().copied().filter(|(role, bytes)| redo || self.bytes(*role) != *bytes).collect();
+        let changed: Vec<(Role, Option<&[u8]>)> = after
+            .iter()
+            .copied()
+            .filter(|(role, bytes)| self.unsure.contains(role) || self.bytes(*role) != *bytes)
+            .collect();
         // Everything new is on disk, complete, before anything old goes.
         let mut staged: Vec<(Role, PathBuf)> = Vec::new();
         let unstage = |staged: &[(Role, PathBuf)]| staged.iter().for_each(|(_, temp)| drop(std::fs::remove_file(temp)));
@@ -410,9 +425,6 @@ impl<'a> Set<'a> {
                 _ => false,
             });
             let Some(bytes) = bytes.filter(|_| redo || !in_place) else { continue };
-            if redo && matches!(role, Role::Backup) {
-                continue;
-            }
             let temp = commit::temporary(&files.path(*role));
             let result = commit::stage(&temp, &self.attributes(*role), false, &mut |out| out.write_all(bytes))
                 .and_then(|()| check_staged(&temp, bytes));

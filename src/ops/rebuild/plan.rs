@@ -532,7 +532,14 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
         let position = here;
         Candidate {
             base,
-            replayed: Replayed { mailbox, position, log_modseq, errors: Vec::new(), stopped: None },
+            replayed: Replayed {
+                mailbox,
+                position,
+                log_modseq,
+                errors: Vec::new(),
+                ignored: Vec::new(),
+                stopped: None,
+            },
             flaws: Vec::new(),
             lost: Vec::new(),
             missing: 0,
@@ -615,9 +622,10 @@ fn differences(index: &Mailbox, logs: &Mailbox) -> Vec<String> {
             found.push(format!("message {} has UID {}, not {uid}", i + 1, index.uid(i)));
         } else if index.flags(i) != logs.flags(i) {
             found.push(format!("flags of UID {uid}"));
-        } else if let Some((ext, _)) =
-            pairs.iter().find(|(x, y)| x.reset_id == y.reset_id && index.ext_bytes(i, x) != logs.ext_bytes(i, y))
-        {
+        } else if let Some((ext, _)) = pairs.iter().find(|(x, y)| {
+            // Links into a cache that was removed are cleared without a word in the log.
+            x.name != b"cache" && x.reset_id == y.reset_id && index.ext_bytes(i, x) != logs.ext_bytes(i, y)
+        }) {
             found.push(format!("{} of UID {uid}", String::from_utf8_lossy(&ext.name)));
         }
         if found.len() >= 5 {
