@@ -87,7 +87,7 @@ where
         .margin(14)
         .x_label_area_size(46)
         .y_label_area_size(70)
-        .build_cartesian_2d(from..to.max(from + 1.0), 0.0..highest / scale * 1.12)?;
+        .build_cartesian_2d(from..to.max(from + 1.0), -0.06 * highest / scale..highest / scale * 1.12)?;
     let long = to - from > 3.0 * DAY;
     let date = move |at: &f64| {
         let format = if long { "%Y-%m-%d" } else { "%m-%d %H:%M" };
@@ -102,6 +102,11 @@ where
         .y_desc(format!("window ({name})"))
         .x_labels(8)
         .x_label_formatter(&date)
+        .y_label_formatter(&|window: &f64| match window {
+            w if *w < 0.0 => String::new(),
+            w if highest / scale < 5.0 => format!("{w:.1}"),
+            w => format!("{w:.0}"),
+        })
         .axis_desc_style((FONT, 17))
         .label_style((FONT, 15))
         .draw()?;
@@ -113,10 +118,10 @@ where
             .label(format!("{label} ({} rotations)", curve.rotations.len()))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], colour.stroke_width(3)));
     }
-    // Rotations as ticks on the axis, those of the present settings below.
+    // Rotations as ticks below zero, those of the present settings lowest.
     for (row, (curve, colour, _)) in curves(picture).enumerate() {
         let height = highest / scale * 0.025;
-        let low = row as f64 * height * 1.3;
+        let low = (row as f64 - 2.0) * height * 1.2;
         let ticks = curve.rotations.iter().map(|at| {
             let at = *at as f64;
             PathElement::new([(at, low), (at, low + height)], colour.stroke_width(2))
@@ -155,6 +160,7 @@ where
         .configure_mesh()
         .disable_x_mesh()
         .x_label_formatter(&|_| String::new())
+        .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
         .light_line_style(WHITE)
         .bold_line_style(GRID)
         .x_desc("time away (hours up to 1 day, then days; logarithmic)")

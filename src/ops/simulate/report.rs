@@ -566,7 +566,6 @@ const EIGHTHS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇"
 /// The window over time, in blocks.
 fn chart(picture: &Picture, out: &mut dyn Write, style: &Style) -> io::Result<()> {
     let pieces = &picture.present.window;
-    let highest = pieces.iter().map(|[_, (_, end)]| *end).max().unwrap_or(0).max(1);
     let span_of_time = (picture.to - picture.from).max(1);
     let columns: Vec<i64> = (0..WIDTH)
         .map(|column| {
@@ -576,6 +575,7 @@ fn chart(picture: &Picture, out: &mut dyn Write, style: &Style) -> io::Result<()
             pieces.get(i).map_or(0, |[(from, window), _]| window + (at - from))
         })
         .collect();
+    let highest = columns.iter().copied().max().unwrap_or(0).max(1);
     for row in (0..ROWS).rev() {
         let label = if row == ROWS - 1 {
             span(highest)

@@ -10,6 +10,9 @@ use crate::format::record::{Append, ExpungeGuid, RecordType, UidRange};
 use crate::model::{Chain, LogPos, Mailbox, UidSet};
 use crate::ops::clock::Clock;
 
+/// Events that are kept at most: about a gigabyte.
+const MOST_EVENTS: i64 = 10_000_000;
+
 /// A history and where it starts.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -344,8 +347,8 @@ impl Synthetic {
         self.check()?;
         let days = (to - from) as f64 / DAY as f64;
         let total = (self.appends + self.flags + self.expunges) * days;
-        if total > 2e8 {
-            return Err(format!("{total:.0} commands are too many to simulate (at most 200 million)"));
+        if total > MOST_EVENTS as f64 {
+            return Err(format!("{total:.0} commands are too many to simulate (at most 10 million)"));
         }
         let bytes = self.storage.command_bytes();
         let mut random = Random(self.seed);
@@ -456,6 +459,15 @@ struct Past {
     expunges: (usize, usize),
 }
 
+/// A range of UIDs that a transaction expunged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PastExpunge {
+    uid1: u32,
+    uid2: u32,
+    /// How far the first was below the next UID of that moment.
+    offset: u32,
+}
+
 /// A mailbox as its files tell.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -463,10 +475,8 @@ pub struct State {
     pub start: Start,
     /// Transactions of its logs.
     past: Vec<Past>,
-    /// UIDs expunged in them, counted down from the next UID of that moment.
-    past_offsets: Vec<u32>,
-    /// UIDs expunged in them.
-    past_expunges: Vec<Expunge>,
+    /// What was expunged in them.
+    past_expunges: Vec<PastExpunge>,
     /// UIDs that did not exist when the logs begin.
     gaps: UidSet,
     /// UIDs that exist.
@@ -486,11 +496,9 @@ impl State {
         let head = chain.head()?;
         let mut notes = Vec::new();
         let mut past = Vec::new();
-        let mut past_offsets = Vec::new();
-        let mut past_expunges = Vec::new();
-        let mut expunged = UidSet::new();
+        let mut past_expunges: Vec<PastExpunge> = Vec::new();
         // UIDs are given out in order, so the first append in a log tells the next UID before it.
-        let mut next_uid = 0;
+        let mut next_uid: u32 = 0;
         for file in &chain.files {
             let seq = file.seq();
             let mut modseq = file.log.header.initial_modseq;
@@ -513,7 +521,7 @@ impl State {
                             bytes: 0,
                             modseq_steps: 0,
                             appends: 0,
-                            expunges: (past_offsets.len(), past_offsets.len()),
+                            expunges: (past_expunges.len(), past_expunges.len()),
                         },
                     ));
                 }
@@ -522,6 +530,7 @@ impl State {
                 // A modseq that is raised by far, as dsync does, is one step of a rhythm.
                 one.modseq_steps += u64::from(record.modseq > modseq);
                 modseq = record.modseq;
+                let note = |(uid1, uid2): (u32, u32)| PastExpunge { uid1, uid2, offset: next_uid.saturating_sub(uid1) };
                 match kind {
                     Some(RecordType::Append) => {
                         for append in record.elements::<Append>() {
@@ -530,32 +539,22 @@ impl State {
                         }
                     }
                     Some(RecordType::Expunge) if record.external() => {
-                        for range in record.elements::<UidRange>() {
-                            let present = range.uid2.min(mailbox.header.next_uid.saturating_sub(1));
-                            for uid in range.uid1..=present {
-                                past_offsets.push(next_uid.saturating_sub(uid));
-                                expunged.insert(uid);
-                            }
-                        }
+                        let ranges = record.elements::<UidRange>().map(|range| (range.uid1, range.uid2));
+                        past_expunges.extend(ranges.filter(|(a, b)| (1..=*b).contains(a)).map(note));
                     }
                     Some(RecordType::ExpungeGuid) if record.external() => {
-                        for one in record.elements::<ExpungeGuid>() {
-                            past_offsets.push(next_uid.saturating_sub(one.uid));
-                            expunged.insert(one.uid);
-                        }
+                        let uids = record.elements::<ExpungeGuid>().map(|one| (one.uid, one.uid));
+                        past_expunges.extend(uids.filter(|(uid, _)| *uid != 0).map(note));
                     }
                     _ => continue,
                 }
-                one.expunges.1 = past_offsets.len();
+                one.expunges.1 = past_expunges.len();
             }
         }
         spread(&mut past);
         let past: Vec<Past> = past.into_iter().map(|(_, _, one)| one).collect();
-        let mut uids_of = expunged_uids(chain);
-        for one in &past {
-            let count = one.expunges.1 - one.expunges.0;
-            past_expunges.extend(uids_of.by_ref().take(count).map(|uid| Expunge { at: one.at, uid1: uid, uid2: uid }));
-        }
+        let mut expunged = UidSet::new();
+        past_expunges.iter().for_each(|one| expunged.insert_range(one.uid1, one.uid2));
         let present: BTreeSet<u32> = mailbox.positions().map(|i| mailbox.uid(i)).collect();
         let next = mailbox.header.next_uid.max(next_uid).max(1);
         let mut gaps = UidSet::new();
@@ -603,18 +602,7 @@ impl State {
         let start = Start { at: now, log, old, index_tail, modseq: head.end_modseq.max(1) };
         let from = past.first().map_or(now, |one| one.at).min(stamp(oldest)).min(now);
         let tracks_modseqs = head.end_modseq != 0;
-        Some(State {
-            start,
-            past,
-            past_offsets,
-            past_expunges,
-            gaps,
-            present,
-            next_uid: next,
-            from,
-            tracks_modseqs,
-            notes,
-        })
+        Some(State { start, past, past_expunges, gaps, present, next_uid: next, from, tracks_modseqs, notes })
     }
 
     /// Bytes that its logs grow in a day, and transactions; `None` when they tell nothing.
@@ -642,6 +630,13 @@ impl State {
         (span > 0).then_some((past, span))
     }
 
+    /// What a transaction of the past expunged.
+    fn expunged_by(&self, one: &Past) -> impl Iterator<Item = Expunge> + '_ {
+        let (at, (first, last)) = (one.at, one.expunges);
+        let list = self.past_expunges.get(first..last).unwrap_or_default();
+        list.iter().map(move |past| Expunge { at, uid1: past.uid1, uid2: past.uid2 })
+    }
+
     /// Its own past, repeated until `to`.
     ///
     /// # Errors
@@ -656,18 +651,18 @@ impl State {
         if span < DAY {
             notes.push(format!(
                 "the logs tell of {} only: what is foretold from them is no more than a guess",
-                super::settings::interval_text(span)
+                super::report::span(span)
             ));
         }
         let rounds = (to - self.start.at) / span + 1;
         let count = i64::try_from(past.len()).unwrap_or(i64::MAX).saturating_mul(rounds);
-        if count > 200_000_000 {
-            return Err(format!("{count} transactions are too many to simulate (at most 200 million)"));
+        if count > MOST_EVENTS {
+            return Err(format!("{count} transactions are too many to simulate (at most 10 million)"));
         }
         let mut present = self.present.clone();
         let (mut next_uid, mut modseq) = (self.next_uid, self.start.modseq);
         let mut events = Vec::new();
-        let mut expunges = self.past_expunges.clone();
+        let mut expunges: Vec<Expunge> = self.past.iter().flat_map(|one| self.expunged_by(one)).collect();
         'rounds: for round in 1..=rounds {
             for one in past {
                 let at = one.at + span * round;
@@ -679,10 +674,13 @@ impl State {
                     present.insert(next_uid);
                     next_uid = next_uid.saturating_add(1);
                 }
-                for offset in self.past_offsets.get(one.expunges.0..one.expunges.1).unwrap_or_default() {
-                    let wanted = next_uid.saturating_sub(*offset);
-                    let near = present.range(wanted..).next().or_else(|| present.range(..wanted).next_back()).copied();
-                    if let Some(uid) = near {
+                let (first, last) = one.expunges;
+                for past in self.past_expunges.get(first..last).unwrap_or_default() {
+                    for i in 0..=past.uid2 - past.uid1 {
+                        // The message at the same distance from the newest, or one near it.
+                        let wanted = next_uid.saturating_sub(past.offset).saturating_add(i);
+                        let near = present.range(wanted..).next().or_else(|| present.range(..wanted).next_back());
+                        let Some(uid) = near.copied() else { break };
                         present.remove(&uid);
                         expunges.push(Expunge { at, uid1: uid, uid2: uid });
                     }
@@ -696,19 +694,6 @@ impl State {
         history.gaps = self.gaps.clone();
         Ok(Scenario { history, start: self.start, known_from: None, notes })
     }
-}
-
-/// The UIDs of all expunges that were done, in order.
-fn expunged_uids<'c>(chain: &'c Chain<'_>) -> impl Iterator<Item = u32> + 'c {
-    chain.files.iter().flat_map(|file| file.records()).filter(|record| record.external()).flat_map(
-        |record| match record.kind() {
-            Some(RecordType::ExpungeGuid) => record.elements::<ExpungeGuid>().map(|one| one.uid).collect(),
-            Some(RecordType::Expunge) => {
-                record.elements::<UidRange>().flat_map(|range| range.uid1..=range.uid2).collect::<Vec<u32>>()
-            }
-            _ => Vec::new(),
-        },
-    )
 }
 
 /// Gives each transaction a time within its bracket: those that no clock tells apart are spread evenly.
