@@ -390,9 +390,9 @@ fn every_modseq_of_random_histories() {
         for change in
             [Change::None, Change::WithoutOldLog, Change::Reset, Change::OldVersion, Change::Untracked, Change::OldHead]
         {
-            dovecot.restore(&home);
+            dovecot.restore(&home, &dovecot.home());
             if change.apply(&dovecot.index_dir("INBOX")) {
-                dovecot.take_over().expect("owner of the files");
+                dovecot.give_back();
                 every_modseq(&dovecot, &mut rng, &format!("{place} {change:?}"), &mut tally);
             }
         }
@@ -414,7 +414,7 @@ fn a_mailbox_without_modseqs() {
             let state = opened.state(&copy).expect("a mailbox");
             let uid_validity = state.loaded.replayed.mailbox.header.uid_validity;
             for modseq in [0, 1, 2, 20, 40, 60, 80, 100, 1000] {
-                dovecot.restore(&home);
+                dovecot.restore(&home, &dovecot.home());
                 let mut session = dovecot.qresync();
                 let said = session.examine_qresync("INBOX", &format!("{uid_validity} {modseq}"));
                 session.logout();

@@ -223,9 +223,8 @@ fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings)
         } else {
             Finding::new(code, &log.path, text).at(error.pos.offset)
         };
-        if !found.within(&finding.file, error.pos.offset..error.pos.offset + size)
-            && !(code == Code::I5 && found.has(code, None))
-        {
+        let said_already = code == Code::I5 && found.has(code, None);
+        if !said_already && !found.within(&finding.file, error.pos.offset..error.pos.offset + size) {
             found.add(finding);
         }
     }

@@ -190,18 +190,6 @@ impl Dovecot {
         fs::write(self.base.path().join("dovecot.conf"), self.configuration(settings)).expect("configuration");
     }
 
-    /// Puts the home back as it was when `copy` was made of it.
-    pub fn restore(&self, copy: &Path) {
-        fs::remove_dir_all(self.home()).expect("home can be removed");
-        copy_tree(copy, &self.home()).expect("copy of the home");
-        self.take_over().expect("owner of the home");
-    }
-
-    /// Gives the home to the user Dovecot runs as, after the test has written to it.
-    pub fn take_over(&self) -> io::Result<()> {
-        self.give_away(&self.home())
-    }
-
     pub fn format(&self) -> Format {
         self.format
     }
