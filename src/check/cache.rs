@@ -6,7 +6,7 @@ use std::path::Path;
 use super::state::State;
 use super::{Code, Finding, Findings, Severity, Subject};
 use crate::format::DecodeError;
-use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType};
+use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, ValueKind};
 use crate::source::Role;
 
 /// Largest file Dovecot keeps (`mail_cache_max_size`), bytes.
@@ -149,9 +149,12 @@ fn unreadable(problem: &DecodeError, uid: u32, path: &Path) -> Finding {
 fn values(cache: &Cache<'_>, record: &CacheRecord) -> Option<DecodeError> {
     cache.fields(record).find_map(|field| match field {
         Err(problem) => Some(problem),
-        Ok(field) => match cache.value(&field) {
-            CacheValue::MimeParts(parts) => parts.problem(),
-            CacheValue::BinaryParts(parts) => parts.iter().find_map(Result::err),
+        Ok(field) => match cache.fields.get(field.index as usize)?.kind {
+            ValueKind::MimeParts | ValueKind::BinaryParts => match cache.value(&field) {
+                CacheValue::MimeParts(parts) => parts.problem(),
+                CacheValue::BinaryParts(parts) => parts.iter().find_map(Result::err),
+                _ => None,
+            },
             _ => None,
         },
     })

@@ -349,8 +349,8 @@ fn skipped_request(file: &ChainFile<'_>, tail: u64) -> Option<u64> {
 
 /// Why the index need not be what the logs say.
 fn excused(index: &IndexFile<'_>, chain: &Chain<'_>) -> bool {
-    // fsck writes its corrections into the index only. Before 2.2 the index was written with less care for its log, and
-    // modseqs were counted differently.
+    // fsck writes its corrections into the index only. In files of versions before 2.2.29 modseqs were counted by other
+    // rules, and header fields were upgraded without a record in the log.
     index.header.flags & header_flag::FSCKD != 0
         || chain.files.iter().any(|file| file.log.header.minor_version < 3)
         || index.header.minor_version < 3
