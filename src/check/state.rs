@@ -86,6 +86,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         Err(_) => return index.as_ref().map(|index| State { mailbox: Mailbox::load(index), complete: false }),
     };
     sync_errors(subject, &replayed, found);
+    ignored(subject, &replayed, found);
     storage(subject, &replayed.mailbox, found);
     if let Some(index) = &index {
         emptied(subject, index, &chain, &replayed, found);
@@ -222,9 +223,25 @@ fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings)
         } else {
             Finding::new(code, &log.path, text).at(error.pos.offset)
         };
-        if !found.within(&finding.file, error.pos.offset..error.pos.offset + size)
-            && !(code == Code::I5 && found.has(code, None))
-        {
+        let told = found.within(&finding.file, error.pos.offset..error.pos.offset + size);
+        if !told && (code != Code::I5 || !found.has(code, None)) {
+            found.add(finding);
+        }
+    }
+}
+
+/// L12: extension data that Dovecot passes over because it belongs to another generation of the extension.
+fn ignored(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
+    for one in &replayed.ignored {
+        // A process that has not heard of a purge yet still names the cache as it was before.
+        if one.message.starts_with("extension cache ") {
+            continue;
+        }
+        let Some(log) = subject.numbered(one.pos.seq) else { continue };
+        // An extension that was reset may still be introduced as it was before, by a process that has not heard of it.
+        let severity = if one.message.ends_with("it has 0") { Severity::Warning } else { Severity::Info };
+        let finding = Finding::new(Code::L12, &log.path, &one.message).at(one.pos.offset).severity(severity);
+        if !found.within(&log.path, one.pos.offset..one.pos.offset + 8) {
             found.add(finding);
         }
     }
@@ -332,8 +349,8 @@ fn skipped_request(file: &ChainFile<'_>, tail: u64) -> Option<u64> {
 
 /// Why the index need not be what the logs say.
 fn excused(index: &IndexFile<'_>, chain: &Chain<'_>) -> bool {
-    // fsck writes its corrections into the index only. Before 2.2 the index was written with less care for its log, and
-    // modseqs were counted differently.
+    // fsck writes its corrections into the index only. In files of versions before 2.2.29 modseqs were counted by other
+    // rules, and header fields were upgraded without a record in the log.
     index.header.flags & header_flag::FSCKD != 0
         || chain.files.iter().any(|file| file.log.header.minor_version < 3)
         || index.header.minor_version < 3
@@ -351,8 +368,12 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     }
     let pos = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
     let Ok(replayed) = chain.replay(empty(chain), Until::Pos(pos)) else { return };
-    if !replayed.errors.is_empty() {
-        return sync_errors(subject, &replayed, found);
+    if !replayed.errors.is_empty() || !replayed.ignored.is_empty() {
+        sync_errors(subject, &replayed, found);
+        ignored(subject, &replayed, found);
+    }
+    if found.any(&path, Severity::Warning) || subject.logs.iter().any(|log| found.any(&log.path, Severity::Warning)) {
+        return;
     }
     if replayed.position != pos && chain.position_of(pos.seq).is_some() {
         return;

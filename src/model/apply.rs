@@ -55,6 +55,8 @@ pub struct Run<'c> {
     scan_budget: u64,
     /// What Dovecot would have logged.
     pub errors: Vec<SyncError>,
+    /// What Dovecot ignores without a word: introductions whose `reset_id` is not that of the extension.
+    pub ignored: Vec<SyncError>,
     pos: LogPos,
     modseq: u64,
 }
@@ -73,6 +75,7 @@ impl<'c> Run<'c> {
             budget: (24 << 20) + bytes.saturating_mul(3),
             scan_budget: (chain.bytes() as u64).saturating_mul(64),
             errors: Vec::new(),
+            ignored: Vec::new(),
             pos,
             modseq,
         };
@@ -452,6 +455,11 @@ impl Mailbox {
                         return false;
                     }
                     run.ignore = false;
+                } else {
+                    let (name, have) = (String::from_utf8_lossy(&name).into_owned(), self.extensions[id].reset_id);
+                    let message =
+                        format!("extension {name} introduced with reset_id {}, it has {have}", intro.reset_id);
+                    run.ignored.push(SyncError { pos: run.pos, message });
                 }
                 run.current = Current::Extension(id);
             }

@@ -30,6 +30,12 @@ pub struct Unit {
 /// # Errors
 /// When the path does not exist, or there are no index files that belong to a mailbox.
 pub fn unit(path: &Path) -> Result<Unit, PathError> {
+    // A backup belongs to the index it is a copy of.
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let Some(index) = name.and_then(|name| name.strip_suffix(".backup")).filter(|_| path.is_file()) {
+        let files = MailboxFiles { index: path.with_file_name(index), cache: None };
+        return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
+    }
     let files = MailboxFiles::locate(path)?;
     if !path.is_dir() {
         if matches!(recognise(path, &[], 0), Some(FileKind::Thread | FileKind::MailboxLog)) {

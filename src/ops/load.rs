@@ -119,7 +119,7 @@ pub fn state(snapshot: &Snapshot, chain: &Chain<'_>, until: Until) -> Result<Loa
         offset: u64::from(mailbox.header.log_file_head_offset),
     };
     let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
-    let replayed = Replayed { mailbox, position, log_modseq, errors: Vec::new(), stopped: None };
+    let replayed = Replayed { mailbox, position, log_modseq, errors: Vec::new(), ignored: Vec::new(), stopped: None };
     Ok(Loaded { replayed, problems, lost })
 }
 
