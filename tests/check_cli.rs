@@ -84,8 +84,9 @@ fn json_has_the_promised_keys() {
     assert_eq!(finding["mailbox"], torn.path().to_str().expect("UTF-8"));
     assert_eq!(finding["file"], torn.path().join("dovecot.index.log").to_str().expect("UTF-8"));
     assert_eq!(finding["fix"], format!("idx rebuild {}", torn.path().display()));
+    // The sound one is a mail root: INBOX and a folder.
     let summary = serde_json::json!({
-        "mailboxes": 3, "sound": 1, "warning": 0, "error": 1, "busy": 0, "unreadable": 1,
+        "mailboxes": 4, "sound": 2, "warning": 0, "error": 1, "busy": 0, "unreadable": 1,
     });
     assert_eq!(document["summary"], summary);
     let lines = idx(&["-f", "ndjson"], &[torn.path()]);
@@ -119,7 +120,7 @@ fn a_file_for_prometheus() {
     let metrics = fs::read_to_string(&path).expect("written");
     for line in [
         "idx_last_run_success 1",
-        "idx_mailboxes{state=\"sound\"} 1",
+        "idx_mailboxes{state=\"sound\"} 2",
         "idx_mailboxes{state=\"error\"} 1",
         "idx_findings{code=\"L8\",severity=\"error\"} 1",
         "idx_qresync_window_seconds_count 2",

@@ -27,7 +27,7 @@ use crate::with_document;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Check {
-    /// Directories, searched for mailboxes, or index files; - reads names from standard input, separated by NUL or newline
+    /// Directories, searched for mailboxes (a Maildir with its folders), or index files; - reads names from standard input, separated by NUL or newline
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Also show what Dovecot does about each finding, the remedy, and what is merely worth knowing
