@@ -355,7 +355,11 @@ fn full_replay(logs: &Logs<'_>, indexid: u32) -> Option<Candidate> {
     mailbox.header.log_file_seq = first.log.header.prev_file_seq.max(1);
     let from = LogPos { seq: first.seq(), offset: first.log.records_at };
     let mut candidate = replay(Base::Log, mailbox, logs, from, None)?;
-    candidate.proven_from = 1;
+    if candidate.lost.is_empty() {
+        candidate.proven_from = 1;
+    } else {
+        candidate.damaged = true;
+    }
     // Dovecot 1.0 executed expunge requests in the index itself, without logging that it did.
     candidate.fscked = first.log.header.minor_version == 0;
     Some(candidate)
@@ -795,7 +799,7 @@ fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate,
     let replaced = !reasons.is_empty();
     let head_lost = beyond || head.is_none() || !(logs.head_in_place || logs.swapped);
     if replaced {
-        if head_lost && lost.is_empty() {
+        if head_lost && !beyond {
             lost.push(format!("what was logged after {position}, if anything"));
         }
         let margin = if head_lost { margin.max(MARGIN) } else { margin };

@@ -72,6 +72,11 @@ pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
         return None;
     }
     let old = header.minor_version != 3;
+    // Without all extension headers nobody knows what the storage keeps in this index, nor what extension numbers mean.
+    let end = index.extensions.last().map_or(base, |ext| ext.data_at + ext.padded.len());
+    if end < index.records_at && !(index.extensions.is_empty() && align8(base) >= index.records_at) {
+        return None;
+    }
     let mut mended = Mended {
         mailbox: Mailbox::load(&index),
         flaws: Vec::new(),
@@ -82,7 +87,7 @@ pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
         old,
     };
     mended.identity(header, hints);
-    mended.extensions(&index);
+    mended.extensions();
     mended.keywords(hints);
     mended.records(&index, hints);
     mended.counters();
@@ -122,12 +127,7 @@ impl Mended {
         }
     }
 
-    fn extensions(&mut self, index: &IndexFile<'_>) {
-        let end = index.extensions.last().map_or(index.extensions_at, |ext| ext.data_at + ext.padded.len());
-        if end < index.records_at && !(index.extensions.is_empty() && end > index.records_at) {
-            self.flaw(format!("extension headers are damaged from offset {end} on"));
-            self.lost.push(format!("extension headers from offset {end} on, and what records hold for them"));
-        }
+    fn extensions(&mut self) {
         let list = &mut self.mailbox.extensions;
         let mut names: HashSet<Vec<u8>> = HashSet::new();
         let mut flaws = Vec::new();
