@@ -122,13 +122,21 @@ fn rewrite_all(root: &Path) -> usize {
         let old = fs::read(dir.join("dovecot.index.log.2")).ok();
         let complete = chain_starts(&log)
             || old.is_some_and(|old| chain_starts(&old) && u32_at(&log, 16) as usize == old.len() && old[1] == 3);
-        if !complete || log[1] != 3 || u32_at(&log, 8) != u32_at(&want, 60) || log.len() != head {
+        if !complete || log[1] != 3 || u32_at(&log, 8) != u32_at(&want, 60) || log.len() < head {
             continue;
         }
         let temp = copy(&dir);
         fs::remove_file(temp.path().join(INDEX)).expect("index");
-        let _ = fs::remove_file(temp.path().join("dovecot.index.backup"));
+        // The cache may have been purged after the index was written; then its links would be cleared.
+        for later in ["dovecot.index.backup", "dovecot.index.cache"] {
+            let _ = fs::remove_file(temp.path().join(later));
+        }
+        // What was logged after this index was written is cut off, unless it was written in the middle of a transaction.
+        edit(&temp.path().join("dovecot.index.log"), |log| log.truncate(head));
         let (code, report) = idx(&["rebuild"], temp.path());
+        if report["actions"][0].as_str().is_some_and(|action| action.starts_with("cut ")) {
+            continue;
+        }
         assert_eq!((code, report["status"].as_str()), (0, Some("rebuilt")), "{}: {report}", dir.display());
         assert_eq!(report["base"], "log");
         let mut have = fs::read(temp.path().join(INDEX)).expect("index");
@@ -146,7 +154,7 @@ fn rewrite_all(root: &Path) -> usize {
 #[test]
 fn indexes_of_the_fixtures_come_out_byte_for_byte() {
     let equal = rewrite_all(&fixtures());
-    assert!(equal >= 4, "only {equal}");
+    assert!(equal >= 10, "only {equal}");
 }
 
 #[test]
@@ -154,7 +162,7 @@ fn indexes_of_the_fixtures_come_out_byte_for_byte() {
 fn indexes_of_the_corpus_come_out_byte_for_byte() {
     let root = PathBuf::from(std::env::var_os("IDX_CORPUS").expect("IDX_CORPUS"));
     let equal = rewrite_all(&root);
-    assert!(equal >= 10, "only {equal}");
+    assert!(equal >= 30, "only {equal}");
 }
 
 /// Whatever Dovecot left behind at rest is fine, or lacks nothing but the index; a second run changes not a byte.

@@ -11,6 +11,9 @@ use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
 use crate::format::{DecodeError, Disk, Endian, packed};
 use crate::model::ChainFile;
 
+/// Damaged stretches that are told apart.
+const MAX_HOLES: usize = 1000;
+
 /// A stretch of a log that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hole {
@@ -218,9 +221,17 @@ impl<'a> Survey<'a> {
                     }
                 }
             };
-            debug_assert!(next > from);
+            if next <= from {
+                return;
+            }
             self.end = next;
             at = next;
+            if self.holes.len() >= MAX_HOLES {
+                let end = self.bytes.len() as u64;
+                self.hole(at, end, "too much damage to go on".into());
+                self.end = end;
+                return;
+            }
         }
     }
 

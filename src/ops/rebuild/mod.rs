@@ -175,6 +175,9 @@ pub enum RebuildError {
 /// # Errors
 /// [`RebuildError`]: in all cases but [`RebuildError::Torn`] nothing has changed.
 pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError> {
+    // The backup stands for its mailbox; it is never itself rebuilt.
+    let named = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);
+    let path = named.filter(|_| !path.is_dir()).unwrap_or(path);
     let files = MailboxFiles::locate(path)?;
     // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is named.
     let names_only = files.index.file_name().is_some_and(|name| name == Family::List.prefix());

@@ -5,6 +5,7 @@
 //! Dovecot would throw away becomes a rotation. A cache of another mailbox goes. The result is decoded and checked again.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -354,7 +355,11 @@ fn full_replay(logs: &Logs<'_>, indexid: u32) -> Option<Candidate> {
     mailbox.header.log_file_seq = first.log.header.prev_file_seq.max(1);
     let from = LogPos { seq: first.seq(), offset: first.log.records_at };
     let mut candidate = replay(Base::Log, mailbox, logs, from, None)?;
-    candidate.proven_from = 1;
+    if candidate.lost.is_empty() {
+        candidate.proven_from = 1;
+    } else {
+        candidate.damaged = true;
+    }
     // Dovecot 1.0 executed expunge requests in the index itself, without logging that it did.
     candidate.fscked = first.log.header.minor_version == 0;
     Some(candidate)
@@ -368,6 +373,7 @@ fn replay(base: Base, mailbox: Mailbox, logs: &Logs<'_>, from: LogPos, unreset: 
     };
     let mut lost = Vec::new();
     let mut margin = 0_u64;
+    let mut doubtful = false;
     for i in 0..files.len() {
         let seq = files[i].seq();
         for hole in files[i].holes.clone() {
@@ -376,14 +382,16 @@ fn replay(base: Base, mailbox: Mailbox, logs: &Logs<'_>, from: LogPos, unreset: 
             }
             lost.push(format!("{} bytes of log at {seq}:{}: {}", hole.end - hole.at, hole.at, hole.what));
             margin += (hole.end - hole.at) / BYTES_PER_MODSEQ + 1;
-            // What extension numbers mean is certain only up to the ones known before the damage.
-            let at = LogPos { seq, offset: hole.at };
-            let known = {
-                let chain = chain_of(&files, &file);
-                chain.replay(mailbox.clone(), Until::Pos(at)).ok().map(|replayed| replayed.mailbox.extensions.len())
-            };
-            for (j, later) in files.iter_mut().enumerate().skip(i) {
-                later.distrust_ids(if j == i { hole.end } else { 0 }, known.unwrap_or(0));
+            // What extension numbers mean is certain only up to the ones known before the first damage.
+            if !std::mem::replace(&mut doubtful, true) {
+                let at = LogPos { seq, offset: hole.at };
+                let known = {
+                    let chain = chain_of(&files, &file);
+                    chain.replay(mailbox.clone(), Until::Pos(at)).ok().map(|replayed| replayed.mailbox.extensions.len())
+                };
+                for (j, later) in files.iter_mut().enumerate().skip(i) {
+                    later.distrust_ids(if j == i { hole.end } else { 0 }, known.unwrap_or(0));
+                }
             }
         }
     }
@@ -714,10 +722,11 @@ fn fill(chosen: &mut Candidate, logs: &Logs<'_>, hints: &Hints<'_>) {
         }
     }
     let highest = chosen.replayed.highest_modseq();
+    let proven_uids: HashSet<u32> = found.iter().map(|(uid, _)| *uid).collect();
     let mut bare = Vec::new();
     if let Some(storage) = hints.storage {
         for uid in &storage.uids {
-            let known = mailbox.lookup(*uid).is_some() || found.iter().any(|(have, _)| have == uid);
+            let known = mailbox.lookup(*uid).is_some() || proven_uids.contains(uid);
             if known || *uid >= mailbox.header.next_uid || hints.expunged.contains(*uid) {
                 continue;
             }
@@ -797,7 +806,7 @@ fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate,
     let replaced = !reasons.is_empty();
     let head_lost = beyond || head.is_none() || !(logs.head_in_place || logs.swapped);
     if replaced {
-        if head_lost && lost.is_empty() {
+        if head_lost && !beyond {
             lost.push(format!("what was logged after {position}, if anything"));
         }
         let margin = if head_lost { margin.max(MARGIN) } else { margin };

@@ -48,6 +48,13 @@ pub struct Mended {
     pub old: bool,
 }
 
+/// UIDs that are inferred from their neighbours; an index with more damage than this is beyond that.
+const MAX_INFERRED: usize = 1000;
+/// Extensions that are looked at one against the other.
+const MAX_EXTENSIONS: usize = 1000;
+/// Bytes of a keywords header that are searched for names.
+const MAX_KEYWORDS: usize = 64 << 10;
+
 /// Reads an index. `None` when neither header nor record layout can be had.
 pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
     let index = IndexFile::parse(bytes).ok()?;
@@ -60,10 +67,16 @@ pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
         || header_size > bytes.len()
         || header.record_size < 8
         || header.record_size > u32::from(u16::MAX)
+        || index.extensions.len() > MAX_EXTENSIONS
     {
         return None;
     }
     let old = header.minor_version != 3;
+    // Without all extension headers nobody knows what the storage keeps in this index, nor what extension numbers mean.
+    let end = index.extensions.last().map_or(base, |ext| ext.data_at + ext.padded.len());
+    if end < index.records_at && !(index.extensions.is_empty() && align8(base) >= index.records_at) {
+        return None;
+    }
     let mut mended = Mended {
         mailbox: Mailbox::load(&index),
         flaws: Vec::new(),
@@ -74,7 +87,7 @@ pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
         old,
     };
     mended.identity(header, hints);
-    mended.extensions(&index);
+    mended.extensions();
     mended.keywords(hints);
     mended.records(&index, hints);
     mended.counters();
@@ -114,12 +127,7 @@ impl Mended {
         }
     }
 
-    fn extensions(&mut self, index: &IndexFile<'_>) {
-        let end = index.extensions.last().map_or(index.extensions_at, |ext| ext.data_at + ext.padded.len());
-        if end < index.records_at && !(index.extensions.is_empty() && end > index.records_at) {
-            self.flaw(format!("extension headers are damaged from offset {end} on"));
-            self.lost.push(format!("extension headers from offset {end} on, and what records hold for them"));
-        }
+    fn extensions(&mut self) {
         let list = &mut self.mailbox.extensions;
         let mut names: HashSet<Vec<u8>> = HashSet::new();
         let mut flaws = Vec::new();
@@ -266,7 +274,7 @@ impl Mended {
         if !(ascending && all_sane) {
             damaged = true;
             let zeroed = |i: usize| mailbox.record(i).iter().all(|byte| *byte == 0);
-            let blank: Vec<usize> = (0..uids.len()).filter(|i| zeroed(*i)).collect();
+            let blank: HashSet<usize> = (0..uids.len()).filter(|i| zeroed(*i)).collect();
             let mut order: Vec<(u32, usize)> =
                 uids.iter().copied().zip(0..).filter(|(_, i)| !blank.contains(i)).collect();
             let distinct: HashSet<u32> = order.iter().map(|(uid, _)| *uid).collect();
@@ -429,7 +437,7 @@ fn assign(order: &mut Vec<(u32, usize)>, next_uid: u32, hints: &Hints<'_>) -> us
         if !good[i] {
             continue;
         }
-        let following = (i + 1..order.len()).find(|j| good[*j]).map_or(next_uid, |j| order[j].0);
+        let following = (i + 1..order.len()).take(64).find(|j| good[*j]).map_or(next_uid, |j| order[j].0);
         if order[i].0 <= last || (order[i].0 > following && following > last) {
             good[i] = false;
         } else {
@@ -438,6 +446,11 @@ fn assign(order: &mut Vec<(u32, usize)>, next_uid: u32, hints: &Hints<'_>) -> us
     }
     let mut i = 0;
     let mut keep = vec![true; order.len()];
+    // Where nearly everything is damaged there is nothing to infer.
+    if good.iter().filter(|good| !**good).count() > MAX_INFERRED {
+        i = order.len();
+        keep.clone_from(&good);
+    }
     while i < order.len() {
         if good[i] {
             i += 1;
@@ -462,8 +475,8 @@ fn assign(order: &mut Vec<(u32, usize)>, next_uid: u32, hints: &Hints<'_>) -> us
 
 /// The keyword names of a damaged header. `used` bits are in use in records.
 fn keyword_names(header: &[u8], endian: Endian, used: usize, other: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
-    let told =
-        (1..=header.len() / 8).filter_map(|count| names_if(header, endian, count).map(|(names, wrong)| (wrong, names)));
+    let told = (1..=header.len().min(MAX_KEYWORDS) / 8)
+        .filter_map(|count| names_if(header, endian, count).map(|(names, wrong)| (wrong, names)));
     let mut best: Vec<(usize, Vec<Vec<u8>>)> = told.filter(|(_, names)| names.len() >= used).collect();
     best.sort_by_key(|(wrong, _)| *wrong);
     let (wrong, names) = best.first()?;
