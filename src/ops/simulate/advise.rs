@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::engine::{self, Outcome};
+use super::engine::{self, Limit, Outcome};
 use super::retention::exact_time;
 use super::settings::{DAY, Rules, Settings};
 use super::workload::Scenario;
@@ -90,20 +90,40 @@ fn candidates(want: Want, present: &Settings, bytes_per_day: f64) -> Vec<Setting
     list
 }
 
-/// The price of settings for some mailboxes.
-pub fn price(scenarios: &[&Scenario], settings: &Settings, rules: &Rules, want: Want, scratch: &mut Outcome) -> Price {
-    let (mut exact, mut all, mut disk) = (0, 0, 0_u64);
-    for scenario in scenarios {
-        engine::run_into(&scenario.history, &scenario.start, settings, rules, scratch);
-        // Earlier the logs there are decide, and no settings can bring back what is lost.
-        let from = scenario.start.at.saturating_add(want.offline);
-        let (some, of) = exact_time(scratch, want.offline, from);
-        exact += some;
-        all += of;
-        disk = disk.saturating_add(scratch.disk_mean());
+/// Settings under trial: the mailboxes, and whose rules.
+struct Trial<'a> {
+    scenarios: &'a [&'a Scenario],
+    rules: &'a Rules,
+    want: Want,
+    scratch: Outcome,
+}
+
+impl Trial<'_> {
+    /// From when on settings are judged. Earlier the logs there are decide, and no settings can bring back what is lost.
+    fn from(&self, scenario: &Scenario) -> i64 {
+        scenario.start.at.saturating_add(self.want.offline)
     }
-    let exact_share = if all == 0 { 1.0 } else { exact as f64 / all as f64 };
-    Price { disk_bytes_mean: disk, exact_share }
+
+    /// The price of settings. `None` as soon as it is clear that they do not keep the window, when that is all one wants to
+    /// know.
+    fn price(&mut self, settings: &Settings, only_if_kept: bool) -> Option<Price> {
+        let all: i64 = self.scenarios.iter().map(|s| (s.history.end - self.from(s)).max(0)).sum();
+        let mut left = (all as f64 * (1.0 - self.want.share)) as i64;
+        let (mut exact, mut disk) = (0, 0_u64);
+        for scenario in self.scenarios {
+            let from = self.from(scenario);
+            let limit = only_if_kept.then_some(Limit { offline: self.want.offline, from, missed: left });
+            if !engine::run_into(&scenario.history, &scenario.start, settings, self.rules, limit, &mut self.scratch) {
+                return None;
+            }
+            let (some, of) = exact_time(&self.scratch, self.want.offline, from);
+            exact += some;
+            left -= of - some;
+            disk = disk.saturating_add(self.scratch.disk_mean());
+        }
+        let exact_share = if all == 0 { 1.0 } else { exact as f64 / all as f64 };
+        Some(Price { disk_bytes_mean: disk, exact_share })
+    }
 }
 
 /// Searches. The number of settings that differ from Dovecot's defaults breaks ties, so that no line is there for nothing.
@@ -111,27 +131,30 @@ pub fn search(scenarios: &[&Scenario], present: &Settings, rules: &Rules, want: 
     let days: f64 = scenarios.iter().map(|s| (s.history.end - s.start.at).max(1) as f64 / DAY as f64).sum();
     let bytes: u64 = scenarios.iter().map(|s| s.history.bytes()).sum();
     let list = candidates(want, present, bytes as f64 / days.max(1e-9));
-    let mut scratch = Outcome::default();
+    let mut trial = Trial { scenarios, rules, want, scratch: Outcome::default() };
+    let key = |(settings, price): &(Settings, Price)| (price.disk_bytes_mean, settings.lines().len());
     let mut best: Option<(Settings, Price)> = None;
-    let mut nearest: Option<(Settings, Price)> = None;
     for settings in &list {
-        let price = price(scenarios, settings, rules, want, &mut scratch);
-        let cheaper = |(other, theirs): &(Settings, Price)| {
-            let key = |settings: &Settings, price: &Price| (price.disk_bytes_mean, settings.lines().len());
-            key(settings, &price) < key(other, theirs)
-        };
-        if price.exact_share >= want.share {
-            if best.as_ref().is_none_or(cheaper) {
-                best = Some((*settings, price));
-            }
-        } else if nearest.as_ref().is_none_or(|best| {
-            price.exact_share > best.1.exact_share || price.exact_share == best.1.exact_share && cheaper(best)
-        }) {
-            nearest = Some((*settings, price));
+        let Some(price) = trial.price(settings, true) else { continue };
+        let one = (*settings, price);
+        if best.as_ref().is_none_or(|best| key(&one) < key(best)) {
+            best = Some(one);
         }
     }
-    let present_price = price(scenarios, present, rules, want, &mut scratch);
     let reached = best.is_some();
-    let (settings, price) = best.or(nearest).unwrap_or((*present, present_price));
-    Advice { settings, price, present: present_price, reached, tried: list.len() }
+    if best.is_none() {
+        let nearer = |one: &(Settings, Price), best: &(Settings, Price)| {
+            let share = one.1.exact_share.total_cmp(&best.1.exact_share);
+            share.is_gt() || share.is_eq() && key(one) < key(best)
+        };
+        for settings in &list {
+            let one = trial.price(settings, false).map(|price| (*settings, price));
+            if let Some(one) = one.filter(|one| best.as_ref().is_none_or(|best| nearer(one, best))) {
+                best = Some(one);
+            }
+        }
+    }
+    let now = trial.price(present, false).unwrap_or(Price { disk_bytes_mean: 0, exact_share: 0.0 });
+    let (settings, price) = best.unwrap_or((*present, now));
+    Advice { settings, price, present: now, reached, tried: list.len() }
 }

@@ -74,6 +74,15 @@ pub struct Segment {
     pub oldest_modseq: u64,
 }
 
+impl Segment {
+    /// Seconds from `from` on in which clients that were away for `offline` seconds get no exact answer.
+    pub fn missed(&self, offline: i64, from: i64) -> i64 {
+        let begin = self.from.max(from);
+        let reached = self.since.map_or(begin, |since| since.saturating_add(offline));
+        (reached.min(self.to) - begin).max(0)
+    }
+}
+
 /// What happens under some settings.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -121,10 +130,32 @@ pub fn run(history: &History, start: &Start, settings: &Settings, rules: &Rules)
     outcome
 }
 
-/// The same into an outcome that is used again and again, without counting rewrites.
-pub fn run_into(history: &History, start: &Start, settings: &Settings, rules: &Rules, outcome: &mut Outcome) {
+/// What settings must keep to be looked at to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Clients that were away this long, in seconds,
+    pub offline: i64,
+    /// may from this time on, UNIX seconds,
+    pub from: i64,
+    /// for so many seconds in all get no exact answer.
+    pub missed: i64,
+}
+
+/// The same into an outcome that is used again and again, without counting rewrites. With a limit it gives up as soon as that
+/// is passed and returns false.
+pub fn run_into(
+    history: &History,
+    start: &Start,
+    settings: &Settings,
+    rules: &Rules,
+    limit: Option<Limit>,
+    outcome: &mut Outcome,
+) -> bool {
     outcome.clear();
-    Run::new(history, start, settings, rules, outcome).run();
+    let mut run = Run::new(history, start, settings, rules, outcome);
+    run.limit = limit;
+    run.run();
+    run.limit.is_none_or(|limit| limit.missed >= 0)
 }
 
 struct Run<'a> {
@@ -143,6 +174,7 @@ struct Run<'a> {
     /// The first sync that has not been looked at.
     next: usize,
     counts_rewrites: bool,
+    limit: Option<Limit>,
     outcome: &'a mut Outcome,
 }
 
@@ -167,6 +199,7 @@ impl<'a> Run<'a> {
             index_tail: start.index_tail,
             next: 0,
             counts_rewrites: false,
+            limit: None,
             outcome,
         }
     }
@@ -174,6 +207,9 @@ impl<'a> Run<'a> {
     fn run(&mut self) {
         let syncs = self.history.syncs();
         loop {
+            if self.limit.is_some_and(|limit| limit.missed < 0) {
+                return;
+            }
             let rotation = self.next_rotation();
             let deletion = self.next_deletion();
             let last = rotation.map_or(usize::MAX, |(k, _)| k);
@@ -299,8 +335,11 @@ impl<'a> Run<'a> {
         // A log that did not track modseqs yet counts as covering everything (`initial_modseq` 0).
         let since = oldest.since.filter(|_| oldest.initial_modseq != 0);
         if to > self.segment_from {
-            let from = self.segment_from;
-            self.outcome.segments.push(Segment { from, to, since, oldest_modseq: oldest.initial_modseq });
+            let segment = Segment { from: self.segment_from, to, since, oldest_modseq: oldest.initial_modseq };
+            if let Some(limit) = &mut self.limit {
+                limit.missed -= segment.missed(limit.offline, limit.from);
+            }
+            self.outcome.segments.push(segment);
         }
         self.segment_from = to.max(self.segment_from);
     }

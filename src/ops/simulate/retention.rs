@@ -77,8 +77,7 @@ pub fn exact_time(outcome: &Outcome, offline: i64, from: i64) -> (i64, i64) {
             continue;
         }
         all += segment.to - begin;
-        let reached = segment.since.map_or(begin, |since| since.saturating_add(offline).max(begin));
-        exact += (segment.to - reached).max(0);
+        exact += segment.to - begin - segment.missed(offline, from);
     }
     (exact, all)
 }
