@@ -16,4 +16,5 @@ pub mod doveadm_dump;
 pub mod dovecot;
 pub mod idx;
 pub mod imap;
+pub mod large;
 pub mod workload;
