@@ -246,13 +246,19 @@ impl Dovecot {
 
     /// Runs `doveadm ARGS`, whatever comes of it; its stderr goes to the log.
     pub fn try_doveadm<A: AsRef<OsStr>>(&self, args: &[A]) -> Output {
-        let mut command = self.installation.command("doveadm", self.user);
-        self.add_environment(&mut command);
-        command.arg("-c").arg(self.inside(&self.base.path().join("dovecot.conf"))).args(args);
-        let output = command.output().expect("doveadm can be started");
+        let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
+        let output = self.command_for(&args).output().expect("doveadm can be started");
         let mut log = OpenOptions::new().append(true).open(self.log()).expect("log file");
         io::copy(&mut output.stderr.as_slice(), &mut log).expect("log file");
         output
+    }
+
+    /// `doveadm ARGS` to be run by the caller. Paths are as [`try_doveadm`](Self::try_doveadm) takes them.
+    pub fn command_for(&self, args: &[&OsStr]) -> Command {
+        let mut command = self.installation.command("doveadm", self.user);
+        self.add_environment(&mut command);
+        command.arg("-c").arg(self.inside(&self.base.path().join("dovecot.conf"))).args(args);
+        command
     }
 
     /// Runs a mail command, for example `(["mailbox", "status"], ["all", "INBOX"])`, for the owner of the mailboxes.

@@ -16,5 +16,6 @@ pub mod doveadm_dump;
 pub mod dovecot;
 pub mod idx;
 pub mod imap;
+pub mod large;
 pub mod workload;
 pub mod writer;

@@ -1,0 +1,188 @@
+//! How fast idx is beside what the machine has anyway: `doveadm dump` and `cat`, in one run and in turns, so that what else the
+//! machine does hits both. `cargo bench --bench ratios`; exits with an error when a target is missed.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use idx::source::{LogStream, StreamStep};
+use support::dovecot::{Dovecot, Format};
+use support::large;
+
+const ROUNDS: usize = 9;
+
+fn null() -> Stdio {
+    File::options().write(true).open("/dev/null").expect("/dev/null").into()
+}
+
+fn idx(args: &[&OsStr]) -> Duration {
+    let start = Instant::now();
+    let status =
+        Command::new(env!("CARGO_BIN_EXE_idx")).args(args).stdin(Stdio::null()).stdout(null()).status().expect("idx");
+    let took = start.elapsed();
+    assert!(status.success(), "idx {args:?}: {status}");
+    took
+}
+
+fn run(mut command: Command) -> Duration {
+    let start = Instant::now();
+    let status = command.stdin(Stdio::null()).stdout(null()).stderr(null()).status().expect("started");
+    let took = start.elapsed();
+    assert!(status.success(), "{command:?}: {status}");
+    took
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Collects what misses its target.
+#[derive(Default)]
+struct Results {
+    missed: Vec<String>,
+}
+
+impl Results {
+    fn pair(
+        &mut self,
+        what: &str,
+        other: &str,
+        least: f64,
+        mut ours: impl FnMut() -> Duration,
+        mut theirs: impl FnMut() -> Duration,
+    ) {
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            a.push(ours());
+            b.push(theirs());
+        }
+        let (a, b) = (median(a), median(b));
+        let ratio = b.as_secs_f64() / a.as_secs_f64();
+        println!("{what:44} {a:>12.1?}   {other} {b:>12.1?}   {ratio:5.1}x (at least {least:.2}x)");
+        if ratio < least {
+            self.missed.push(format!("{what}: {ratio:.2}x of {least:.2}x"));
+        }
+    }
+
+    fn limit(&mut self, what: &str, most: Duration, mut ours: impl FnMut() -> Duration) {
+        let time = median((0..ROUNDS).map(|_| ours()).collect());
+        println!("{what:44} {time:>12.1?}   (at most {most:?})");
+        if time > most {
+            self.missed.push(format!("{what}: {time:?} of {most:?}"));
+        }
+    }
+}
+
+/// Reads a log from end to end; what `idx` does with every one before anything else.
+fn scan(path: &Path) -> Duration {
+    let start = Instant::now();
+    let mut stream = LogStream::open(path).expect("a log");
+    let mut bytes = 0;
+    while let StreamStep::Record(record) = stream.step().expect("readable") {
+        bytes += u64::from(record.size);
+    }
+    assert_eq!(bytes + 40, stream.stat.size);
+    start.elapsed()
+}
+
+/// The most memory that a process had, in KiB.
+fn peak_of(args: &[&OsStr]) -> u64 {
+    let mut child =
+        Command::new(env!("CARGO_BIN_EXE_idx")).args(args).stdin(Stdio::null()).stdout(null()).spawn().expect("idx");
+    let mut peak = 0;
+    let path = format!("/proc/{}/status", child.id());
+    while child.try_wait().expect("a state").is_none() {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = peak.max(kib.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    peak
+}
+
+fn main() {
+    // `cargo test --benches` only wants to know that this builds.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    let dovecot = Dovecot::new(Format::Maildir, &[]);
+    let root = tempfile::tempdir().expect("a directory");
+    let (boxed, logged) = (root.path().join("mailbox"), root.path().join("log"));
+    std::fs::create_dir(&boxed).and_then(|()| std::fs::create_dir(&logged)).expect("created");
+    let index = large::mailbox(&boxed, 100_000);
+    let log = large::log(&logged, 30 << 20);
+    // Dovecot reads as another user; a snapshot belongs to it.
+    let (their_box, their_log) = (dovecot.snapshot(&boxed), dovecot.snapshot(&logged).join("dovecot.index.log"));
+    let their_index = their_box.join("dovecot.index");
+    let text = dovecot.dump("index", &their_index);
+    let count = |what: &str| text.matches(what).count();
+    let head = text.get(..3000).unwrap_or(&text);
+    assert_eq!(count("RECORD: seq="), 100_000, "doveadm reads the index: {:?}, {head}", dovecot.error_log());
+    assert_eq!(count(" - cache offset="), 100_000, "doveadm reads the cache: {:?}", dovecot.error_log());
+    println!(
+        "doveadm dump: {} MB of text for the index, {} MB for the log",
+        text.len() >> 20,
+        dovecot.dump("log", &their_log).len() >> 20
+    );
+
+    let arg = |text: &'static str| OsStr::new(text);
+    let (cache, ndjson) = (boxed.join("dovecot.index.cache"), ["dump", "-f", "ndjson"].map(OsStr::new));
+    let ours = |paths: &[&Path]| {
+        let args: Vec<&OsStr> = ndjson.iter().copied().chain(paths.iter().map(|path| path.as_os_str())).collect();
+        idx(&args)
+    };
+    let theirs = |kind: &str, path: &Path| {
+        let command = dovecot.command_for(&["dump".as_ref(), "-t".as_ref(), kind.as_ref(), path.as_os_str()]);
+        run(command)
+    };
+    let mut results = Results::default();
+    results.pair(
+        "dump -f ndjson of 100,000 messages + cache",
+        "doveadm dump",
+        3.0,
+        || ours(&[&index, &cache]),
+        || theirs("index", &their_index),
+    );
+    results.pair("dump -f ndjson of a 30 MB log", "doveadm dump", 3.0, || ours(&[&log]), || theirs("log", &their_log));
+    results.pair(
+        "scanning a 30 MB log",
+        "cat",
+        1.0 / 3.0,
+        || scan(&log),
+        || {
+            let mut cat = Command::new("cat");
+            cat.arg(&log);
+            run(cat)
+        },
+    );
+    let five = Duration::from_millis(5);
+    let uid = [arg("dump"), arg("-f"), arg("ndjson"), arg("--uid"), arg("70000"), arg("--section"), arg("records")];
+    results.limit("dump --uid of the index", five, || idx(&[&uid[..], &[index.as_os_str()]].concat()));
+    results.limit("dump --uid of index and cache", five, || {
+        idx(&[&uid[..], &[index.as_os_str(), cache.as_os_str()]].concat())
+    });
+    let show = |format| [arg("show"), arg("-f"), format, boxed.as_os_str()];
+    results.limit("show -f ndjson of 100,000 messages", Duration::from_millis(100), || idx(&show(arg("ndjson"))));
+    results.limit("show -f json of 100,000 messages", Duration::from_millis(100), || idx(&show(arg("json"))));
+    results.limit("--version", five, || idx(&[arg("--version")]));
+
+    let large = root.path().join("large");
+    std::fs::create_dir(&large).expect("created");
+    let large = large::log(&large, 1 << 30);
+    let peak = peak_of(&[&ndjson[..], &[large.as_os_str()]].concat());
+    println!("{:44} {peak:>8} KiB   (at most 32768 KiB)", "memory for a 1 GB log as ndjson");
+    if peak > 32 << 10 {
+        results.missed.push(format!("memory: {peak} KiB"));
+    }
+    if !results.missed.is_empty() {
+        eprintln!("missed:\n  {}", results.missed.join("\n  "));
+        std::process::exit(1);
+    }
+}
