@@ -49,7 +49,13 @@ fn candidates(want: Want, present: &Settings, bytes_per_day: f64) -> Vec<Setting
         // From the smallest that matters up to more than the wanted window holds.
         let mut size = low;
         while list.len() < 24 {
-            list.extend([size, size / 2 * 3]);
+            list.push(size);
+            // Far below what the window holds, steps may be wide.
+            if (size as f64) < window_bytes / 16.0 {
+                size *= 4;
+                continue;
+            }
+            list.push(size / 2 * 3);
             if size as f64 > window_bytes * 3.0 || size >= 1 << 30 {
                 break;
             }
@@ -65,7 +71,7 @@ fn candidates(want: Want, present: &Settings, bytes_per_day: f64) -> Vec<Setting
             // In whole hours when it is more than a day, so that it reads well.
             let time = want.offline.saturating_mul(percent) / 100;
             let unit = if time > DAY { 3600 } else { 60 };
-            list.push(time.div_euclid(unit).saturating_add(1).saturating_mul(unit));
+            list.push(time.saturating_add(unit - 1).div_euclid(unit).saturating_mul(unit));
         }
         list.push(want.offline);
         list.retain(|time| *time > 0);
