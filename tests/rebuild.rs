@@ -246,6 +246,72 @@ fn undo_refuses_what_was_written_since_unless_forced() {
     assert_eq!(bytes(&files(temp.path()))[INDEX], bytes(&before)[INDEX]);
 }
 
+/// A client's change that was logged but not yet made in the storage must survive the log it was logged in: the next log
+/// begins with it, the index has it, and its tail stands before it (format/log.md, section 7).
+#[test]
+fn pending_requests_move_to_the_next_log() {
+    let temp = chain();
+    let log = temp.path().join("dovecot.index.log");
+    let (_, shown) = idx(&["show"], temp.path());
+    let uid = shown["messages"][0]["uid"].as_u64().and_then(|uid| u8::try_from(uid).ok()).expect("a small UID");
+    // Without the external bit: a request for +\Draft.
+    let request = [0x80, 0x80, 0x80, 0x85, 4, 0, 0, 0, uid, 0, 0, 0, uid, 0, 0, 0, 0x10, 0, 0, 0];
+    edit(&log, |b| b.extend(request));
+    let old = fs::read(&log).expect("log");
+    let (_, before) = idx(&["show"], temp.path());
+    edit(&log, |b| b[4..8].fill(0));
+    let (code, report) = idx(&["rebuild"], temp.path());
+    assert_eq!((code, report["status"].as_str()), (0, Some("rebuilt")), "{report}");
+    let new = fs::read(&log).expect("log");
+    assert_eq!(new.get(40..), Some(&request[..]));
+    // It continues the old log, which is kept whole.
+    assert_eq!((u32_at(&new, 8), u32_at(&new, 12)), (u32_at(&old, 8) + 1, u32_at(&old, 8)));
+    assert_eq!(u32_at(&new, 16) as usize, old.len());
+    assert!(fs::read(temp.path().join("dovecot.index.log.2")).expect("old log") == old);
+    let index = fs::read(temp.path().join(INDEX)).expect("index");
+    assert_eq!((u32_at(&index, 60), u32_at(&index, 64), u32_at(&index, 68)), (u32_at(&new, 8), 40, 60));
+    let (_, after) = idx(&["show"], temp.path());
+    let flags = |shown: &Value| -> Vec<Value> {
+        shown["messages"].as_array().expect("messages").iter().map(|message| message["flags"].clone()).collect()
+    };
+    assert_eq!(flags(&before), flags(&after));
+    assert!(after["highest_modseq"].as_u64() >= before["highest_modseq"].as_u64());
+    let (code, report) = idx(&["rebuild"], temp.path());
+    assert_eq!((code, report["status"].as_str()), (0, Some("unchanged")), "{report}");
+}
+
+/// A log that starts from nothing, and an index that stands at its start: Dovecot would wipe the index without a word
+/// (format/log.md, section 10). The messages must survive.
+#[test]
+fn an_index_is_not_wiped_by_a_log_that_starts_from_nothing() {
+    let temp = chain();
+    let (_, before) = idx(&["show"], temp.path());
+    let log = temp.path().join("dovecot.index.log");
+    assert_eq!(idx(&["rebuild", "-o", temp.path().join("new").to_str().expect("UTF-8")], temp.path()).0, 0);
+    fs::remove_file(temp.path().join(INDEX)).expect("index");
+    assert_eq!(idx(&["rebuild"], temp.path()).0, 0);
+    fs::remove_file(temp.path().join("dovecot.index.log.2")).expect("old log");
+    let mut header = fs::read(&log).expect("log");
+    header.truncate(40);
+    let seq = u32_at(&header, 8) + 1;
+    header[8..12].copy_from_slice(&seq.to_le_bytes());
+    header[12..20].fill(0);
+    fs::write(&log, &header).expect("log");
+    edit(&temp.path().join(INDEX), |b| {
+        for (at, value) in [(60, seq), (64, 40), (68, 40)] {
+            b[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+    });
+    let (code, report) = idx(&["rebuild"], temp.path());
+    assert_eq!((code, report["status"].as_str()), (0, Some("rebuilt")), "{report}");
+    let (_, after) = idx(&["show"], temp.path());
+    assert_eq!(before["messages"], after["messages"]);
+    let log = fs::read(&log).expect("log");
+    assert_eq!((u32_at(&log, 8), u32_at(&log, 12), u32_at(&log, 16)), (seq + 1, seq, 40));
+    let (code, report) = idx(&["rebuild"], temp.path());
+    assert_eq!((code, report["status"].as_str()), (0, Some("unchanged")), "{report}");
+}
+
 /// Without anything to build on, and with a deletion on record, nothing is done.
 #[test]
 fn refusals_name_their_reason_and_change_nothing() {
@@ -423,7 +489,8 @@ fn calls(dir: &Path, trace: &Path) -> Vec<(String, usize)> {
 #[test]
 #[ignore = "needs strace"]
 fn no_interruption_leaves_anything_half_done() {
-    let scenarios: [(&str, fn(&Path)); 3] = [
+    type Scenario = (&'static str, fn(&Path));
+    let scenarios: [Scenario; 3] = [
         ("index", |dir| edit(&dir.join(INDEX), |b| b[0] = 9)),
         ("index and torn log", |dir| {
             edit(&dir.join(INDEX), |b| b.truncate(100));

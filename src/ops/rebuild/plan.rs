@@ -160,6 +160,10 @@ struct Candidate {
     beyond: bool,
     /// A log that starts from nothing stands behind the index and would wipe it.
     wiped: bool,
+    /// A log that starts from nothing follows, or is the one the index stands at the start of.
+    reset: bool,
+    /// It is the one the index stands in.
+    same_log: bool,
     /// Between the index and the first log something is missing.
     gap: bool,
     margin: u64,
@@ -208,12 +212,13 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let index = inputs.index.and_then(|bytes| mend(bytes, &hints));
     let backup = inputs.backup.and_then(|bytes| mend(bytes, &hints));
     let full = full_replay(&logs, indexid);
-    let mut from_index = index.map(|mended| follow(Base::Index, mended, &logs, &hints));
-    if let Some(Some(candidate)) = &mut from_index {
+    let mut full = full;
+    let from_index = index.and_then(|mended| follow(Base::Index, mended, &logs));
+    let mut from_index = from_index.and_then(|candidate| settle_reset(candidate, &mut full));
+    if let Some(candidate) = &mut from_index {
         compare_with_logs(candidate, full.as_ref());
     }
-    let from_index = from_index.flatten();
-    let from_backup = backup.and_then(|mended| follow(Base::Backup, mended, &logs, &hints));
+    let from_backup = backup.and_then(|mended| follow(Base::Backup, mended, &logs)).filter(|backup| !backup.reset);
     let Some((mut chosen, notes)) = choose(inputs, from_index, full, from_backup) else {
         return Plan { refusal: Some(no_base(inputs, &logs)), ..Plan::default() };
     };
@@ -423,6 +428,8 @@ fn replay(base: Base, mailbox: Mailbox, logs: &Logs<'_>, from: LogPos, unreset: 
         proven_from,
         beyond: false,
         wiped: false,
+        reset: false,
+        same_log: true,
         gap: false,
         margin,
     })
@@ -474,25 +481,35 @@ fn stand(mailbox: &Mailbox, chain: &Chain<'_>) -> Stand {
 }
 
 /// A mended index and the logs after it. `None` when a newer log starts from nothing: then the index counts for nothing.
-fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Option<Candidate> {
+fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> {
     let Mended { mut mailbox, mut flaws, mut lost, missing, records_damaged, fscked, old } = mended;
     let chain = logs.chain();
     let here = LogPos { seq: mailbox.header.log_file_seq, offset: u64::from(mailbox.header.log_file_head_offset) };
     let mut unreset = None;
-    let mut wiped = false;
+    let mut reset = false;
+    let mut same_log = true;
     let mut repeats = false;
     let mut gap = false;
     let mut beyond = false;
     let mut from = here;
     match stand(&mailbox, &chain) {
         Stand::At(start) if start.reset => {
+            // Dovecot would forget this index and take the log alone. Whether that is right is decided by what the log holds.
             let file = chain.files.get(start.file)?;
-            if file.seq() != here.seq || mailbox.is_empty() {
-                return None;
+            same_log = file.seq() == here.seq;
+            reset = true;
+            unreset = Some(file.seq());
+            from = LogPos { seq: file.seq(), offset: file.log.records_at };
+            // What the index knows of modseqs is complete up to here.
+            if let Some(header) = mailbox.modseq_header() {
+                let log_offset = u32::try_from(from.offset).ok()?;
+                mailbox.set_modseq_header(ModseqHeader { log_seq: from.seq, log_offset, ..header });
             }
-            flaws.push(format!("the index stands at the start of log {}, which starts from nothing", here.seq));
-            unreset = Some(here.seq);
-            wiped = true;
+            if !same_log {
+                mailbox.header.log_file_seq = file.seq();
+                mailbox.header.log_file_head_offset = u32::try_from(file.log.records_at).ok()?;
+                mailbox.header.log_file_tail_offset = 0;
+            }
         }
         Stand::At(start) => {
             from = LogPos { seq: chain.files.get(start.file)?.seq(), offset: start.offset };
@@ -535,6 +552,7 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
             beyond = true;
         }
     }
+    let known_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
     let mut candidate = if beyond {
         let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
         let position = here;
@@ -555,7 +573,9 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
             fscked: false,
             proven_from: u32::MAX,
             beyond,
-            wiped,
+            wiped: false,
+            reset: false,
+            same_log: true,
             gap: false,
             margin: MARGIN,
         }
@@ -573,15 +593,42 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>, hints: &Hints<'_>) -> Opt
         candidate.flaws.retain(|flaw| !flaw.contains("Append with UID"));
         candidate.margin += MARGIN;
     }
-    // Flags of a message that is not there cannot be changed, so nothing else is lost by the missing ones.
-    let _ = hints;
     candidate.flaws.splice(0..0, flaws);
     candidate.lost.splice(0..0, lost);
     candidate.missing = missing;
     candidate.damaged = records_damaged;
     candidate.fscked = fscked || old;
-    candidate.wiped = wiped;
+    // A log that counts from too low must not take HIGHESTMODSEQ back.
+    let replayed = &mut candidate.replayed;
+    if let Some(header) = replayed.mailbox.modseq_header().filter(|header| header.highest_modseq < known_modseq) {
+        replayed.mailbox.set_modseq_header(ModseqHeader { highest_modseq: known_modseq, ..header });
+    }
+    replayed.log_modseq = replayed.log_modseq.max(known_modseq);
+    candidate.reset = reset;
+    candidate.same_log = same_log;
     candidate.gap = gap;
+    Some(candidate)
+}
+
+/// An index and a log that starts from nothing: if the log holds all that the index does, the log counts, as for Dovecot. If
+/// not, Dovecot would wipe the index without a word, and it is the log that has to give way.
+fn settle_reset(mut candidate: Candidate, full: &mut Option<Candidate>) -> Option<Candidate> {
+    if !candidate.reset {
+        return Some(candidate);
+    }
+    let index = &candidate.replayed.mailbox;
+    let covered = full.as_ref().is_some_and(|full| {
+        let logs = &full.replayed.mailbox;
+        logs.header.uid_validity == index.header.uid_validity
+            && logs.header.next_uid >= index.header.next_uid
+            && logs.len() >= index.len()
+    });
+    if covered {
+        return candidate.same_log.then_some(candidate);
+    }
+    candidate.flaws.push("the log starts from nothing, and has not what the index has".into());
+    candidate.wiped = true;
+    *full = None;
     Some(candidate)
 }
 
@@ -766,8 +813,7 @@ fn fill(chosen: &mut Candidate, logs: &Logs<'_>, hints: &Hints<'_>) {
 
 /// From a state to bytes: what happens to log and cache, and the index that goes with them.
 fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate, notes: Vec<String>) -> Plan {
-    let Candidate { base, replayed, flaws, mut lost, missing, damaged, proven_from, beyond, wiped, margin, .. } =
-        chosen;
+    let Candidate { base, replayed, flaws, mut lost, damaged, proven_from, beyond, wiped, margin, .. } = chosen;
     let as_is = base == Base::Index && flaws.is_empty() && lost.is_empty();
     let mut steps: Vec<(Step, String)> = Vec::new();
     let highest = replayed.highest_modseq();
@@ -811,11 +857,10 @@ fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate,
         }
         let margin = if head_lost { margin.max(MARGIN) } else { margin };
         raised = if lost.is_empty() { 0 } else { margin };
-    } else if !lost.is_empty() {
-        raised = margin;
     }
-    let whole = head.filter(|log| log.holes.is_empty() && !head_lost);
-    if replaced && whole.is_none() && head.is_some_and(|log| !log.holes.is_empty()) {
+    let whole = head.filter(|log| log.holes.is_empty() && !head_lost && !wiped);
+    let had_history = |log: &Survey<'_>| !log.holes.is_empty() || (wiped && log.end > log.log.records_at);
+    if replaced && whole.is_none() && head.is_some_and(had_history) {
         lost.push("the history of expunges: QRESYNC clients from before get every missing UID".into());
     }
     let highest = highest.saturating_add(raised);
@@ -873,10 +918,6 @@ fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate,
                 format!("{torn} bytes of an unfinished transaction at {}: {tail}", log.end),
             ));
         }
-        if raised > 0 {
-            // Without a new log the counter cannot be raised.
-            raised = 0;
-        }
         if let Some(why) = &logs.foreign_old {
             steps.push((Step::RemoveOldLog, why.clone()));
         }
@@ -922,7 +963,6 @@ fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate,
         plan.steps.push((Step::WriteIndex(index.clone()), why));
     }
     plan.index = index;
-    let _ = missing;
     plan.messages = count(&mailbox, proven_from, damaged);
     plan.kept = Some(Kept {
         indexid,
