@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::records::{ExtNames, emit_flags, emit_record, touches};
 use super::{load, spans};
@@ -134,7 +135,9 @@ impl Beside {
                 }
             }
             FileKind::Cache => {
-                if let Some(mailbox) = mailbox_state(path, options) {
+                if let Some(links) = CacheLinks::of_current_index(path, options) {
+                    beside.links = links;
+                } else if let Some(mailbox) = mailbox_state(path, options) {
                     beside.links = CacheLinks::of(&mailbox, options);
                 }
             }
@@ -229,9 +232,11 @@ fn begin<D: Document>(
     out: &mut D,
 ) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
-    out.begin(&mut |emit| {
+    let mut head = |emit: &mut dyn Emit| {
         emit.text("kind", kind.name().as_bytes());
         emit.text("path", path.as_os_str().as_bytes());
+    };
+    out.begin_with(&mut head, &mut |emit| {
         emit.number("size", size);
         emit.text("byte_order", order.name().as_bytes());
         if guessed {
@@ -427,7 +432,8 @@ fn index_records<D: Document>(
     let keywords = columns.iter().position(|column| column.name == "keywords").map(|i| columns.remove(i).range);
     // Unsorted records are damage, but they are still there: then the binary search cannot be trusted.
     let count = index.count();
-    let sorted = (1..count).all(|i| index.uid(i - 1) < index.uid(i));
+    let uids = index.iter().map(|record| index.endian.u32_at(record, 0));
+    let sorted = uids.is_sorted_by(|a, b| a < b);
     let mut ranges: Vec<std::ops::Range<usize>> = match &options.uid {
         Some(set) if sorted => set
             .ranges()
@@ -657,6 +663,7 @@ fn log_stream<D: Document>(
         let mut names = ExtNames::before(path, &log, options.mmap);
         let mut left = options.limit();
         let filter = options.uid.as_ref();
+        let found = Mutex::new(Vec::new());
         let next = || -> io::Result<Option<LogBlock>> {
             if end.is_some() || left == 0 {
                 return Ok(None);
@@ -672,7 +679,6 @@ fn log_stream<D: Document>(
                 match stream.step()? {
                     StreamStep::Record(record) => {
                         names.follow(&record);
-                        note(&mut problems, record.fatal_error().or_else(|| record.payload_error()));
                         block.bytes.extend_from_slice(record.bytes);
                         if filter.is_none_or(|set| touches(&record, &names, set)) {
                             left -= 1;
@@ -691,11 +697,18 @@ fn log_stream<D: Document>(
             for _ in 0..block.most {
                 let Step::Record(record) = block.framer.step(&block.bytes, block.base) else { break };
                 block.names.follow(&record);
+                if let Some(problem) = record.fatal_error().or_else(|| record.payload_error()) {
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    note(&mut found, [problem]);
+                }
                 if filter.is_none_or(|set| touches(&record, &block.names, set)) {
                     part.item(|emit| emit_record(emit, &record, &block.names));
                 }
             }
         })?;
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found.sort_by_key(|problem| problem.at);
+        note(&mut problems, found);
         if let Some(end) = &end {
             log_end(end, out)?;
             problems.extend(end_problem(path, Some(&stat), end));
@@ -729,6 +742,33 @@ impl CacheLinks {
                 .collect();
         }
         links
+    }
+
+    /// The links of a few messages, straight from an index that is up to date with its log: replay would change nothing.
+    fn of_current_index(path: &Path, options: &Options) -> Option<CacheLinks> {
+        let set = options.uid.as_ref()?;
+        let files = MailboxFiles::locate(path).ok()?;
+        let input = read(&files.path(Role::Index), options.mmap, true).ok()?;
+        let stream = LogStream::open(&files.path(Role::Log)).ok()?;
+        let index = IndexFile::parse(&input.bytes).ok().filter(|index| index.problems.is_empty())?;
+        let (log, header) = (&stream.log.header, &index.header);
+        let current = (log.indexid, log.file_seq) == (header.indexid, header.log_file_seq)
+            && stream.stat.size == u64::from(header.log_file_head_offset)
+            && stream.stat.size > stream.log.records_at;
+        let ext = index.extension(b"cache").filter(|_| current)?;
+        let mut links =
+            CacheLinks { indexid: Some(header.indexid), reset_id: Some(ext.header.reset_id), ..CacheLinks::default() };
+        for (first, last) in set.ranges() {
+            let records =
+                (index.lower_bound(*first)..index.count()).filter_map(|i| Some((index.uid(i)?, index.record(i)?)));
+            for (uid, record) in records.take_while(|(uid, _)| uid <= last) {
+                let offset = index.endian.u32_at(record, usize::from(ext.header.record_offset)).unwrap_or(0);
+                if offset != 0 {
+                    links.newest.push((uid, offset));
+                }
+            }
+        }
+        Some(links)
     }
 
     /// Offset and UID of every linked record, by offset.

@@ -84,8 +84,14 @@ impl ExtNames {
     }
 
     fn add(&mut self, name: &[u8]) -> usize {
-        if let Some(id) = self.names.ids.get(name) {
-            return *id;
+        // The few names of a usual log are compared faster than hashed.
+        let known = if self.names.list.len() <= 16 {
+            self.names.list.iter().position(|known| known == name)
+        } else {
+            self.names.ids.get(name).copied()
+        };
+        if let Some(id) = known {
+            return id;
         }
         let id = self.names.list.len();
         if id >= MAX_NAMES {

@@ -134,6 +134,20 @@ pub trait Document {
     /// # Errors
     /// When the output cannot be written to.
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()>;
+    /// Begins an object as [`begin`](Self::begin) does; `more` emits members that need not be said again with every line.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    fn begin_with(
+        &mut self,
+        head: &mut dyn FnMut(&mut dyn Emit),
+        more: &mut dyn FnMut(&mut dyn Emit),
+    ) -> io::Result<()> {
+        self.begin(&mut |emit| {
+            head(emit);
+            more(emit);
+        })
+    }
     /// Members of the object itself.
     ///
     /// # Errors
@@ -391,6 +405,14 @@ impl Document for LinesDocument<'_> {
         head(&mut json);
         self.head = json.buf;
         Ok(())
+    }
+    fn begin_with(
+        &mut self,
+        head: &mut dyn FnMut(&mut dyn Emit),
+        more: &mut dyn FnMut(&mut dyn Emit),
+    ) -> io::Result<()> {
+        self.begin(head)?;
+        self.members(more)
     }
     fn members(&mut self, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
         let mut json = Json::new();

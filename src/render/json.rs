@@ -21,14 +21,26 @@ impl Json {
         Json::default()
     }
 
-    #[inline]
+    // Names are nearly always literals: inlined, the check is made by the compiler and the bytes are moved in registers.
+    #[inline(always)]
     fn key(&mut self, name: &str) {
-        if self.comma {
-            self.buf.push(b',');
+        let comma = std::mem::replace(&mut self.comma, true);
+        if name.is_empty() {
+            if comma {
+                self.buf.push(b',');
+            }
+            return;
         }
-        self.comma = true;
-        if !name.is_empty() {
-            self.string(name.as_bytes());
+        self.buf.reserve(name.len() + 4);
+        if is_plain(name.as_bytes()) {
+            self.buf.extend_from_slice(if comma { b",\"" } else { b"\"" });
+            self.buf.extend_from_slice(name.as_bytes());
+            self.buf.extend_from_slice(b"\":");
+        } else {
+            if comma {
+                self.buf.push(b',');
+            }
+            self.escaped(name.as_bytes());
             self.buf.push(b':');
         }
     }
@@ -55,8 +67,51 @@ impl Json {
         }
     }
 
+    /// A number.
+    #[inline(never)]
+    fn decimal(&mut self, value: u64) {
+        if value < 10 {
+            return self.buf.push(b'0' + value as u8);
+        }
+        self.buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// Text of any kind.
+    fn value(&mut self, bytes: &[u8]) {
+        if is_plain(bytes) {
+            self.buf.reserve(bytes.len() + 2);
+            self.buf.push(b'"');
+            self.buf.extend_from_slice(bytes);
+            self.buf.push(b'"');
+            return;
+        }
+        if std::str::from_utf8(bytes).is_ok() {
+            return self.escaped(bytes);
+        }
+        self.buf.extend_from_slice(b"{\"base64\":\"");
+        let mut encoded = String::new();
+        base64::engine::general_purpose::STANDARD.encode_string(bytes, &mut encoded);
+        self.buf.extend_from_slice(encoded.as_bytes());
+        self.buf.extend_from_slice(b"\"}");
+    }
+
+    /// Bytes as hex digits.
+    fn digits(&mut self, bytes: &[u8]) {
+        self.buf.reserve(bytes.len() * 2 + 2);
+        self.buf.push(b'"');
+        for chunk in bytes.chunks(32) {
+            let mut text = [0; 64];
+            for (to, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(chunk) {
+                *to = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            }
+            self.buf.extend_from_slice(&text[..chunk.len() * 2]);
+        }
+        self.buf.push(b'"');
+    }
+
     /// A string that is known to be UTF-8.
-    fn string(&mut self, text: &[u8]) {
+    #[cold]
+    fn escaped(&mut self, text: &[u8]) {
         self.buf.push(b'"');
         let mut rest = text;
         while let Some(at) = rest.iter().position(|b| NEEDS_ESCAPE[usize::from(*b)]) {
@@ -82,6 +137,25 @@ impl Json {
     }
 }
 
+/// True for ASCII without anything that JSON escapes; looks at eight bytes at a time.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    // Bits of bytes that are zero, of words without a byte above 0x7f.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let (chunks, rest) = text.as_chunks::<8>();
+    let bad = chunks.iter().fold(0, |bad, chunk| {
+        let word = u64::from_le_bytes(*chunk);
+        bad | word & HIGH
+            | zero(word & ONES * 0xe0)
+            | zero(word ^ ONES * u64::from(b'"'))
+            | zero(word ^ ONES * u64::from(b'\\'))
+            | zero(word ^ ONES * 0x7f)
+    });
+    bad == 0 && rest.iter().all(|byte| byte.is_ascii() && !NEEDS_ESCAPE[usize::from(*byte)])
+}
+
 static NEEDS_ESCAPE: [bool; 256] = {
     let mut table = [false; 256];
     let mut i = 0;
@@ -96,53 +170,51 @@ static NEEDS_ESCAPE: [bool; 256] = {
 };
 
 impl Visit for Json {
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, name: &str, value: u64) {
         self.key(name);
-        self.buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.decimal(value);
     }
 
+    #[inline(always)]
     fn signed(&mut self, name: &str, value: i64) {
         self.key(name);
         self.buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
+    #[inline(always)]
     fn hex(&mut self, name: &str, bytes: &[u8]) {
         self.key(name);
-        self.buf.push(b'"');
-        self.buf.extend(bytes.iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]));
-        self.buf.push(b'"');
+        self.digits(bytes);
     }
 
+    #[inline(always)]
     fn text(&mut self, name: &str, bytes: &[u8]) {
         self.key(name);
-        if std::str::from_utf8(bytes).is_ok() {
-            return self.string(bytes);
-        }
-        self.buf.extend_from_slice(b"{\"base64\":\"");
-        let mut encoded = String::new();
-        base64::engine::general_purpose::STANDARD.encode_string(bytes, &mut encoded);
-        self.buf.extend_from_slice(encoded.as_bytes());
-        self.buf.extend_from_slice(b"\"}");
+        self.value(bytes);
     }
 
+    #[inline(always)]
     fn object_begin(&mut self, name: &str) {
         self.key(name);
         self.buf.push(b'{');
         self.comma = false;
     }
 
+    #[inline(always)]
     fn object_end(&mut self) {
         self.buf.push(b'}');
         self.comma = true;
     }
 
+    #[inline(always)]
     fn list_begin(&mut self, name: &str) {
         self.key(name);
         self.buf.push(b'[');
         self.comma = false;
     }
 
+    #[inline(always)]
     fn list_end(&mut self) {
         self.buf.push(b']');
         self.comma = true;
@@ -150,11 +222,13 @@ impl Visit for Json {
 }
 
 impl Emit for Json {
+    #[inline(always)]
     fn boolean(&mut self, name: &str, value: bool) {
         self.key(name);
         self.buf.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
+    #[inline(always)]
     fn null(&mut self, name: &str) {
         self.key(name);
         self.buf.extend_from_slice(b"null");
@@ -164,6 +238,19 @@ impl Emit for Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_text_is_told_from_text_to_escape() {
+        for byte in 0..=u8::MAX {
+            let wanted = byte.is_ascii() && !NEEDS_ESCAPE[usize::from(byte)];
+            for at in 0..11 {
+                let mut text = *b"abcdefghijk";
+                text[at] = byte;
+                assert_eq!(is_plain(&text), wanted, "{byte:#x} at {at}");
+            }
+        }
+        assert!(is_plain(b""));
+    }
 
     #[test]
     fn what_is_written_is_json() {
