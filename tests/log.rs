@@ -451,8 +451,8 @@ fn a_gigabyte_takes_little_memory_and_time() {
 /// Any bytes: no panic, no endless loop, and what is shown is framed.
 #[test]
 fn torn_and_flipped_logs_are_survived() {
+    use idx::cli::history::LogWriter;
     use idx::ops::log::{History, Options};
-    use idx::render::log::LogWriter;
     use idx::render::{Format, Style};
 
     let dir = tempfile::tempdir().expect("temporary directory");

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::findings::{self, Nagios};
 use super::progress::Progress;
 use super::scan::Jobs;
 use super::{Context, EXIT_STATUS, Status, expand_paths};
 use crate::check::{Checked, Options, Severity};
 use crate::ops::check::{self, Tally, TreeOptions, Unit};
 use crate::render::document::{Document, Part};
-use crate::render::findings::{self, Nagios};
 use crate::render::{Emit, Format};
 use crate::source::PathError;
 use crate::with_document;

@@ -1,12 +1,12 @@
 //! `idx expunges`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
 
 use super::time::Time;
-use super::{Context, EXIT_STATUS};
+use super::{Context, EXIT_STATUS, for_each_path};
 use crate::model::UidSet;
 use crate::ops::expunges::{self, Options, Since};
 use crate::render::Format;
@@ -18,7 +18,7 @@ use crate::with_document;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Expunges {
-    /// Mailbox directory, or one of its index files
+    /// Mailbox directory, or one of its index files; - reads names from standard input
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// What a client has not seen that knows this modseq, or what may have happened since this time
@@ -57,18 +57,22 @@ impl Expunges {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        for_each_path(context, expunges::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+    }
+
+    fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
         let options = Options { since: self.since, uid: self.uid.clone() };
-        let mut list = match expunges::Expunges::read(&self.path, &options) {
+        let mut list = match expunges::Expunges::read(path, &options) {
             Ok(list) => list,
             Err(error) => {
-                context.error_document(expunges::SCHEMA, &self.path, &error)?;
+                context.error_document(expunges::SCHEMA, path, &error)?;
                 context.failure(&error);
                 return Ok(());
             }
         };
         let (format, style) = (context.format, context.style);
         with_document!(format, expunges::SCHEMA, style, &mut context.out, |out| {
-            expunges::write(&self.path, &mut list, format == Format::Table, out)?;
+            expunges::write(path, &mut list, format == Format::Table, out)?;
         });
         for (path, problem) in list.problems() {
             context.finding(path, problem);

@@ -1,17 +1,17 @@
 //! `idx log`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 
+use super::history::{self, LogWriter};
 use super::time::Time;
-use super::{Context, EXIT_STATUS};
+use super::{Context, EXIT_STATUS, for_each_path};
 use crate::format::record::RecordType;
 use crate::model::{LogPos, UidSet};
 use crate::ops::log::{History, LogError, Options};
-use crate::render::log::{self, LogWriter};
 
 /// Show the history of a mailbox: every record of .log.2 and .log, in order, and when it was written
 ///
@@ -21,7 +21,7 @@ use crate::render::log::{self, LogWriter};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Log {
-    /// Mailbox directory, or one of its index files
+    /// Mailbox directory, or one of its index files; - reads names from standard input
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Only records that name these messages, told as their life
@@ -114,6 +114,10 @@ impl Log {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        for_each_path(context, history::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+    }
+
+    fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
         let options = Options {
             uid: self.uid.clone(),
             types: self.types.clone(),
@@ -124,10 +128,10 @@ impl Log {
             evidence: self.evidence,
         };
         let timed = !self.stats || options.since.is_some() || options.until.is_some();
-        match self.show(&options, timed, context) {
+        match self.show(path, &options, timed, context) {
             Ok(findings) => {
                 for (file, what) in findings {
-                    let file = if file.as_os_str().is_empty() { &self.path } else { &file };
+                    let file = if file.as_os_str().is_empty() { path } else { &file };
                     context.finding(file, &what);
                 }
                 Ok(())
@@ -140,12 +144,18 @@ impl Log {
         }
     }
 
-    fn show(&self, options: &Options, timed: bool, context: &mut Context) -> Result<Vec<(PathBuf, String)>, LogError> {
+    fn show(
+        &self,
+        path: &Path,
+        options: &Options,
+        timed: bool,
+        context: &mut Context,
+    ) -> Result<Vec<(PathBuf, String)>, LogError> {
         let (format, style) = (context.format, context.style);
-        let mut history = match History::open(&self.path, timed) {
+        let mut history = match History::open(path, timed) {
             Ok(history) => history,
             Err(error) => {
-                context.error_document(log::SCHEMA, &self.path, &error)?;
+                context.error_document(history::SCHEMA, path, &error)?;
                 return Err(error);
             }
         };
@@ -153,14 +163,14 @@ impl Log {
             let stats = match history.stats(options) {
                 Ok(stats) => stats,
                 Err(error) => {
-                    context.error_document(log::SCHEMA, &self.path, &error)?;
+                    context.error_document(history::SCHEMA, path, &error)?;
                     return Err(error);
                 }
             };
-            log::stats(&self.path, &stats, format, style, &mut context.out)?;
+            history::stats(path, &stats, format, style, &mut context.out)?;
             return Ok(stats.notes.into_iter().map(|note| (note.file, note.message)).collect());
         }
-        let mut writer = LogWriter::begin(&self.path, format, style, &mut context.out)?;
+        let mut writer = LogWriter::begin(path, format, style, &mut context.out)?;
         writer.whole =
             options.types.is_none() && options.modseq.is_none() && options.position.is_none() && options.timeless();
         let result = if self.follow {

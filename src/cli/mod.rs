@@ -4,8 +4,11 @@ mod check;
 mod complete;
 mod dump;
 mod expunges;
+mod findings;
+pub mod history;
 mod log;
 mod modseq;
+mod plot;
 mod progress;
 mod qresync;
 mod rebuild;
@@ -232,6 +235,37 @@ pub fn expand_paths(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
         list.extend(names.map(|name| PathBuf::from(OsString::from_vec(name.to_vec()))));
     }
     Ok(list)
+}
+
+/// Runs a verb of one mailbox for its path, or for each of the names on standard input when the path is `-`. Several JSON
+/// documents become one, with a list of them.
+///
+/// # Errors
+/// When standard input cannot be read or standard output cannot be written to.
+fn for_each_path(
+    context: &mut Context,
+    schema: &str,
+    path: &Path,
+    mut one: impl FnMut(&mut Context, &Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if path.as_os_str() != "-" {
+        return one(context, path);
+    }
+    let paths = expand_paths(&[path.to_owned()])?;
+    let grouped = is_single(context.format);
+    if grouped {
+        write!(context.out, "{{\"schema\":\"{schema}\",\"mailboxes\":[")?;
+    }
+    for (i, path) in paths.iter().enumerate() {
+        if grouped && i > 0 {
+            context.out.write_all(b",")?;
+        }
+        one(context, path)?;
+    }
+    if grouped {
+        context.out.write_all(b"]}\n")?;
+    }
+    Ok(())
 }
 
 /// True when several results go into one document.

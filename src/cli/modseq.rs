@@ -1,10 +1,10 @@
 //! `idx modseq`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Context, EXIT_STATUS};
+use super::{Context, EXIT_STATUS, for_each_path};
 use crate::model::UidSet;
 use crate::ops::history::Logs;
 use crate::ops::modseq;
@@ -19,7 +19,7 @@ use crate::with_document;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Modseq {
-    /// Mailbox directory, or one of its index files
+    /// Mailbox directory, or one of its index files; - reads names from standard input
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Only these messages
@@ -62,20 +62,24 @@ impl Modseq {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        for_each_path(context, modseq::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+    }
+
+    fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
         if self.history || self.locate.is_some() || self.decode.is_some() {
-            return self.run_on_logs(context);
+            return self.run_on_logs(path, context);
         }
-        let opened = match Opened::read(&self.path, None, context.mmap) {
+        let opened = match Opened::read(path, None, context.mmap) {
             Ok(opened) => opened,
-            Err(error) => return self.fail(context, &error),
+            Err(error) => return self.fail(path, context, &error),
         };
-        let overview = match modseq::overview(&self.path, &opened) {
+        let overview = match modseq::overview(path, &opened) {
             Ok(overview) => overview,
-            Err(error) => return self.fail(context, &error),
+            Err(error) => return self.fail(path, context, &error),
         };
         let (format, style) = (context.format, context.style);
         with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-            modseq::write_overview(&self.path, &overview, self.uid.as_ref(), out)?;
+            modseq::write_overview(path, &overview, self.uid.as_ref(), out)?;
         });
         for (path, problem) in overview.agreement.problems.iter().chain(&overview.state.problems) {
             context.finding(path, problem);
@@ -83,23 +87,23 @@ impl Modseq {
         Ok(())
     }
 
-    fn fail(&self, context: &mut Context, error: &dyn std::fmt::Display) -> anyhow::Result<()> {
-        context.error_document(modseq::SCHEMA, &self.path, error)?;
+    fn fail(&self, path: &Path, context: &mut Context, error: &dyn std::fmt::Display) -> anyhow::Result<()> {
+        context.error_document(modseq::SCHEMA, path, error)?;
         context.failure(error);
         Ok(())
     }
 
-    fn run_on_logs(&self, context: &mut Context) -> anyhow::Result<()> {
-        let mut logs = match MailboxFiles::locate(&self.path).and_then(|files| Logs::open(&files)) {
+    fn run_on_logs(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
+        let mut logs = match MailboxFiles::locate(path).and_then(|files| Logs::open(&files)) {
             Ok(logs) => logs,
-            Err(error) => return self.fail(context, &error),
+            Err(error) => return self.fail(path, context, &error),
         };
         let (format, style) = (context.format, context.style);
         let result: Result<(), PathError> = if let Some(wanted) = self.locate {
             match modseq::locate(&mut logs, wanted) {
                 Ok(located) => {
                     with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                        modseq::write_located(&self.path, &located, out)?;
+                        modseq::write_located(path, &located, out)?;
                     });
                     Ok(())
                 }
@@ -109,7 +113,7 @@ impl Modseq {
             match modseq::decode(&mut logs, value) {
                 Ok(decoded) => {
                     with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                        modseq::write_decoded(&self.path, logs.indexid(), &decoded, out)?;
+                        modseq::write_decoded(path, logs.indexid(), &decoded, out)?;
                     });
                     Ok(())
                 }
@@ -117,12 +121,12 @@ impl Modseq {
             }
         } else {
             with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                modseq::write_history(&self.path, &mut logs, self.uid.as_ref(), out)?;
+                modseq::write_history(path, &mut logs, self.uid.as_ref(), out)?;
             });
             Ok(())
         };
         if let Err(error) = result {
-            return self.fail(context, &error);
+            return self.fail(path, context, &error);
         }
         for (path, problem) in &logs.problems {
             context.finding(path, problem);

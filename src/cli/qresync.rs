@@ -1,10 +1,10 @@
 //! `idx qresync`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Context, EXIT_STATUS, Status};
+use super::{Context, EXIT_STATUS, Status, for_each_path};
 use crate::model::UidSet;
 use crate::model::qresync::Sample;
 use crate::ops::qresync::{self, Opened, Options};
@@ -18,7 +18,7 @@ use crate::with_document;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Qresync {
-    /// Mailbox directory, or one of its index files
+    /// Mailbox directory, or one of its index files; - reads names from standard input
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// The UIDVALIDITY the client knows
@@ -58,6 +58,10 @@ impl Qresync {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        for_each_path(context, qresync::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+    }
+
+    fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
         let sample = match self.seq_match.as_deref() {
             Some([seqs, uids]) => match Sample::new(seqs, uids) {
                 Some(sample) => Some(sample),
@@ -67,7 +71,7 @@ impl Qresync {
                         seqs.count(),
                         uids.count()
                     );
-                    context.error_document(qresync::SCHEMA, &self.path, &error)?;
+                    context.error_document(qresync::SCHEMA, path, &error)?;
                     context.failure(&error);
                     return Ok(());
                 }
@@ -83,25 +87,25 @@ impl Qresync {
             pvt: self.pvt.clone(),
             mmap: context.mmap,
         };
-        let opened = match Opened::read(&self.path, self.pvt.as_deref(), context.mmap) {
+        let opened = match Opened::read(path, self.pvt.as_deref(), context.mmap) {
             Ok(opened) => opened,
             Err(error) => {
-                context.error_document(qresync::SCHEMA, &self.path, &error)?;
+                context.error_document(qresync::SCHEMA, path, &error)?;
                 context.failure(&error);
                 return Ok(());
             }
         };
-        let outcome = match qresync::run(&self.path, &opened, &options) {
+        let outcome = match qresync::run(path, &opened, &options) {
             Ok(outcome) => outcome,
             Err(error) => {
-                context.error_document(qresync::SCHEMA, &self.path, &error)?;
+                context.error_document(qresync::SCHEMA, path, &error)?;
                 context.failure(&error);
                 return Ok(());
             }
         };
         let (format, style) = (context.format, context.style);
         with_document!(format, qresync::SCHEMA, style, &mut context.out, |out| {
-            qresync::write(&self.path, &outcome, format == Format::Table, out)?;
+            qresync::write(path, &outcome, format == Format::Table, out)?;
         });
         if outcome.differences.as_ref().is_some_and(|list| !list.is_empty()) {
             context.raise(Status::Findings);

@@ -6,14 +6,14 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::time::Time;
-use super::{Context, EXIT_STATUS, Status, expand_paths};
+use super::{Context, EXIT_STATUS, Status, expand_paths, plot};
 use crate::ops::clock;
 use crate::ops::simulate::advise::Want;
 use crate::ops::simulate::retention::Population;
 use crate::ops::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
 use crate::ops::simulate::workload::{Pattern, Storage, Synthetic, Trace};
 use crate::ops::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
-use crate::render::{self, plot};
+use crate::render;
 
 /// Simulate log rotation and what it means for QRESYNC clients
 ///

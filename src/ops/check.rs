@@ -8,7 +8,7 @@ use super::names::Lists;
 use crate::check::{self, Checked, Code, Finding, Options, Severity};
 use crate::format::FileKind;
 use crate::format::ext::Visit;
-use crate::source::{Family, Found, MailboxFiles, PathError, Role, recognise, walk};
+use crate::source::{Family, Found, MailboxFiles, PathError, Role, Stat, recognise, walk};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.check/1";
@@ -40,6 +40,16 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
     if !path.is_dir() {
         if matches!(recognise(path, &[], 0), Some(FileKind::Thread | FileKind::MailboxLog)) {
             return Err(PathError::NoIndex(path.to_owned()));
+        }
+        // Asked about one file that is none of an index, idx says so; beside a sound log it would be a finding.
+        let known = Role::ALL.into_iter().any(|role| files.path(role) == path)
+            && Family::ALL.iter().any(|family| files.index.file_name().is_some_and(|name| name == family.prefix()));
+        if !known && path.is_file() {
+            let head = crate::source::head(path).map_err(|source| PathError::Io { path: path.to_owned(), source })?;
+            let size = Stat::at(path).map_or(0, |stat| stat.size);
+            if recognise(path, &head, size).is_none() {
+                return Err(PathError::NoIndex(path.to_owned()));
+            }
         }
         return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
     }

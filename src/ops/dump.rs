@@ -92,7 +92,7 @@ pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<
     let kind = match options.kind {
         Some(kind) => Some(kind),
         None => {
-            let head = head(path).map_err(|e| PathError::io(path, e))?;
+            let head = crate::source::head(path).map_err(|e| PathError::io(path, e))?;
             recognise(path, &head, stat.size)
         }
     };
@@ -205,13 +205,6 @@ pub enum DumpError {
     /// The output cannot be written to.
     #[error(transparent)]
     Output(#[from] io::Error),
-}
-
-fn head(path: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut head = Vec::new();
-    crate::source::open(path)?.take(4096).read_to_end(&mut head)?;
-    Ok(head)
 }
 
 /// The state of the mailbox that a file belongs to, if its index and logs can be read.

@@ -96,6 +96,13 @@ fn index(bytes: &[u8], walk: &mut Walk<'_>) {
         })
         .collect();
     columns.sort_unstable();
+    // Extensions that lie upon each other: the first one gives the bytes their name.
+    let mut covered = 0;
+    columns.retain(|(start, len, _)| {
+        let seen = start + len > covered;
+        covered = covered.max(start + len);
+        seen
+    });
     for i in 0..index.count() {
         let at = index.records_at + i * index.record_size;
         let name = format!("record {} uid {}", i + 1, index.uid(i).unwrap_or(0));

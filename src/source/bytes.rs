@@ -111,6 +111,16 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// The first bytes of a file: enough to tell what it is.
+///
+/// # Errors
+/// As open(2) and read(2).
+pub fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    open(path)?.take(4096).read_to_end(&mut head)?;
+    Ok(head)
+}
+
 /// Reads a whole file. `stable` says that writers replace this kind of file by rename and never truncate it, so that it may be
 /// mapped.
 ///

@@ -8,7 +8,7 @@ mod stream;
 pub mod walk;
 mod watch;
 
-pub use bytes::{Bytes, Input, MmapPolicy, Stat, open, read};
+pub use bytes::{Bytes, Input, MmapPolicy, Stat, head, open, read};
 pub use files::{
     Family, MailboxFiles, PathError, Role, Snapshot, TailState, is_locked, lock_holder, recognise, tail_state,
 };

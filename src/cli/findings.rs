@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::Style;
-use super::text::printable;
 use crate::check::{Finding, Severity};
 use crate::ops::check::{Tally, WINDOWS};
+use crate::render::Style;
+use crate::render::text::printable;
 use crate::source::Role;
 
 /// A path for a terminal.

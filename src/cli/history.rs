@@ -6,8 +6,6 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::text::{flag_text, printable, utc};
-use super::{Compact, Emit, Format, Json, Style};
 use crate::format::Disk;
 use crate::format::ext::Visit;
 use crate::format::record::{Append, ExpungeGuid, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange};
@@ -15,6 +13,8 @@ use crate::model::{LogPos, UidSet};
 use crate::ops::clock::{Bracket, Stamp};
 use crate::ops::log::{Count, Entry, Note, NoteKind, Sink, Stats, origin};
 use crate::ops::records::emit_data;
+use crate::render::text::{flag_text, printable, utc};
+use crate::render::{Compact, Emit, Format, Json, Style};
 
 /// The JSON schema of every document and line.
 pub const SCHEMA: &str = "idx.log/1";
@@ -69,6 +69,7 @@ pub struct LogWriter<'w> {
     /// What must not be in sound files, with the file it is in.
     pub findings: Vec<(PathBuf, String)>,
     requests: BTreeMap<u32, LogPos>,
+    path: Vec<u8>,
     /// No record of the messages is left out, so that what is missing is missing in the logs.
     pub whole: bool,
 }
@@ -98,6 +99,7 @@ impl<'w> LogWriter<'w> {
             notes: Vec::new(),
             findings: Vec::new(),
             requests: BTreeMap::new(),
+            path: path.as_os_str().as_bytes().to_vec(),
             whole: false,
         };
         Ok(writer)
@@ -361,6 +363,7 @@ impl Sink for LogWriter<'_> {
                 self.json.start();
                 self.json.object_begin("");
                 self.json.text("schema", SCHEMA.as_bytes());
+                self.json.text("path", &self.path);
                 self.emit(entry);
                 self.json.object_end();
                 self.json.end_line();
