@@ -178,13 +178,12 @@ impl Verb {
         std::fs::write(in_place("text"), b"This is no index file, whatever its reader may think.\n").expect("written");
         // Even root cannot read this one.
         symlink(in_place("loop"), in_place("loop")).expect("linked");
-        let mut paths: Vec<PathBuf> =
-            ["missing", "empty", "bare", "text", "loop"].into_iter().map(|name| in_place(name)).collect();
+        let mut paths: Vec<PathBuf> = ["missing", "empty", "bare", "text", "loop"].into_iter().map(in_place).collect();
         paths.push("/dev/null".into());
         if !rustix::process::geteuid().is_root() {
             let secret = in_place("secret");
             std::fs::write(&secret, b"secret").expect("written");
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0);
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o000);
             std::fs::set_permissions(&secret, mode).expect("permissions");
             paths.push(secret);
         }

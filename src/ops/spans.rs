@@ -96,6 +96,14 @@ fn index(bytes: &[u8], walk: &mut Walk<'_>) {
         })
         .collect();
     columns.sort_unstable();
+    // Of those that lie in each other one is enough, or a hostile header asks for thousands in each record.
+    let mut covered = 0;
+    columns.retain(|(start, len, _)| {
+        let end = (start + len).min(index.record_size);
+        let adds = *start < index.record_size && end > covered;
+        covered = covered.max(end);
+        adds
+    });
     for i in 0..index.count() {
         let at = index.records_at + i * index.record_size;
         let name = format!("record {} uid {}", i + 1, index.uid(i).unwrap_or(0));
