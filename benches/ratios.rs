@@ -1,6 +1,8 @@
 //! How fast idx is beside what the machine has anyway: `doveadm dump` and `cat`, in one run and in turns, so that what else the
 //! machine does hits both. `cargo bench --bench ratios`; exits with an error when a target is missed.
 
+// The unit tests of the drivers have no part in a benchmark.
+#[allow(unused_imports)]
 #[path = "../tests/support/mod.rs"]
 mod support;
 

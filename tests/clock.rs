@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idx::format::record::{Append, ExpungeGuid, FlagUpdate, RecordType};
 use idx::model::LogPos;
@@ -177,4 +177,134 @@ fn a_copy_without_times_still_brackets() {
         assert!(low.bound as f64 <= end, "{pos}: {low:?}");
         assert_ne!(low.kind, ClockKind::LogMtime);
     }
+}
+
+/// The end of the newest log.
+fn end_of(files: &MailboxFiles) -> LogPos {
+    LogStream::open(&files.path(Role::Log))
+        .map(|stream| LogPos { seq: stream.log.header.file_seq, offset: stream.stat.size })
+        .unwrap_or_default()
+}
+
+fn unix() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs_f64()
+}
+
+/// Drives Dovecot with pauses between the commands. Whatever a command added to the log was written while it ran.
+fn drive(installation: support::dovecot::Installation, format: support::dovecot::Format) -> Vec<i64> {
+    let label = format!("{} {}", installation.version(), format.name());
+    let settings = [("mail_index_log_rotate_min_size", "1500"), ("mail_index_log_rotate_min_age", "4s")];
+    let dovecot = support::dovecot::Dovecot::with(installation, format, &settings);
+    let mut session = dovecot.qresync();
+    let mut spans: Vec<(LogPos, f64, f64)> = Vec::new();
+    session.append("INBOX", &[], None, b"Subject: first\r\n\r\nbody\r\n");
+    let files = MailboxFiles::locate(&dovecot.index_dir("INBOX")).expect("a mailbox");
+    let first = end_of(&files);
+    session.select("INBOX");
+    let mut step = |run: &mut dyn FnMut()| {
+        std::thread::sleep(Duration::from_millis(1300));
+        let at = unix();
+        run();
+        spans.push((end_of(&files), at, unix()));
+    };
+    step(&mut || drop(session.ok("NOOP")));
+    for round in 1..=4 {
+        step(&mut || {
+            drop(session.append("INBOX", &["\\Seen"], Some("01-Jan-2001 00:00:00 +0000"), b"Subject: a\r\n\r\nb\r\n"))
+        });
+        step(&mut || drop(session.ok("NOOP")));
+        step(&mut || drop(session.ok("UID STORE 1 +FLAGS (\\Flagged one)")));
+        step(&mut || drop(session.ok("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)] RFC822.SIZE INTERNALDATE)")));
+        step(&mut || drop(session.ok("UID COPY 1 INBOX")));
+        step(&mut || drop(session.ok(&format!("UID STORE {} +FLAGS.SILENT (\\Deleted)", round + 1))));
+        step(&mut || drop(session.ok("EXPUNGE")));
+        step(&mut || drop(session.ok("UID STORE 1 -FLAGS (\\Flagged one)")));
+    }
+    session.logout();
+    let clock = Clock::build(&files).expect("readable files");
+    let (_, all) = traces(&files);
+    let mut widths = Vec::new();
+    for pos in all.into_iter().filter(|pos| *pos >= first) {
+        let Some((_, at, done)) = spans.iter().find(|(end, ..)| pos < *end) else { continue };
+        let evidence = clock.evidence(pos);
+        let bracket = clock.bracket(pos);
+        let (low, high) = (bracket.not_before.expect("a lower bound"), bracket.not_after.expect("an upper bound"));
+        assert!(low as f64 <= *done && high as f64 >= *at, "{label}: {pos}: {at}..{done} against {evidence:?}");
+        widths.push(high - low);
+    }
+    assert!(widths.len() > 50, "{label}: only {} records", widths.len());
+    println!(
+        "{label}: {} records in {} logs, median width {} s",
+        widths.len(),
+        end_of(&files).seq - 1,
+        median(widths.clone())
+    );
+    widths
+}
+
+#[test]
+#[ignore = "needs dovecot"]
+fn the_true_time_lies_inside_when_dovecot_is_driven() {
+    let runs: Vec<_> = support::dovecot::Installation::all()
+        .into_iter()
+        .flat_map(|installation| support::dovecot::Format::ALL.map(|format| (installation.clone(), format)))
+        .map(|(installation, format)| std::thread::spawn(move || drive(installation, format)))
+        .collect();
+    let widths: Vec<i64> = runs.into_iter().flat_map(|run| run.join().expect("sound brackets")).collect();
+    println!("{} records, median width {} s", widths.len(), median(widths.clone()));
+}
+
+/// A mailbox of one log with these records, written at `stamp` and last touched ten minutes later.
+fn mailbox(stamp: u32, records: &[Vec<u8>]) -> (tempfile::TempDir, MailboxFiles) {
+    use support::writer::header;
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("dovecot.index.log");
+    fs::write(&path, [header(2, (0, 0), stamp, 1), records.concat()].concat()).expect("a log");
+    let time = UNIX_EPOCH + Duration::from_secs(u64::from(stamp) + 600);
+    File::open(&path).expect("a file").set_times(FileTimes::new().set_modified(time)).expect("times");
+    let files = MailboxFiles::locate(dir.path()).expect("a mailbox");
+    (dir, files)
+}
+
+/// An expunge request that names a GUID (`guid_128_generate`: nanoseconds, seconds, process, host).
+fn expunge(seconds: u32, pid: u32, host: u32) -> Vec<u8> {
+    let words = [7, 1000, seconds, pid, host];
+    support::writer::record(0xed90, &words.map(u32::to_le_bytes).concat())
+}
+
+#[test]
+fn a_guid_is_a_clock_once_its_host_is_known() {
+    let start = 1_790_000_000;
+    let digest = expunge(start + 300, 0xdead_beef, 1);
+    let records = [expunge(start + 100, 77, 1), digest, expunge(start + 200, 78, 2), expunge(start + 150, 79, 1)];
+    let (_dir, files) = mailbox(start, &records);
+    let clock = Clock::build(&files).expect("readable");
+    let low = |i: u64| clock.bracket(LogPos { seq: 2, offset: 40 + 28 * i }).not_before.map(|at| at - i64::from(start));
+    // The second GUID of host 1 vouches for the first; the digest of a file name and the only GUID of host 2 count for nothing.
+    assert_eq!([low(0), low(1), low(2), low(3)], [Some(100), Some(100), Some(100), Some(150)]);
+}
+
+#[test]
+fn a_clock_that_contradicts_a_stronger_one_is_left_out() {
+    let start = 1_790_000_000;
+    let attribute = |time: u32| {
+        let payload = [&b"+pa\0\0\0\0\0"[..], &time.to_le_bytes(), &1_u32.to_le_bytes()].concat();
+        support::writer::record(0x10_0000, &payload)
+    };
+    // The log was last written to at start + 600.
+    let records =
+        [attribute(start + 50), attribute(start + 100_000), attribute(u32::MAX), attribute(0), attribute(start + 60)];
+    let (_dir, files) = mailbox(start, &records);
+    let clock = Clock::build(&files).expect("readable");
+    let bracket = |i: u64| clock.bracket(LogPos { seq: 2, offset: 40 + 24 * i });
+    let low = |i: u64| bracket(i).not_before.map(|at| at - i64::from(start));
+    assert_eq!([low(0), low(1), low(2), low(3), low(4)], [Some(50), Some(50), Some(50), Some(50), Some(60)]);
+    assert_eq!(bracket(4).not_after, Some(i64::from(start) + 601));
+
+    // A file time from before the file was made was set by hand.
+    let log = files.path(Role::Log);
+    let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    File::open(&log).expect("a file").set_times(FileTimes::new().set_modified(time)).expect("times");
+    let clock = Clock::build(&files).expect("readable");
+    assert_eq!(clock.bracket(LogPos { seq: 2, offset: 40 }).not_after, None);
 }

@@ -358,6 +358,13 @@ macro_rules! manners {
 
 manners!(dump, [FILE]);
 manners!(show, [MAILBOX]);
+manners!(log, [MAILBOX]);
+manners!(modseq, [MAILBOX]);
+manners!(expunges, [MAILBOX]);
+manners!(qresync, [MAILBOX, "--uidvalidity", "1", "--modseq", "1"]);
+manners!(check, [MAILBOX]);
+manners!(scan, [MAILBOX]);
+manners!(simulate, [MAILBOX]);
 
 #[test]
 fn verbs_about_idx_itself_have_help() {

@@ -1,8 +1,19 @@
 //! The command line: flags to options, results to the renderer, errors to stderr and the exit code.
 
+mod check;
 mod complete;
 mod dump;
+mod expunges;
+mod log;
+mod modseq;
+mod progress;
+mod qresync;
+mod rebuild;
+mod scan;
 mod show;
+mod simulate;
+pub mod time;
+mod undo;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -43,8 +54,17 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Check(check::Check),
     Dump(dump::Dump),
+    Log(log::Log),
     Show(show::Show),
+    Modseq(modseq::Modseq),
+    Expunges(expunges::Expunges),
+    Qresync(qresync::Qresync),
+    Rebuild(rebuild::Rebuild),
+    Undo(undo::Undo),
+    Scan(scan::Scan),
+    Simulate(simulate::Simulate),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),
@@ -97,6 +117,8 @@ pub enum Status {
     Findings,
     /// Exit code 2.
     Failed,
+    /// Exit code 3: a Nagios plugin's UNKNOWN.
+    Unknown,
 }
 
 /// What verbs need to do their work: the common options and the streams.
@@ -146,6 +168,12 @@ impl Context {
         let _ = self.out.flush();
         eprintln!("idx: {error}");
         self.status = Status::Failed;
+    }
+
+    /// Says on stderr what a user should know; the exit code stays.
+    pub fn remark(&mut self, what: &dyn std::fmt::Display) {
+        let _ = self.out.flush();
+        eprintln!("idx: {what}");
     }
 
     /// Raises the exit code.
@@ -228,8 +256,17 @@ pub fn main() -> ExitCode {
     };
     let mut context = Context::new(&cli.common);
     let result = match cli.verb {
+        Verb::Check(verb) => verb.run(&mut context),
         Verb::Dump(verb) => verb.run(&mut context),
+        Verb::Log(verb) => verb.run(&mut context),
         Verb::Show(verb) => verb.run(&mut context),
+        Verb::Modseq(verb) => verb.run(&mut context),
+        Verb::Expunges(verb) => verb.run(&mut context),
+        Verb::Qresync(verb) => verb.run(&mut context),
+        Verb::Rebuild(verb) => verb.run(&mut context),
+        Verb::Undo(verb) => verb.run(&mut context),
+        Verb::Scan(verb) => verb.run(&mut context),
+        Verb::Simulate(verb) => verb.run(&mut context),
         Verb::Completions(verb) => verb.run(&mut context),
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),
@@ -250,5 +287,6 @@ pub fn main() -> ExitCode {
         Status::Sound => 0,
         Status::Findings => 1,
         Status::Failed => 2,
+        Status::Unknown => 3,
     })
 }

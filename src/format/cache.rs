@@ -498,12 +498,12 @@ impl<'a> Cache<'a> {
         if !offset.is_multiple_of(4) {
             return Err(problem(at, "record offset", "a multiple of 4", format!("{offset} (invalid record offset)")));
         }
-        let end = format!("{len} (record points outside file)");
+        let end = || format!("{len} (record points outside file)");
         if (offset as usize) < CacheHeader::SIZE {
             return Err(problem(at, "record offset", "32 or more", offset.to_string()));
         }
         let Some(raw) = self.bytes.get(offset as usize..).filter(|raw| raw.len() >= RecordStart::SIZE) else {
-            return Err(problem(at, "record", "8 bytes before the end of the file", end));
+            return Err(problem(at, "record", "8 bytes before the end of the file", end()));
         };
         let RecordStart { prev_offset, size } = RecordStart::read(raw, self.endian);
         let at = at.saturating_add(4);
@@ -520,7 +520,7 @@ impl<'a> Cache<'a> {
                 at,
                 "record size",
                 format!("at most {}", raw.len()),
-                format!("{size}; file size {end}"),
+                format!("{size}; file size {}", end()),
             ));
         }
         Ok(CacheRecord { offset, prev_offset, size })

@@ -14,6 +14,7 @@ pub mod index;
 pub mod log;
 pub mod mailbox_log;
 pub mod mime;
+pub mod mutf7;
 pub mod packed;
 pub mod record;
 pub mod thread;

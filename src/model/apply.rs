@@ -59,6 +59,8 @@ pub struct Run<'c> {
     work: u64,
     /// What Dovecot would have logged.
     pub errors: Vec<SyncError>,
+    /// What Dovecot ignores without a word: introductions whose `reset_id` is not that of the extension.
+    pub ignored: Vec<SyncError>,
     pos: LogPos,
     modseq: u64,
 }
@@ -77,6 +79,7 @@ impl<'c> Run<'c> {
             budget: (24 << 20) + bytes.saturating_mul(3),
             work: (64 << 20) + (bytes as u64).saturating_mul(64),
             errors: Vec::new(),
+            ignored: Vec::new(),
             pos,
             modseq,
         };
@@ -511,6 +514,11 @@ impl Mailbox {
                         return false;
                     }
                     run.ignore = false;
+                } else {
+                    let (name, have) = (String::from_utf8_lossy(&name).into_owned(), self.extensions[id].reset_id);
+                    let message =
+                        format!("extension {name} introduced with reset_id {}, it has {have}", intro.reset_id);
+                    run.ignored.push(SyncError { pos: run.pos, message });
                 }
                 run.current = Current::Extension(id);
             }
@@ -856,9 +864,9 @@ impl Mailbox {
     }
 }
 
-/// Offsets of the extensions in a record, and the record's size: largest alignment first, gaps filled where something fits.
+/// Where Dovecot places extensions in a record, and the record's size: largest alignment first, gaps filled where something fits.
 /// `None` when the record would not stay below 64 KiB.
-fn layout(extensions: &[Extension]) -> Option<(Vec<usize>, usize)> {
+pub fn layout(extensions: &[Extension]) -> Option<(Vec<usize>, usize)> {
     let mut unplaced: Vec<usize> = (0..extensions.len()).filter(|id| extensions[*id].record_size > 0).collect();
     unplaced.sort_by_key(|id| std::cmp::Reverse(extensions[*id].record_align));
     let mut offsets = vec![0; extensions.len()];

@@ -95,6 +95,8 @@ pub struct Replayed {
     pub log_modseq: u64,
     /// Records that Dovecot would have complained about and skipped.
     pub errors: Vec<SyncError>,
+    /// Records whose changes Dovecot ignores without a word.
+    pub ignored: Vec<SyncError>,
     /// A record that makes a released Dovecot stop reading and mark the log corrupted, or one that asks for more work than any
     /// log of that size needs; nothing after it was applied.
     pub stopped: Option<DecodeError>,
@@ -332,12 +334,13 @@ impl<'a> Chain<'a> {
             }
         }
         let errors = std::mem::take(&mut run.errors);
+        let ignored = std::mem::take(&mut run.ignored);
         let max_tail = match self.position_of(position.seq) {
             Some(file) => tracker.run(&self.files[file], position.offset),
             None => 0,
         };
         mailbox.finish(position, modseq, max_tail, had_dirty);
-        Ok(Replayed { mailbox, position, log_modseq: modseq, errors, stopped })
+        Ok(Replayed { mailbox, position, log_modseq: modseq, errors, ignored, stopped })
     }
 }
 

@@ -209,6 +209,19 @@ impl Mailbox {
         self.dead_count = 0;
     }
 
+    /// Replaces all records: `records` has `record_size` bytes for each message, by rising UID.
+    pub fn set_records(&mut self, records: Vec<u8>) {
+        self.records = records;
+        self.dead.clear();
+        self.dead_count = 0;
+        self.header.messages_count = u32::try_from(self.physical_len()).unwrap_or(u32::MAX);
+    }
+
+    /// All records, expunged ones included.
+    pub fn records(&self) -> &[u8] {
+        &self.records
+    }
+
     /// Positions of the messages, in UID order.
     pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.physical_len()).filter(|i| !self.is_dead(*i))
@@ -307,7 +320,7 @@ impl Mailbox {
     }
 
     /// Reads the keyword names again from the extension header.
-    pub(super) fn reload_keywords(&mut self) {
+    pub fn reload_keywords(&mut self) {
         self.keywords =
             self.extension(b"keywords").map(|ext| keyword_names(ext.header(), self.endian)).unwrap_or_default();
     }
@@ -349,7 +362,8 @@ impl Mailbox {
         })
     }
 
-    pub(super) fn set_modseq_header(&mut self, header: ModseqHeader) {
+    /// Sets the modseq header, if modseqs are tracked per message.
+    pub fn set_modseq_header(&mut self, header: ModseqHeader) {
         let endian = self.endian;
         if let Some(ext) = self.extensions.iter_mut().find(|ext| ext.name == b"modseq")
             && let Some(data) = ext.data.get_mut(..16)
@@ -372,7 +386,7 @@ impl Mailbox {
     }
 
     /// Makes `header.header_size` follow the extensions.
-    pub(super) fn update_header_size(&mut self) {
+    pub fn update_header_size(&mut self) {
         // Dovecot pads between base header and extensions only once there is an extension.
         if !self.extensions.is_empty() {
             let padded = align8(IndexHeader::SIZE + self.base_rest.len());

@@ -3,10 +3,13 @@
 
 pub mod apply;
 pub mod chain;
+pub mod list;
 pub mod mailbox;
+pub mod qresync;
 pub mod uidset;
 
 pub use chain::{Chain, ChainFile, Lost, Replayed};
+pub use list::MailboxList;
 pub use mailbox::{Extension, Mailbox};
 pub use uidset::UidSet;
 

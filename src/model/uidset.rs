@@ -130,6 +130,17 @@ impl UidSet {
     }
 }
 
+impl FromIterator<(u32, u32)> for UidSet {
+    /// Collects ranges that come in any order; one whose end lies before its start is left out.
+    fn from_iter<I: IntoIterator<Item = (u32, u32)>>(ranges: I) -> Self {
+        let mut sorted: Vec<(u32, u32)> = ranges.into_iter().collect();
+        sorted.sort_unstable();
+        let mut set = UidSet::new();
+        sorted.into_iter().for_each(|(first, last)| set.insert_range(first, last));
+        set
+    }
+}
+
 impl FromIterator<u32> for UidSet {
     fn from_iter<I: IntoIterator<Item = u32>>(uids: I) -> Self {
         let mut set = UidSet::new();
@@ -222,5 +233,7 @@ mod tests {
         s.insert(7);
         s.insert(6);
         assert_eq!(s.to_string(), "5:7,10:20");
+        let s: UidSet = [(9, 9), (3, 5), (1, 1), (4, 8), (7, 2)].into_iter().collect();
+        assert_eq!(s.to_string(), "1,3:9");
     }
 }

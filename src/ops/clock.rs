@@ -15,7 +15,7 @@ use super::records::ExtNames;
 use crate::format::ext::IndexFlavor;
 use crate::format::index::IndexFile;
 use crate::format::log::LogHeader;
-use crate::format::record::{ExpungeGuid, ExtReset, Record, RecordType};
+use crate::format::record::{ExpungeGuid, ExtIntro, ExtReset, Record, RecordType};
 use crate::format::{Disk, Endian};
 use crate::model::LogPos;
 use crate::source::{LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep};
@@ -215,6 +215,10 @@ pub struct Clock {
     late: Vec<Stamp>,
     hosts: Vec<Host>,
     names: ExtNames,
+    /// What the extensions are that `names` knows by number.
+    kinds: Vec<Ext>,
+    /// `names` knows the number of the keywords.
+    keywords: bool,
     list_index: bool,
     now: i64,
     current: Current,
@@ -233,7 +237,6 @@ impl Clock {
     /// # Errors
     /// When a file that exists cannot be read. Files that are missing or no index files are left out.
     pub fn build(files: &MailboxFiles) -> Result<Clock, PathError> {
-        let mut clock = Clock::new();
         let mut logs = Vec::new();
         for role in [Role::OldLog, Role::Log] {
             if let Some(stream) = open(files, role)? {
@@ -246,6 +249,22 @@ impl Clock {
             // In the middle of a rotation both names lead to one file.
             logs.remove(0);
         }
+        logs.sort_by_key(|(_, log)| log.log.header.file_seq);
+        let known: Vec<_> = logs.iter().map(|(role, log)| (*role, log)).collect();
+        let mut clock = Clock::before(files, &known)?;
+        for (role, stream) in &mut logs {
+            clock.read(stream).map_err(|error| PathError::io(&files.path(*role), error))?;
+        }
+        clock.settle();
+        Ok(clock)
+    }
+
+    /// The clocks that are known before the first record of `logs`, oldest first, is read: file times, and what the index says.
+    ///
+    /// # Errors
+    /// When an index that exists cannot be read.
+    pub fn before(files: &MailboxFiles, logs: &[(Role, &LogStream)]) -> Result<Clock, PathError> {
+        let mut clock = Clock::new();
         for role in [Role::Backup, Role::Index] {
             let path = files.path(role);
             match crate::source::read(&path, MmapPolicy::Auto, true) {
@@ -259,22 +278,22 @@ impl Clock {
                 Err(error) => return Err(PathError::io(&path, error)),
             }
         }
-        logs.sort_by_key(|(_, log)| log.log.header.file_seq);
-        for (role, stream) in &logs {
+        for (role, stream) in logs {
             clock.log_file(*role, &stream.log.header, &stream.stat);
         }
-        for (role, stream) in &mut logs {
-            clock.log_begin(&stream.log.header);
-            loop {
-                match stream.step() {
-                    Ok(StreamStep::Record(record)) => clock.record(&record),
-                    Ok(StreamStep::End(_)) => break,
-                    Err(error) => return Err(PathError::io(&files.path(*role), error)),
-                }
-            }
-        }
-        clock.settle();
         Ok(clock)
+    }
+
+    /// Takes the clocks of a log from where `stream` stands to its end.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn read(&mut self, stream: &mut LogStream) -> io::Result<()> {
+        self.log_begin(&stream.log.header);
+        while let StreamStep::Record(record) = stream.step()? {
+            self.record(&record);
+        }
+        Ok(())
     }
 
     /// No clocks yet.
@@ -314,6 +333,9 @@ impl Clock {
         if header.starts_empty() {
             self.names = ExtNames::default();
         }
+        self.names.next_file();
+        self.kinds.clear();
+        self.keywords = false;
         let pos = LogPos { seq: header.file_seq, offset: 0 };
         let stamp = i64::from(header.create_stamp);
         self.lower(ClockKind::CreateStamp, pos, pos, stamp);
@@ -334,16 +356,18 @@ impl Clock {
 
     /// The record was read at `at`, so that it and all before it had been written by then.
     pub fn seen(&mut self, pos: LogPos, at: i64) {
+        self.now = self.now.max(at);
         self.files.retain(|stamp| stamp.kind != ClockKind::Read && stamp.kind != ClockKind::LogMtime);
         self.files.push(Stamp { kind: ClockKind::Read, pos, value: at, bound: at.saturating_add(1) });
         self.files.sort_by_key(|stamp| stamp.pos);
     }
 
     fn lower(&mut self, kind: ClockKind, start: LogPos, pos: LogPos, value: i64) {
-        let Some(stamp) = self.sane(kind, start, pos, value) else { return };
+        // Most stamps repeat what is known.
         if self.lowers.last().is_some_and(|last| last.bound >= value) {
             return;
         }
+        let Some(stamp) = self.sane(kind, start, pos, value) else { return };
         if self.lowers.len() >= MOST {
             thin(&mut self.lowers);
         }
@@ -397,20 +421,79 @@ impl Clock {
         self.lower(ClockKind::Guid, start, pos, value);
     }
 
+    /// When and by whom a GUID was made, if Dovecot made it: its host must be known from another one.
+    pub fn guid_of(&self, raw: &[u8]) -> Option<Guid> {
+        let guid = Guid::decode(raw)?;
+        self.hosts.iter().any(|host| host.hash == guid.host_hash && host.first.is_none()).then_some(guid)
+    }
+
+    /// The lower bound of the record that was taken last.
+    #[inline]
+    pub fn running(&self) -> Option<i64> {
+        self.lowers.last().map(|stamp| stamp.bound)
+    }
+
     /// Takes the clocks of a record of the log that was begun.
+    #[inline(always)]
     pub fn record(&mut self, record: &Record<'_>) {
+        let endian = record.endian;
+        let kind = record.kind();
+        match kind {
+            Some(RecordType::Boundary) => {
+                let size = u64::from(record.boundary_size().unwrap_or(0));
+                self.current.transaction = (record.offset, record.offset.saturating_add(size));
+            }
+            // The tail offset alone is by far the most frequent of them.
+            Some(RecordType::HeaderUpdate) if record.size == 16 && endian.u16_at(record.payload, 0) == Some(64) => {}
+            Some(RecordType::ExtIntro) if self.known_intro(record) => {}
+            Some(RecordType::ExtHdr) if self.current.ext == Ext::Other => {}
+            Some(RecordType::ExtHdr) if self.current.ext == Ext::Maildir && self.old_maildir(record) => {}
+            Some(RecordType::ExtRec) if !matches!(self.current.ext, Ext::Mdbox | Ext::Guid) => {}
+            Some(RecordType::KeywordUpdate) if self.keywords => {}
+            Some(
+                RecordType::Append
+                | RecordType::FlagUpdate
+                | RecordType::Expunge
+                | RecordType::KeywordReset
+                | RecordType::ModseqUpdate
+                | RecordType::ExtAtomicInc,
+            ) => {}
+            _ => self.look_into(record, kind),
+        }
+    }
+
+    /// Takes an intro that gives its extension by a number that is known.
+    #[inline]
+    fn known_intro(&mut self, record: &Record<'_>) -> bool {
+        if record.size != 28 {
+            return false;
+        }
+        let intro = ExtIntro::read(record.payload, record.endian);
+        let Some(ext) = self.kinds.get(intro.ext_id as usize) else { return false };
+        self.current.ext = *ext;
+        self.current.reset_id = intro.reset_id;
+        self.current.record_size = intro.record_size;
+        true
+    }
+
+    /// True for a whole `maildir` header whose stamps are no news.
+    #[inline]
+    fn old_maildir(&self, record: &Record<'_>) -> bool {
+        let Some(chunk) = record.payload.get(4..40).filter(|_| record.size == 48) else { return false };
+        let field = |at: usize| record.endian.u32_at(chunk, at).map_or(0, i64::from);
+        let check = field(0).max(field(12));
+        let latest = check.max(field(4)).max(field(16)).max(field(24));
+        check <= self.last_check && self.running().is_some_and(|known| latest <= known)
+    }
+
+    /// Takes the clocks of a record that may have some.
+    fn look_into(&mut self, record: &Record<'_>, kind: Option<RecordType>) {
+        let endian = record.endian;
         let seq = self.current.seq;
         let pos = LogPos { seq, offset: record.offset };
-        let kind = record.kind();
-        if kind == Some(RecordType::Boundary) {
-            let size = u64::from(record.boundary_size().unwrap_or(0));
-            self.current.transaction = (record.offset, record.offset.saturating_add(size));
-            return;
-        }
         // A transaction is written at once, so what holds for one of its records holds for all.
         let (from, to) = self.current.transaction;
         let start = if (from..to).contains(&record.offset) { LogPos { seq, offset: from } } else { pos };
-        let endian = record.endian;
         match kind {
             Some(RecordType::HeaderUpdate) => {
                 for chunk in record.header_chunks() {
@@ -423,12 +506,16 @@ impl Clock {
                     self.list_index |= intro.name == b"list";
                 }
                 self.names.follow(record);
-                let (name, size) = self.names.current().unwrap_or((None, 0));
-                self.current.ext = name.map_or(Ext::Other, Ext::of);
+                let known = self.names.current_id().and_then(|(id, size)| Some((*self.kinds.get(id)?, size)));
+                let (ext, size) = known.unwrap_or_else(|| self.learn());
+                self.current.ext = ext;
                 self.current.record_size = size;
             }
             // The first keyword makes an extension without an intro.
-            Some(RecordType::KeywordUpdate) => self.names.follow(record),
+            Some(RecordType::KeywordUpdate) if !self.keywords => {
+                self.keywords = true;
+                self.names.follow(record);
+            }
             Some(RecordType::ExtReset) if self.current.ext == Ext::Cache && self.current.reset_id == 0 => {
                 // A later cache counts up from the one before it and may be ahead of the clock.
                 let reset = ExtReset::read(record.payload, endian);
@@ -463,6 +550,13 @@ impl Clock {
             }
             _ => {}
         }
+    }
+
+    /// Looks up what the current extension is, and remembers it for all that have a number.
+    #[cold]
+    fn learn(&mut self) -> (Ext, u16) {
+        self.kinds = (0..).map_while(|id| self.names.name(id)).map(Ext::of).collect();
+        self.names.current().map_or((Ext::Other, 0), |(name, size)| (name.map_or(Ext::Other, Ext::of), size))
     }
 
     fn base_header(&mut self, start: LogPos, pos: LogPos, offset: usize, data: &[u8], endian: Endian) {

@@ -191,7 +191,7 @@ pub fn state(snapshot: &Snapshot, chain: &Chain<'_>, until: Until) -> Result<Loa
     let mailbox = mailbox.unwrap_or_else(|| empty(chain));
     let position = position_of(&mailbox);
     let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
-    let replayed = Replayed { mailbox, position, log_modseq, errors: Vec::new(), stopped: None };
+    let replayed = Replayed { mailbox, position, log_modseq, errors: Vec::new(), ignored: Vec::new(), stopped: None };
     Ok(Loaded { replayed, problems, lost })
 }
 

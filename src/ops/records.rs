@@ -78,6 +78,11 @@ impl ExtNames {
         ExtNames::new(names.unwrap_or_default())
     }
 
+    /// Goes on with the next log: the extensions keep their numbers, but an intro does not reach across files.
+    pub fn next_file(&mut self) {
+        self.current = None;
+    }
+
     fn add(&mut self, name: &[u8]) -> usize {
         // The few names of a usual log are compared faster than hashed.
         let known = if self.names.list.len() <= 16 {
@@ -127,6 +132,12 @@ impl ExtNames {
     /// Name of the extension with that number.
     pub fn name(&self, id: usize) -> Option<&[u8]> {
         self.names.list.get(id).map(Vec::as_slice)
+    }
+
+    /// The extension that ext records are about now: its number and its record size in the log.
+    #[inline]
+    pub fn current_id(&self) -> Option<(usize, u16)> {
+        self.current
     }
 
     /// The extension that ext records are about now: its name, if known, and its record size in the log.

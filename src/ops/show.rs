@@ -9,7 +9,7 @@ use crate::format::log::EndReason;
 use crate::format::record::flag;
 use crate::format::{DecodeError, FileKind};
 use crate::model::chain::Until;
-use crate::model::{Mailbox, UidSet};
+use crate::model::{Chain, Mailbox, UidSet};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Snapshot, TailState, tail_state};
@@ -69,7 +69,7 @@ pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
     let files = MailboxFiles::locate(path)?;
     let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
     let State { loaded, mut problems, .. } = of_snapshot(path, &files, &snapshot, options.at)?;
-    let private = match private_files(&files, options) {
+    let private = match private_files(&files, options.pvt.as_deref()) {
         Some(files) => {
             let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap)?;
             let private = of_snapshot(&files.index, &files, &snapshot, Until::End)?;
@@ -81,9 +81,10 @@ pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
     Ok(State { loaded, private, problems })
 }
 
-fn private_files(files: &MailboxFiles, options: &Options) -> Option<MailboxFiles> {
+/// The files of the private index that belongs to a mailbox, if there are any.
+pub(super) fn private_files(files: &MailboxFiles, pvt: Option<&Path>) -> Option<MailboxFiles> {
     let name = crate::source::Family::Private.prefix();
-    let index = match &options.pvt {
+    let index = match pvt {
         Some(dir) => dir.join(name),
         None if files.index.file_name()? == crate::source::Family::Mailbox.prefix() => files.index.with_file_name(name),
         None => return None,
@@ -92,16 +93,45 @@ fn private_files(files: &MailboxFiles, options: &Options) -> Option<MailboxFiles
     (!private.present().is_empty()).then_some(private)
 }
 
-type Problems = Vec<(PathBuf, String)>;
+/// What is wrong, each with the file it is in.
+pub(super) type Problems = Vec<(PathBuf, String)>;
 
 /// The state that files which have been read add up to. `path` is what the user called the mailbox.
 ///
 /// # Errors
 /// When none of them is an index or a log, or they do not reach back to the wanted position.
 pub fn of_snapshot(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<State, ShowError> {
+    let (loaded, problems) = load(path, files, snapshot, at)?;
+    Ok(State { loaded, private: None, problems })
+}
+
+/// The state of a mailbox and everything that is wrong with its files.
+///
+/// # Errors
+/// When its files are no index files, or do not reach back to the wanted position.
+pub(super) fn load(
+    path: &Path,
+    files: &MailboxFiles,
+    snapshot: &Snapshot,
+    at: Until,
+) -> Result<(Loaded, Problems), ShowError> {
     let mut log_problems = Vec::new();
     let chain = load::chain(snapshot, &mut log_problems);
-    let loaded = load::state(snapshot, &chain, at)
+    load_with(path, files, snapshot, (&chain, log_problems), at)
+}
+
+/// The same with the logs already put in order, and what was found wrong with them.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_with(
+    path: &Path,
+    files: &MailboxFiles,
+    snapshot: &Snapshot,
+    (chain, log_problems): (&Chain<'_>, Vec<(Role, DecodeError)>),
+    at: Until,
+) -> Result<(Loaded, Problems), ShowError> {
+    let loaded = load::state(snapshot, chain, at)
         .map_err(|lost| ShowError::NotReached { path: path.to_owned(), reason: lost.reason })?;
     let usable = snapshot.get(Role::Index).or(snapshot.get(Role::Backup)).is_some()
         && loaded.replayed.mailbox.header.indexid != 0;
@@ -131,11 +161,11 @@ pub fn of_snapshot(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: U
             problems.push((log, error.to_string()));
         }
     }
-    Ok(State { loaded, private: None, problems })
+    Ok((loaded, problems))
 }
 
 /// The flags a user sees.
-fn flags_of(mailbox: &Mailbox, private: Option<&Mailbox>, i: usize) -> u8 {
+pub(super) fn flags_of(mailbox: &Mailbox, private: Option<&Mailbox>, i: usize) -> u8 {
     let flags = mailbox.flags(i);
     match private {
         None => flags,

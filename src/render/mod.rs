@@ -1,7 +1,11 @@
 //! Reports to text: JSON, lines of JSON, tables. Nothing is decided here, and nothing is read from disk.
 
 pub mod document;
+pub mod findings;
+pub mod grid;
 pub mod json;
+pub mod log;
+pub mod plot;
 pub mod text;
 
 use std::io::{self, Write};

@@ -352,7 +352,7 @@ impl Columns {
 }
 
 /// Columns of numbers, set to the right.
-const NUMBERS: [&str; 13] = [
+const NUMBERS: [&str; 14] = [
     "seq",
     "uid",
     "offset",
@@ -366,6 +366,7 @@ const NUMBERS: [&str; 13] = [
     "record_align",
     "n",
     "createseq",
+    "log_file_seq",
 ];
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -106,9 +107,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         other => other?,
     };
     let file = File::from(fd);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+    regular(&file)?;
     Ok(file)
 }
 
@@ -118,8 +117,47 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// As open(2), read(2) and mmap(2).
 pub fn read(path: &Path, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
-    let mut file = open(path)?;
-    let stat = Stat::of(&file)?;
+    contents(open(path)?, policy, stable)
+}
+
+/// Reads a whole file in an open directory, as [`read`] does it.
+///
+/// # Errors
+/// As open(2), read(2) and mmap(2).
+pub(super) fn read_at(dir: BorrowedFd<'_>, name: &[u8], policy: MmapPolicy, stable: bool) -> io::Result<Input> {
+    contents(open_at(dir, name)?, policy, stable)
+}
+
+/// The first bytes of a file in an open directory, at most `len`, and its size.
+///
+/// # Errors
+/// As open(2) and read(2).
+pub(super) fn head_at(dir: BorrowedFd<'_>, name: &[u8], len: usize) -> io::Result<(Vec<u8>, u64)> {
+    let file = open_at(dir, name)?;
+    let size = regular(&file)?.size;
+    let mut head = Vec::new();
+    file.take(len as u64).read_to_end(&mut head)?;
+    Ok((head, size))
+}
+
+fn open_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    Ok(File::from(match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(rustix::io::Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty())?,
+        other => other?,
+    }))
+}
+
+fn regular(file: &File) -> io::Result<Stat> {
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(Stat::from(&meta))
+}
+
+fn contents(mut file: File, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
+    let stat = regular(&file)?;
     let map = match policy {
         MmapPolicy::Auto => stable && stat.size >= MAP_FROM,
         MmapPolicy::Always => stat.size > 0,
@@ -133,8 +171,21 @@ pub fn read(path: &Path, policy: MmapPolicy, stable: bool) -> io::Result<Input> 
         Bytes::Mapped(map)
     } else {
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(usize::try_from(stat.size).unwrap_or(usize::MAX))?;
-        file.read_to_end(&mut bytes)?;
+        // One byte more than needed, so that the first read also tells that there is no more.
+        let room = usize::try_from(stat.size).unwrap_or(usize::MAX).saturating_add(1);
+        bytes.try_reserve_exact(room)?;
+        while bytes.len() < room {
+            match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+                Ok(0) => break,
+                Ok(_) if bytes.len() as u64 == stat.size => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Longer than it was when it was opened: the rest belongs to the same read.
+        if bytes.len() == room {
+            file.read_to_end(&mut bytes)?;
+        }
         Bytes::Owned(bytes)
     };
     Ok(Input { bytes, stat })

@@ -17,6 +17,9 @@ const TRIES: u32 = 5;
 /// A log that was written to this recently may still be in the middle of a write.
 const YOUNG: Duration = Duration::from_secs(10);
 
+/// The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
+pub(super) const READ_ORDER: [Role; 5] = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
+
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -191,8 +194,7 @@ impl MailboxFiles {
 
     fn read_once(&self, roles: &[Role], policy: MmapPolicy) -> Result<Option<Snapshot>, PathError> {
         let mut inputs = Vec::new();
-        // The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
-        for role in [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache] {
+        for role in READ_ORDER {
             if !roles.contains(&role) {
                 continue;
             }
@@ -226,6 +228,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A set of files that were read, or made, elsewhere.
+    pub fn new(inputs: Vec<(Role, Input)>) -> Snapshot {
+        Snapshot { inputs }
+    }
+
     /// The file with that role, if there is one.
     pub fn get(&self, role: Role) -> Option<&Input> {
         self.inputs.iter().find(|(have, _)| *have == role).map(|(_, input)| input)
@@ -329,8 +336,16 @@ pub fn tail_state(path: &Path, read: &Stat) -> io::Result<TailState> {
     Ok(if young { TailState::BeingWritten } else { TailState::Torn })
 }
 
+/// True when some process holds the lock of a log. A file that cannot be asked counts as free.
+pub fn is_locked(path: &Path) -> bool {
+    super::bytes::open(path).and_then(|file| lock_holder(&file)).is_ok_and(|holder| holder.is_some())
+}
+
 /// The process that holds a POSIX write lock on a file, if any. Asking takes no lock.
-fn lock_holder(file: &File) -> io::Result<Option<i32>> {
+///
+/// # Errors
+/// As fcntl(2).
+pub fn lock_holder(file: &File) -> io::Result<Option<i32>> {
     use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
     let question =
         Flock { start: 0, length: 0, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };

@@ -3,8 +3,16 @@
 
 mod bytes;
 mod files;
+pub mod place;
 mod stream;
+pub mod walk;
+mod watch;
 
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, open, read};
-pub use files::{Family, MailboxFiles, PathError, Role, Snapshot, TailState, recognise, tail_state};
+pub use files::{
+    Family, MailboxFiles, PathError, Role, Snapshot, TailState, is_locked, lock_holder, recognise, tail_state,
+};
+pub use place::{Name, Named, Signs};
 pub use stream::{LogStream, StreamStep};
+pub use walk::{Found, Unit, WalkError, walk};
+pub use watch::Watch;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::mpsc::{channel, sync_channel};
 
 use super::bytes::{Stat, open};
 use crate::format::Disk;
@@ -15,6 +16,8 @@ const CHUNK: usize = 256 << 10;
 
 /// Bytes looked at together when records have to be found again.
 const SEARCH: usize = 4 << 20;
+/// Bytes of an unfinished record that [`LogStream::blocks`] takes over into the next block.
+const CARRY: usize = 64 << 10;
 
 /// What a [`LogStream`] found.
 #[derive(Debug)]
@@ -173,6 +176,49 @@ impl LogStream {
                     "the end of the file",
                 )),
             }),
+        })
+    }
+
+    /// Reads the file on a thread of its own and hands out its bytes from the next record on, block by block. `take` gets a
+    /// block and says how many of its bytes it has used up; the rest comes again in front of the next block. It ends the
+    /// reading with `None`, as does a rest of more than [`CARRY`] bytes. Returns how many bytes were used.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn blocks(&self, mut take: impl FnMut(&[u8]) -> Option<usize>) -> io::Result<u64> {
+        let (to, blocks) = sync_channel::<io::Result<Vec<u8>>>(1);
+        let (back, spare) = channel::<Vec<u8>>();
+        let (start, end) = (self.framer.pos, self.framer.size);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut at = start;
+                while at < end {
+                    let mut block = spare.try_recv().unwrap_or_default();
+                    let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
+                    block.resize(CARRY + want, 0);
+                    let read = read_at(&self.file, block.get_mut(CARRY..).unwrap_or_default(), at);
+                    let filled = *read.as_ref().unwrap_or(&0);
+                    block.truncate(CARRY + filled);
+                    at += filled as u64;
+                    if to.send(read.map(|_| block)).is_err() || filled == 0 {
+                        return;
+                    }
+                }
+            });
+            let (mut rest, mut used) = (Vec::new(), 0);
+            for block in blocks {
+                let mut block = block?;
+                let from = CARRY.saturating_sub(rest.len());
+                let Some(room) = block.get_mut(from..CARRY).filter(|room| room.len() == rest.len()) else { break };
+                room.copy_from_slice(&rest);
+                let window = block.get(from..).unwrap_or_default();
+                let Some(n) = take(window) else { break };
+                used += n as u64;
+                rest.clear();
+                rest.extend_from_slice(window.get(n..).unwrap_or_default());
+                let _ = back.send(block);
+            }
+            Ok(used)
         })
     }
 

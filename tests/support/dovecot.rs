@@ -2,7 +2,7 @@
 //!
 //! Dovecot refuses to read mail as root, so under root its processes run as an unprivileged user.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -28,6 +28,9 @@ const IMAP_BINARIES: [&str; 4] = [
 
 /// The name the mailboxes belong to.
 const USER: &str = "tester";
+
+/// The setting that lets Dovecot keep a clock that `faketime` has set.
+pub const FAKETIME_ENVIRONMENT: (&str, &str) = ("import_environment", "TZ USER HOME LD_PRELOAD FAKETIME NO_FAKE_STAT");
 
 /// The user and group, usually nobody and nogroup, that Dovecot runs as under root.
 const UNPRIVILEGED: (u32, u32) = (65534, 65534);
@@ -144,6 +147,19 @@ pub struct Dovecot {
     user: Option<(u32, u32)>,
     log_seen: Cell<u64>,
     snapshots: Cell<u32>,
+    /// Processes that were given a clock.
+    faked: RefCell<Vec<u32>>,
+}
+
+impl Drop for Dovecot {
+    /// Removes what libfaketime leaves in shared memory when a process ends as Dovecot's do.
+    fn drop(&mut self) {
+        for pid in self.faked.take() {
+            for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+                let _ = fs::remove_file(Path::new("/dev/shm").join(name));
+            }
+        }
+    }
 }
 
 impl Dovecot {
@@ -160,12 +176,18 @@ impl Dovecot {
         let is_root = base.path().metadata().expect("metadata of the temporary directory").uid() == 0;
         let user = is_root.then_some(UNPRIVILEGED);
         let log_seen = Cell::new(0);
-        let dovecot = Self { installation, format, base, user, log_seen, snapshots: Cell::new(0) };
+        let (snapshots, faked) = (Cell::new(0), RefCell::default());
+        let dovecot = Self { installation, format, base, user, log_seen, snapshots, faked };
         fs::create_dir(dovecot.home()).expect("home");
         fs::write(dovecot.base.path().join("dovecot.conf"), dovecot.configuration(settings)).expect("configuration");
         File::create(dovecot.log()).expect("log file");
         dovecot.give_away(dovecot.base.path()).expect("owner of the temporary directory");
         dovecot
+    }
+
+    /// Replaces the settings given at the start.
+    pub fn reconfigure(&self, settings: &[(&str, &str)]) {
+        fs::write(self.base.path().join("dovecot.conf"), self.configuration(settings)).expect("configuration");
     }
 
     pub fn format(&self) -> Format {
@@ -189,6 +211,23 @@ impl Dovecot {
         let log = OpenOptions::new().append(true).open(self.log()).expect("log file");
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
         Session::new(child.expect("the imap process can be started"), self.log())
+    }
+
+    /// Starts an IMAP session whose clock stands still at `time`, UNIX seconds, by means of `libfaketime`. The settings must
+    /// let [`FAKETIME_ENVIRONMENT`] through. File times stay real.
+    pub fn imap_at(&self, time: i64) -> Session {
+        assert!(self.installation.root.is_none(), "faketime is not used in a changed root");
+        let mut command = self.installation.command(self.installation.imap, self.user);
+        self.add_environment(&mut command);
+        let time = jiff::Timestamp::from_second(time).expect("a time").strftime("%Y-%m-%d %H:%M:%S").to_string();
+        // Not through the `faketime` command, which leaves a semaphore behind for each process.
+        command.env("LD_PRELOAD", libfaketime()).env("FAKETIME", time).env("NO_FAKE_STAT", "1");
+        command.arg("-c").arg(self.inside(&self.base.path().join("dovecot.conf")));
+        let log = OpenOptions::new().append(true).open(self.log()).expect("log file");
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
+        let child = child.expect("the imap process can be started");
+        self.faked.borrow_mut().push(child.id());
+        Session::new(child, self.log())
     }
 
     /// Starts an IMAP session with QRESYNC enabled.
@@ -275,6 +314,18 @@ impl Dovecot {
         copy
     }
 
+    /// Puts a directory back as it was when a snapshot of it was taken.
+    pub fn restore(&self, snapshot: &Path, dir: &Path) {
+        fs::remove_dir_all(dir).expect("the directory can be removed");
+        copy_tree(snapshot, dir).expect("copy of the snapshot");
+        self.give_away(dir).expect("owner of the copy");
+    }
+
+    /// Gives the home, after a test has put files there, to the user Dovecot runs as.
+    pub fn give_back(&self) {
+        self.give_away(&self.home()).expect("owner of the home");
+    }
+
     /// Where stderr of all processes goes: stand-alone processes log there whatever `log_path` says.
     fn log(&self) -> PathBuf {
         self.base.path().join("dovecot.log")
@@ -329,6 +380,14 @@ impl Dovecot {
         }
         Ok(())
     }
+}
+
+/// Where Debian and others put libfaketime. Panics without it: a test that needs it must not pass for want of it.
+fn libfaketime() -> PathBuf {
+    let mut directories = vec![PathBuf::from("/usr/lib"), PathBuf::from("/usr/lib64"), PathBuf::from("/usr/local/lib")];
+    directories.extend(fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path()));
+    let paths = directories.into_iter().map(|directory| directory.join("faketime/libfaketime.so.1"));
+    paths.into_iter().find(|path| path.exists()).expect("faketime is installed")
 }
 
 fn old_mail_settings(format: Format, home: &str) -> String {

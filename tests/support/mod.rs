@@ -18,3 +18,4 @@ pub mod idx;
 pub mod imap;
 pub mod large;
 pub mod workload;
+pub mod writer;

@@ -1,0 +1,28 @@
+//! D10: a private index and the shared one (`index-sync-pvt.c`).
+
+use std::path::PathBuf;
+
+use super::storage::counterparts;
+use super::{Code, Finding, Findings, Subject, load, uids};
+use crate::source::{Family, MailboxFiles};
+
+pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
+    let around = std::iter::once(subject.dir.to_owned()).chain(counterparts(subject.dir));
+    let shared = around.map(files_in).find(|files| !files.present().is_empty());
+    let Some(shared) = shared.and_then(|files| load(&files, subject.options.mmap)) else { return };
+    let private = subject.mailbox;
+    let Some(last) = uids(private).last() else { return };
+    // Records of messages that others have expunged stay until this user's next session.
+    for uid in uids(private).filter(|uid| *uid >= shared.header.next_uid) {
+        let message = format!("UID {uid} was never in the shared index, whose next_uid is {}", shared.header.next_uid);
+        found.add(Finding::new(Code::D10, subject.state_file(), message).uid(uid));
+    }
+    for uid in uids(&shared).take_while(|uid| *uid < last).filter(|uid| private.lookup(*uid).is_none()) {
+        let message = format!("UID {uid} of the shared index is missing, though later ones are here");
+        found.add(Finding::new(Code::D10, subject.state_file(), message).uid(uid));
+    }
+}
+
+fn files_in(dir: PathBuf) -> MailboxFiles {
+    MailboxFiles { index: dir.join(Family::Mailbox.prefix()), cache: None }
+}

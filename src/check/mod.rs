@@ -1,0 +1,444 @@
+//! The rules a mailbox's index files must obey, and what breaks them. Nothing is mended here and nothing is printed.
+//!
+//! [`mailbox`] reads the files and judges them, [`snapshot`] judges files already read. Rules that look at one file are in
+//! [`log`], [`index`] and [`cache`]; those that need several, or the replayed state, in [`state`].
+//!
+//! A flaw is reported once, by the rule it breaks first: what only follows from it is left out.
+
+mod cache;
+pub mod deep;
+mod index;
+mod log;
+mod records;
+mod rules;
+mod state;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::format::log::LogFile;
+use crate::model::ChainFile;
+use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, TailState, tail_state};
+
+pub use rules::{Code, RULES, Rule, Severity};
+
+/// Findings of one rule in one file beyond which only their number is told.
+const MAX_ALIKE: usize = 10;
+/// How often a mailbox with findings is read again when it changed meanwhile.
+const TRIES: u32 = 5;
+/// Age from which a lock file is left over (`MAIL_TRANSACTION_LOG_LOCK_CHANGE_TIMEOUT`), seconds.
+const LOCK_STALE: i64 = 180;
+/// UNIX time of the release of Dovecot 2.2.0. An indexid is the time at which the index was created.
+const FIRST_2_2: u32 = 1_361_000_000;
+/// How far a clock may be ahead, seconds.
+const CLOCK_SKEW: i64 = 3600;
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule.
+    pub code: Code,
+    /// How bad it is: the rule's severity, or a milder one.
+    pub severity: Severity,
+    /// The file.
+    pub file: PathBuf,
+    /// Byte offset in the file.
+    pub offset: Option<u64>,
+    /// The message concerned; in a list index the mailbox, in a map index the stored mail.
+    pub uid: Option<u32>,
+    /// What is wrong, in a sentence.
+    pub message: String,
+}
+
+impl Finding {
+    /// A finding with the severity of its rule.
+    pub fn new(code: Code, file: impl Into<PathBuf>, message: impl Into<String>) -> Finding {
+        let severity = code.rule().severity;
+        Finding { code, severity, file: file.into(), offset: None, uid: None, message: message.into() }
+    }
+
+    /// Adds where in the file it is, in bytes.
+    #[must_use]
+    pub fn at(mut self, offset: u64) -> Finding {
+        self.offset = Some(offset);
+        self
+    }
+
+    /// Adds the message it is about.
+    #[must_use]
+    pub fn uid(mut self, uid: u32) -> Finding {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Sets another severity than the rule's.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Finding {
+        self.severity = severity;
+        self
+    }
+
+    /// What Dovecot logs or does.
+    pub fn dovecot(&self) -> &'static str {
+        self.code.rule().dovecot
+    }
+
+    /// The command that mends it, for a mailbox that is given as `mailbox` on the command line.
+    pub fn fix(&self, mailbox: &Path) -> Option<String> {
+        if self.severity == Severity::Info {
+            return None;
+        }
+        let fix = self.code.rule().fix?;
+        Some(fix.replace("{mailbox}", &quote(mailbox)).replace("{file}", &quote(&self.file)))
+    }
+}
+
+/// A path as a shell takes it.
+fn quote(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=,:@%".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        return text.into_owned();
+    }
+    let dashed = if text.starts_with('-') { format!("./{text}") } else { text.into_owned() };
+    format!("'{}'", dashed.replace('\'', "'\\''"))
+}
+
+/// What to judge by.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The time now, UNIX seconds.
+    pub now: i64,
+    /// When to map files.
+    pub mmap: MmapPolicy,
+    /// Largest log, bytes.
+    pub max_log_size: Option<u64>,
+    /// Largest cache, bytes.
+    pub max_cache_size: Option<u64>,
+    /// How far back the logs must reach, seconds.
+    pub min_window: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Options {
+            now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            mmap: MmapPolicy::Auto,
+            max_log_size: None,
+            max_cache_size: None,
+            min_window: None,
+        }
+    }
+}
+
+/// Takes findings; of many alike in one file the first few are kept and the rest counted.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    list: Vec<Finding>,
+    alike: Vec<(Code, PathBuf, usize)>,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, finding: Finding) {
+        let slot = self.alike.iter_mut().find(|(code, file, _)| *code == finding.code && *file == finding.file);
+        let count = match slot {
+            Some((.., count)) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                self.alike.push((finding.code, finding.file.clone(), 1));
+                1
+            }
+        };
+        if count <= MAX_ALIKE {
+            self.list.push(finding);
+        }
+    }
+
+    /// True when the rule found something in that file, or in any when `None`.
+    pub(crate) fn has(&self, code: Code, file: Option<&Path>) -> bool {
+        self.alike.iter().any(|(have, path, _)| *have == code && file.is_none_or(|file| file == path))
+    }
+
+    /// True when a rule of at least this severity found something in that file.
+    pub(crate) fn any(&self, file: &Path, severity: Severity) -> bool {
+        self.list.iter().any(|finding| finding.file == file && finding.severity >= severity)
+    }
+
+    /// True when there is a finding in that part of a file.
+    pub(crate) fn within(&self, file: &Path, range: std::ops::Range<u64>) -> bool {
+        self.list.iter().any(|one| one.file == file && one.offset.is_some_and(|at| range.contains(&at)))
+    }
+
+    fn finish(mut self) -> Vec<Finding> {
+        for (code, file, count) in &self.alike {
+            let more = count.saturating_sub(MAX_ALIKE);
+            if more > 0
+                && let Some(last) = self.list.iter_mut().rev().find(|f| f.code == *code && f.file == *file)
+            {
+                last.message.push_str(&format!(" (and {more} more like this)"));
+            }
+        }
+        self.list
+    }
+}
+
+/// A log file that could be read at least in part.
+struct Log<'a> {
+    role: Role,
+    path: PathBuf,
+    stat: Stat,
+    file: ChainFile<'a>,
+    /// The end of the file is being written just now.
+    live: bool,
+    /// Offsets of the records.
+    starts: Vec<u32>,
+}
+
+impl Log<'_> {
+    /// True when a record begins there, or the last one ends.
+    fn is_boundary(&self, offset: u64) -> bool {
+        offset == self.file.end.offset || u32::try_from(offset).is_ok_and(|at| self.starts.binary_search(&at).is_ok())
+    }
+}
+
+/// Everything the rules look at.
+struct Subject<'a> {
+    files: &'a MailboxFiles,
+    snapshot: &'a Snapshot,
+    options: &'a Options,
+    family: Family,
+    /// `.log` first.
+    logs: Vec<Log<'a>>,
+    /// The `indexid` that most files agree on.
+    indexid: Option<u32>,
+}
+
+impl<'a> Subject<'a> {
+    fn log(&self, role: Role) -> Option<&Log<'a>> {
+        self.logs.iter().find(|log| log.role == role)
+    }
+
+    fn path(&self, role: Role) -> PathBuf {
+        self.files.path(role)
+    }
+
+    /// The log with that number.
+    fn numbered(&self, seq: u32) -> Option<&Log<'a>> {
+        self.logs.iter().find(|log| log.file.seq() == seq)
+    }
+
+    /// The logs that tell of this mailbox's present life, newest first. A log that starts from nothing leaves a `.log.2` of an
+    /// earlier life where it is.
+    fn history(&self) -> impl DoubleEndedIterator<Item = &Log<'a>> {
+        let alone = self.log(Role::Log).is_some_and(|log| log.file.log.header.starts_empty());
+        self.logs.iter().filter(move |log| log.role == Role::Log || !alone)
+    }
+
+    /// True when a Dovecot before 2.2 has written to this mailbox: the index is older than 2.2.0, or one of the files still
+    /// has the version of such a Dovecot.
+    fn is_old(&self) -> bool {
+        let version = |role: Role, at: usize| self.snapshot.get(role).and_then(|input| input.bytes.get(at).copied());
+        self.indexid.is_some_and(|created| created < FIRST_2_2)
+            || version(Role::Index, 1).is_some_and(|minor| minor < 3)
+            || version(Role::Cache, 2).is_some_and(|minor| minor != 1)
+            || self.logs.iter().any(|log| log.file.log.header.minor_version < 3)
+    }
+}
+
+/// What a look at a mailbox brought: the findings, and a few numbers for monitoring.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// The files that are there, with their sizes in bytes.
+    pub sizes: Vec<(Role, u64)>,
+    /// How far back the logs reach, seconds; `None` when they reach back to the beginning, or cannot be read.
+    pub window: Option<u64>,
+}
+
+/// The findings of [`inspect`].
+///
+/// # Errors
+/// As [`inspect`].
+pub fn mailbox(files: &MailboxFiles, options: &Options) -> Result<Vec<Finding>, PathError> {
+    inspect(files, options).map(|checked| checked.findings)
+}
+
+/// Reads the files of a mailbox and judges them. A mailbox that is being written is read again before anything is said
+/// against it, so that no state between two writes is taken for damage.
+///
+/// # Errors
+/// When the files cannot be read; [`PathError::Busy`] when they changed so fast that nothing can be said.
+pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathError> {
+    let mut common: Option<Vec<Finding>> = None;
+    for attempt in 0..TRIES {
+        let read = files.read(&Role::ALL, options.mmap)?;
+        let found = snapshot(files, &read, options);
+        let quiet = found.iter().all(|finding| finding.severity == Severity::Info);
+        if quiet || (attempt == 0 && untouched(&read, options.now) && at_rest(files, &read)) {
+            return Ok(Checked::new(found, &read, options));
+        }
+        // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree. They
+        // do so only while somebody works on them.
+        std::thread::sleep(Duration::from_millis(20 << attempt));
+        let rest = at_rest(files, &read);
+        let found = match common.take() {
+            Some(before) if !rest => before.into_iter().filter(|finding| found.contains(finding)).collect(),
+            _ => found,
+        };
+        // What five readings of a changing mailbox have in common is no passing state.
+        if rest || (attempt + 1 == TRIES && !found.is_empty()) {
+            return Ok(Checked::new(found, &read, options));
+        }
+        common = Some(found);
+    }
+    Err(PathError::Busy(files.index.clone()))
+}
+
+impl Checked {
+    fn new(findings: Vec<Finding>, read: &Snapshot, options: &Options) -> Checked {
+        let sizes = Role::ALL.into_iter().filter_map(|role| Some((role, read.get(role)?.bytes.len() as u64))).collect();
+        let header = |role: Role| {
+            let input = read.get(role)?;
+            LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header)
+        };
+        let oldest = header(Role::Log).filter(|header| !header.starts_empty());
+        let oldest = oldest.map(|header_of_log| header(Role::OldLog).unwrap_or(header_of_log));
+        let oldest = oldest.filter(|header| !header.starts_empty());
+        let window =
+            oldest.map(|header| options.now.saturating_sub(i64::from(header.create_stamp)).max(0).unsigned_abs());
+        Checked { findings, sizes, window }
+    }
+}
+
+/// True when nothing has changed since the files were read and nobody holds the log's lock.
+fn at_rest(files: &MailboxFiles, read: &Snapshot) -> bool {
+    let same = Role::ALL.into_iter().all(|role| {
+        let now = Stat::at(&files.path(role)).ok();
+        now == read.get(role).map(|input| input.stat)
+    });
+    same && !crate::source::is_locked(&files.path(Role::Log))
+}
+
+/// True when no file was written to in the last ten seconds: longer than any change of several files takes without a lock.
+fn untouched(read: &Snapshot, now: i64) -> bool {
+    let mut mtimes = Role::ALL.into_iter().filter_map(|role| read.get(role)).map(|input| input.stat.mtime.0);
+    mtimes.all(|mtime| mtime < now.saturating_sub(10))
+}
+
+/// Judges files that have been read.
+pub fn snapshot(files: &MailboxFiles, snapshot: &Snapshot, options: &Options) -> Vec<Finding> {
+    judge(files, snapshot, options, true)
+}
+
+/// The outcome for files that were read while a directory was listed; `None` when something is wrong, and [`inspect`] has to
+/// find out whether it stays so. `leftovers` says whether the listing had lock files or temporary files.
+pub fn listed(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: bool) -> Option<Checked> {
+    let found = judge(files, read, options, leftovers);
+    let quiet = found.iter().all(|finding| finding.severity == Severity::Info);
+    quiet.then(|| Checked::new(found, read, options))
+}
+
+fn judge(files: &MailboxFiles, snapshot: &Snapshot, options: &Options, stray: bool) -> Vec<Finding> {
+    let mut found = Findings::default();
+    let mut subject = Subject { files, snapshot, options, family: family(files), logs: Vec::new(), indexid: None };
+    // Between the two steps of a rotation .log.2 is another name of .log.
+    let linked = match (snapshot.get(Role::Log), snapshot.get(Role::OldLog)) {
+        (Some(new), Some(old)) => new.stat.same_file(&old.stat),
+        _ => false,
+    };
+    for role in [Role::Log, Role::OldLog] {
+        let Some(input) = snapshot.get(role).filter(|_| role == Role::Log || !linked) else { continue };
+        let path = files.path(role);
+        match LogFile::parse(&input.bytes, input.bytes.len() as u64) {
+            Ok(log) => {
+                let file = ChainFile::new(log, &input.bytes);
+                let live = role == Role::Log
+                    && file.end.error.is_some()
+                    && matches!(tail_state(&path, &input.stat), Ok(TailState::BeingWritten));
+                // Offsets are below 4 GiB, or reading has stopped there.
+                let starts = file.records().filter_map(|record| u32::try_from(record.offset).ok()).collect();
+                subject.logs.push(Log { role, path, stat: input.stat, file, live, starts });
+            }
+            Err(error) => found.add(log::unreadable(&path, &error)),
+        }
+    }
+    subject.indexid = state::common_indexid(&subject);
+    log::check(&subject, &mut found);
+    index::check(&subject, &mut found);
+    let state = state::check(&subject, &mut found);
+    cache::check(&subject, state.as_ref(), &mut found);
+    if stray {
+        leftovers(&subject, &mut found);
+    }
+    thresholds(&subject, &mut found);
+    let mut list = found.finish();
+    list.sort_by(|a, b| (&a.file, a.offset, a.code, a.uid).cmp(&(&b.file, b.offset, b.code, b.uid)));
+    list
+}
+
+/// Whose index it is, by name.
+fn family(files: &MailboxFiles) -> Family {
+    let name = files.index.file_name().unwrap_or_default();
+    Family::ALL.into_iter().find(|family| name == family.prefix()).unwrap_or(Family::Mailbox)
+}
+
+/// L23: lock files that nobody can hold any more, and temporary files nobody will finish.
+fn leftovers(subject: &Subject<'_>, found: &mut Findings) {
+    for (suffix, is_lock) in [
+        (".log.newlock", true),
+        (".log.lock", true),
+        (".lock", true),
+        (".cache.lock", true),
+        (".tmp", false),
+        (".backup.tmp", false),
+        (".cache.tmp", false),
+    ] {
+        let mut name = subject.files.index.as_os_str().to_owned();
+        name.push(suffix);
+        let path = PathBuf::from(name);
+        let Ok(stat) = Stat::at(&path) else { continue };
+        let age = subject.options.now.saturating_sub(stat.mtime.0);
+        if age <= LOCK_STALE {
+            continue;
+        }
+        let since =
+            jiff::Timestamp::from_second(stat.mtime.0).map_or_else(|_| "long ago".to_owned(), |at| at.to_string());
+        let finding = if is_lock {
+            Finding::new(Code::L23, path, format!("lock file, untouched since {since}: whoever made it is gone"))
+        } else {
+            let message = format!("temporary file, untouched since {since}: its writer did not finish");
+            Finding::new(Code::L23, path, message).severity(Severity::Info)
+        };
+        found.add(finding);
+    }
+}
+
+/// T1 to T3.
+fn thresholds(subject: &Subject<'_>, found: &mut Findings) {
+    let options = subject.options;
+    let size = |role: Role| subject.snapshot.get(role).map(|input| input.bytes.len() as u64);
+    for (code, role, limit) in
+        [(Code::T1, Role::Log, options.max_log_size), (Code::T2, Role::Cache, options.max_cache_size)]
+    {
+        if let (Some(limit), Some(size)) = (limit, size(role))
+            && size > limit
+        {
+            found.add(Finding::new(code, subject.path(role), format!("{size} bytes, more than {limit}")));
+        }
+    }
+    let oldest = subject.history().last();
+    if let (Some(wanted), Some(oldest)) = (options.min_window, oldest)
+        // A log from the beginning covers everything there ever was.
+        && !oldest.file.log.header.starts_empty()
+    {
+        let window = options.now.saturating_sub(i64::from(oldest.file.log.header.create_stamp)).max(0);
+        if window.unsigned_abs() < wanted {
+            let message = format!("the logs reach back {window} s, less than {wanted} s");
+            found.add(Finding::new(Code::T3, &oldest.path, message).at(20));
+        }
+    }
+}

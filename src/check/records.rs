@@ -1,0 +1,267 @@
+//! L7, L11 to L15 and L20 where Dovecot itself checks nothing: values that it would take from a log, but that no Dovecot writes
+//! there. They are what is left to tell a damaged log from a sound one: there are no checksums.
+
+use std::path::Path;
+
+use super::{CLOCK_SKEW, Code, Finding, Findings, Log, Severity, Subject};
+use crate::format::Disk;
+use crate::format::record::{Append, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, UidRange};
+use crate::model::Mailbox;
+use crate::source::Family;
+
+/// Offset of the fields of the base header that Dovecot writes through the log: flags, uid_validity, next_uid,
+/// first_recent_uid, log_file_tail_offset, log2_rotate_time, last_temp_file_scan, day_stamp, day_first_uid.
+const LOGGED_FIELDS: [u32; 9] = [20, 24, 28, 48, 64, 76, 80, 84, 88];
+/// The same up to 2.1: sync_size as well, and the low-water marks.
+const LOGGED_FIELDS_OLD: [u32; 3] = [52, 56, 72];
+
+/// Extensions whose sizes have never changed since 2.2: name, header bytes (`None`: any), bytes in a record, alignment.
+const SHAPES: [(&[u8], Option<u32>, u16, u16); 20] = [
+    (b"modseq", Some(16), 8, 8),
+    (b"cache", Some(0), 4, 4),
+    (b"hdr-vsize", Some(16), 0, 8),
+    (b"hdr-pop3-uidl", Some(4), 0, 0),
+    (b"last-rename-stamp", Some(4), 0, 4),
+    (b"maildir", Some(36), 0, 0),
+    (b"dbox-hdr", None, 0, 0),
+    (b"mdbox-hdr", Some(24), 0, 0),
+    (b"mdbox", Some(0), 8, 4),
+    (b"guid", Some(0), 16, 1),
+    (b"fts", Some(12), 0, 0),
+    (b"map", Some(8), 12, 4),
+    (b"ref", Some(0), 2, 2),
+    (b"list", None, 28, 4),
+    (b"msgs", Some(0), 16, 4),
+    (b"hmodseq", Some(0), 8, 8),
+    (b"1saved", Some(0), 8, 4),
+    (b"index sync", Some(0), 8, 4),
+    (b"subs", Some(4), 0, 4),
+    (b"virtual", None, 8, 4),
+];
+
+/// Why the sizes are not those of an extension of that name; `None` when they are, or when the name says nothing.
+pub(super) fn misshapen(name: &[u8], family: Family, hdr_size: u32, record_size: u16, align: u16) -> Option<String> {
+    // In a list index these mean something else.
+    if family == Family::List && matches!(name, b"maildir" | b"vsize" | b"mbox") {
+        return None;
+    }
+    let (_, header, record, aligned) = SHAPES.iter().find(|(known, ..)| *known == name)?;
+    let same = header.is_none_or(|size| size == hdr_size) && (*record, *aligned) == (record_size, align);
+    (!same).then(|| {
+        format!(
+            "extension {} with a header of {hdr_size} bytes and {record_size} bytes (aligned by {align}) in each record",
+            String::from_utf8_lossy(name)
+        )
+    })
+}
+
+/// Judges the records of all logs by the state they lead to.
+pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findings) {
+    let old = subject.is_old();
+    for log in subject.history() {
+        if found.any(&log.path, Severity::Error) {
+            continue;
+        }
+        let judge = Judge { subject, log, mailbox, next_uid: mailbox.header.next_uid, old };
+        judge.header(found);
+        for record in log.file.records() {
+            judge.record(&record, found);
+        }
+    }
+    stamps(subject, found);
+}
+
+/// L20: a log is not older than the one before it.
+fn stamps(subject: &Subject<'_>, found: &mut Findings) {
+    let mut logs = subject.history();
+    let (Some(new), Some(old)) = (logs.next(), logs.next()) else { return };
+    let (stamp, before) = (new.file.log.header.create_stamp, old.file.log.header.create_stamp);
+    if stamp < before && !found.has(Code::L20, None) {
+        let message = format!("create_stamp is {stamp}, that of .log.2 {before}");
+        found.add(Finding::new(Code::L20, &new.path, message).at(20));
+    }
+}
+
+struct Judge<'a> {
+    subject: &'a Subject<'a>,
+    log: &'a Log<'a>,
+    mailbox: &'a Mailbox,
+    /// No UID is as high as this one.
+    next_uid: u32,
+    old: bool,
+}
+
+impl Judge<'_> {
+    fn path(&self) -> &Path {
+        &self.log.path
+    }
+
+    fn warn(&self, code: Code, at: u64, message: String) -> Finding {
+        Finding::new(code, self.path(), message).at(at).severity(Severity::Warning)
+    }
+
+    /// L7: what a log says of the one before it.
+    fn header(&self, found: &mut Findings) {
+        let header = &self.log.file.log.header;
+        let (seq, prev, offset) = (header.file_seq, header.prev_file_seq, header.prev_file_offset);
+        // (1, 0) is how 1.x to 2.1 began their first log.
+        let ok = match prev {
+            0 => offset == 0,
+            1 if offset == 0 => true,
+            _ => prev < seq && offset.is_multiple_of(4) && offset >= 24,
+        };
+        let finding = |message: String| self.warn(Code::L7, 12, message);
+        if !ok {
+            let message = format!("file_seq {seq} cannot continue prev_file_seq {prev} at prev_file_offset {offset}");
+            found.add(finding(message));
+        } else if prev != 0 && prev.checked_add(1) != Some(seq) {
+            // Happens when a log was lost while it was open.
+            let message = format!("file_seq is {seq}, but it continues prev_file_seq {prev}");
+            found.add(finding(message).severity(Severity::Info));
+        }
+    }
+
+    fn record(&self, record: &Record<'_>, found: &mut Findings) {
+        match record.kind() {
+            Some(RecordType::Append) => {
+                for (i, append) in record.elements::<Append>().enumerate() {
+                    if append.flags & 0x20 != 0 && !self.old {
+                        let at = record.payload_at(i * Append::SIZE + 4);
+                        found.add(
+                            self.warn(Code::L11, at, "appended with the unknown flag 0x20".into()).uid(append.uid),
+                        );
+                    }
+                }
+            }
+            Some(RecordType::FlagUpdate) => {
+                for (i, update) in record.elements::<FlagUpdate>().enumerate() {
+                    let at = i * FlagUpdate::SIZE;
+                    self.range(record, at, update.uid1, update.uid2, found);
+                    if (update.add_flags | update.remove_flags) & 0x20 != 0 && !self.old {
+                        let message = "changes the unknown flag 0x20".to_owned();
+                        found.add(self.warn(Code::L11, record.payload_at(at + 8), message).uid(update.uid1));
+                    }
+                    // Before 2.2 these bytes were padding.
+                    if update.modseq_inc_flag > 1 && !self.old {
+                        let message = format!("modseq_inc_flag is {}", update.modseq_inc_flag);
+                        found.add(self.warn(Code::L11, record.payload_at(at + 10), message).severity(Severity::Info));
+                    }
+                }
+            }
+            Some(RecordType::Expunge | RecordType::KeywordReset) => {
+                for (i, range) in record.elements::<UidRange>().enumerate() {
+                    self.range(record, i * UidRange::SIZE, range.uid1, range.uid2, found);
+                }
+            }
+            Some(RecordType::KeywordUpdate) => {
+                if let Some((.., ranges)) = record.keyword_update() {
+                    let first = record.payload.len().saturating_sub(ranges.size_hint().0 * UidRange::SIZE);
+                    for (i, range) in ranges.enumerate() {
+                        self.range(record, first + i * UidRange::SIZE, range.uid1, range.uid2, found);
+                    }
+                }
+                let name = record.keyword_update().map_or(&[][..], |(_, name, _)| name);
+                if name.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
+                    let message = format!("keyword {:?} has control characters", String::from_utf8_lossy(name));
+                    found.add(self.warn(Code::L11, record.payload_at(4), message));
+                }
+            }
+            Some(RecordType::ExpungeGuid) => {
+                for (i, one) in record.elements::<ExpungeGuid>().enumerate() {
+                    self.range(record, i * ExpungeGuid::SIZE, one.uid, one.uid, found);
+                }
+            }
+            Some(RecordType::HeaderUpdate) => self.header_update(record, found),
+            Some(RecordType::ExtIntro) => {
+                for intro in record.intros() {
+                    self.intro(record, intro.at, &intro.intro, intro.name, found);
+                }
+            }
+            Some(RecordType::ExtReset) => {
+                let reset = ExtReset::read(record.payload, record.endian);
+                if reset.preserve_data > 1 && !self.old {
+                    let message = format!("preserve_data is {}", reset.preserve_data);
+                    found.add(self.warn(Code::L12, record.payload_at(4), message).severity(Severity::Info));
+                }
+            }
+            Some(RecordType::Boundary) if !record.external() => {
+                let message = "a boundary that is a request".to_owned();
+                found.add(self.warn(Code::L10, record.offset + 4, message).severity(Severity::Info));
+            }
+            _ => {}
+        }
+    }
+
+    /// L11: UIDs that did not exist yet.
+    fn range(&self, record: &Record<'_>, at: usize, uid1: u32, uid2: u32, found: &mut Findings) {
+        if uid1 >= self.next_uid || uid2 >= self.next_uid {
+            let kind = record.kind().map_or("record", RecordType::name);
+            let message = format!("{kind} of UIDs {uid1} to {uid2}, but next_uid is {}", self.next_uid);
+            found.add(self.warn(Code::L11, record.payload_at(at), message).uid(uid1));
+        }
+    }
+
+    /// L15: fields that are not written through the log, and values they cannot have.
+    fn header_update(&self, record: &Record<'_>, found: &mut Findings) {
+        for chunk in record.header_chunks() {
+            let at = record.payload_at(chunk.at);
+            // Fields that lie side by side are written in one piece.
+            let mut words = (chunk.offset..).step_by(4).take(chunk.data.len().div_ceil(4));
+            let known =
+                |word: u32| LOGGED_FIELDS.contains(&word) || (word > 88 && word < 120 && word.is_multiple_of(4));
+            let known = |word: u32| known(word) || (self.old && LOGGED_FIELDS_OLD.contains(&word));
+            if !chunk.data.len().is_multiple_of(4) || !words.all(known) {
+                let message = format!("header update of {} bytes at {}", chunk.data.len(), chunk.offset);
+                found.add(self.warn(Code::L15, at, message));
+                continue;
+            }
+            for (i, raw) in chunk.data.chunks_exact(4).enumerate() {
+                let value = record.endian.u32_at(raw, 0).unwrap_or(0);
+                let offset = chunk.offset as usize + i * 4;
+                if let Some(what) = self.bad_value(offset, value) {
+                    let message = format!("header update sets {what} to {value}");
+                    found.add(self.warn(Code::L15, record.payload_at(chunk.at + 4 + i * 4), message));
+                }
+            }
+        }
+    }
+
+    /// The name of the field at that offset when it cannot have the value.
+    fn bad_value(&self, offset: usize, value: u32) -> Option<&'static str> {
+        let now = self.subject.options.now.max(self.log.stat.mtime.0).saturating_add(CLOCK_SKEW);
+        let future = i64::from(value) > now;
+        match offset {
+            20 if value & !7 != 0 => Some("flags"),
+            24 if value == 0 => Some("uid_validity"),
+            28 if value > self.next_uid => Some("next_uid"),
+            48 if value == 0 || value > self.next_uid => Some("first_recent_uid"),
+            76 if future && value != u32::MAX && !self.old => Some("log2_rotate_time"),
+            80 if future && !self.old => Some("last_temp_file_scan"),
+            84 if i64::from(value) > now.saturating_add(86_400) => Some("day_stamp"),
+            88..120 if value > self.next_uid => Some("day_first_uid"),
+            _ => None,
+        }
+    }
+
+    /// L12: shapes that extensions do not have.
+    fn intro(&self, record: &Record<'_>, at: usize, intro: &ExtIntro, name: &[u8], found: &mut Findings) {
+        let at = record.payload_at(at);
+        if intro.flags > 1 {
+            let message = format!("introduction with unknown flags 0x{:x}", intro.flags);
+            found.add(self.warn(Code::L12, at + 16, message).severity(Severity::Info));
+        }
+        if intro.ext_id != u32::MAX && !name.is_empty() {
+            found.add(self.warn(Code::L12, at, "introduction by number and by name".into()));
+        }
+        // Numbers never change their meaning: extensions are only added at the end.
+        let by_number = self.mailbox.extensions.get(intro.ext_id as usize).map(|ext| ext.name.as_slice());
+        let name = if name.is_empty() { by_number.unwrap_or_default() } else { name };
+        if self.old {
+            return;
+        }
+        let shape = misshapen(name, self.subject.family, intro.hdr_size, intro.record_size, intro.record_align);
+        if let Some(why) = shape {
+            found.add(self.warn(Code::L12, at, format!("introduction of {why}")));
+        }
+    }
+}

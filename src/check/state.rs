@@ -1,0 +1,640 @@
+//! L5, L21, I10 to I12, I17, I21 and the D rules that index files alone answer: what takes several files, or the state that
+//! the logs lead to (`mail-transaction-log-view.c`, `mail-index-sync-update.c`, `mail-index-modseq.c`).
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Code, Finding, Findings, Log, Severity, Subject};
+use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, SdboxHeader};
+use crate::format::index::{IndexFile, header_flag};
+use crate::format::record::{Record, RecordType};
+use crate::format::{Disk, Endian};
+use crate::model::chain::{Replayed, Until};
+use crate::model::{Chain, ChainFile, LogPos, Mailbox};
+use crate::source::{Family, Role};
+
+/// The `indexid` of most files; of two equally common ones that of `.log`, which Dovecot opens first.
+pub(super) fn common_indexid(subject: &Subject<'_>) -> Option<u32> {
+    let mut votes: Vec<(u32, usize)> = Vec::new();
+    let mut vote = |id: u32| match votes.iter_mut().find(|(have, _)| *have == id) {
+        Some((_, count)) => *count += 1,
+        None => votes.push((id, 1)),
+    };
+    for log in &subject.logs {
+        vote(log.file.log.header.indexid);
+    }
+    for role in [Role::Index, Role::Backup] {
+        let id = subject.snapshot.get(role).and_then(|input| IndexFile::parse(&input.bytes).ok());
+        if let Some(index) = id.filter(|index| index.header.major_version == 7) {
+            vote(index.header.indexid);
+        }
+    }
+    // A cache does not tell its byte order, so it can only second what others say.
+    if let Some(cache) = subject.snapshot.get(Role::Cache) {
+        for endian in [Endian::Little, Endian::Big] {
+            if let Some(id) = endian.u32_at(&cache.bytes, 4)
+                && let Some((_, count)) = votes.iter_mut().find(|(have, _)| *have == id)
+            {
+                *count += 1;
+                break;
+            }
+        }
+    }
+    votes.retain(|(id, _)| *id != 0);
+    let most = votes.iter().map(|(_, count)| *count).max()?;
+    votes.iter().find(|(_, count)| *count == most).map(|(id, _)| *id)
+}
+
+/// The mailbox as Dovecot would have it in memory.
+pub(super) struct State {
+    /// Its state at the end of the logs, or of the index when the logs cannot be read on.
+    pub mailbox: Mailbox,
+    /// True when that is the end of the logs.
+    pub complete: bool,
+}
+
+pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State> {
+    indexids(subject, found);
+    let index_path = subject.path(Role::Index);
+    let index = subject
+        .snapshot
+        .get(Role::Index)
+        .filter(|_| !found.has(Code::I1, Some(&index_path)))
+        .and_then(|input| IndexFile::parse(&input.bytes).ok());
+    let broken_logs = [Code::L1, Code::L4, Code::L5, Code::L6].into_iter().any(|code| found.has(code, None));
+    let sound_index = !found.any(&index_path, Severity::Error);
+    let base = index.as_ref().filter(|_| sound_index).map(Mailbox::load);
+    if broken_logs || (index.is_some() && !sound_index) || subject.snapshot.get(Role::Log).is_none() {
+        let state = base.map(|mailbox| State { mailbox, complete: false })?;
+        storage(subject, &state.mailbox, found);
+        return Some(state);
+    }
+    let chain = Chain::new(subject.logs.iter().map(|log| log.file.clone()));
+    let torn = subject.logs.iter().any(|log| [Code::L8, Code::L9].iter().any(|code| found.has(*code, Some(&log.path))));
+    let unread = subject.snapshot.get(Role::Index).is_some() && index.is_none();
+    match &index {
+        // An index that cannot be used has had its finding.
+        None if unread => {}
+        None => absent(subject, &chain, torn, found),
+        Some(index) => position(subject, index, &chain, torn, found),
+    }
+    if found.has(Code::I10, Some(&index_path)) && found.any(&index_path, Severity::Error) {
+        return base.map(|mailbox| State { mailbox, complete: false });
+    }
+    let start = base.unwrap_or_else(|| empty(&chain));
+    let replayed = match chain.replay(start, Until::End) {
+        Ok(replayed) => replayed,
+        Err(_) => return index.as_ref().map(|index| State { mailbox: Mailbox::load(index), complete: false }),
+    };
+    sync_errors(subject, &replayed, found);
+    ignored(subject, &replayed, found);
+    storage(subject, &replayed.mailbox, found);
+    if let Some(index) = &index {
+        emptied(subject, index, &chain, &replayed, found);
+        if !torn {
+            modseqs(subject, index, &chain, found);
+            tail(subject, index, &chain, found);
+            history(subject, index, &chain, found);
+        }
+    }
+    if !torn && replayed.stopped.is_none() {
+        super::records::check(subject, &replayed.mailbox, found);
+        outcome(subject, &replayed, found);
+    }
+    rotated(subject, &replayed.mailbox, index.is_some(), found);
+    let complete = replayed.stopped.is_none() && !torn;
+    Some(State { mailbox: replayed.mailbox, complete })
+}
+
+/// The mailbox before the first record of the logs.
+pub(super) fn empty(chain: &Chain<'_>) -> Mailbox {
+    let head = chain.head();
+    let mut mailbox = Mailbox::empty(
+        head.map_or(0, |file| file.log.header.indexid),
+        head.map_or(Endian::default(), |file| file.log.endian),
+    );
+    if let Some(first) = chain.files.first().filter(|file| file.log.header.starts_empty()) {
+        mailbox.header.log_file_seq = first.log.header.prev_file_seq.max(1);
+    }
+    mailbox
+}
+
+/// L5.
+fn indexids(subject: &Subject<'_>, found: &mut Findings) {
+    let Some(common) = subject.indexid else { return };
+    let other = |id: u32| format!("indexid is {id}, the other files have {common}");
+    for log in &subject.logs {
+        let id = log.file.log.header.indexid;
+        if id != common && id != 0 {
+            found.add(Finding::new(Code::L5, &log.path, other(id)).at(4));
+        }
+    }
+    for (role, code) in [(Role::Index, Code::L5), (Role::Backup, Code::D11)] {
+        let path = subject.path(role);
+        if found.has(Code::I1, Some(&path)) || found.has(Code::D11, Some(&path)) {
+            continue;
+        }
+        let index = subject.snapshot.get(role).and_then(|input| IndexFile::parse(&input.bytes).ok());
+        if let Some(id) = index.map(|index| index.header.indexid).filter(|id| *id != common) {
+            found.add(Finding::new(code, path, other(id)).at(16));
+        }
+    }
+}
+
+/// I10 without an index: the logs must begin at the beginning.
+fn absent(subject: &Subject<'_>, chain: &Chain<'_>, torn: bool, found: &mut Findings) {
+    if torn && chain.files.iter().any(|file| file.log.header.starts_empty()) {
+        return;
+    }
+    if chain.complete_from().is_none()
+        && let Some(first) = chain.files.first()
+    {
+        let message = format!(
+            "there is no index, and the logs do not go back to the beginning: the oldest is {}, which continues {}",
+            first.seq(),
+            first.log.header.prev_file_seq
+        );
+        found.add(Finding::new(Code::I10, subject.path(Role::Index), message));
+    }
+}
+
+/// I10: the log position of the index.
+fn position(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, torn: bool, found: &mut Findings) {
+    let path = subject.path(Role::Index);
+    let (seq, head) = (index.header.log_file_seq, u64::from(index.header.log_file_head_offset));
+    let linked = chain.files.iter().any(|file| {
+        file.log.header.prev_file_seq == seq && u64::from(file.log.header.prev_file_offset) == head && seq != 0
+    });
+    if linked && chain.position_of(seq).is_none() {
+        return;
+    }
+    let Some(file) = chain.position_of(seq).and_then(|at| chain.files.get(at)) else {
+        let have: Vec<String> = chain.files.iter().map(|file| file.seq().to_string()).collect();
+        let message = format!("stands in log {seq}, which is missing; there is {}", have.join(" and "));
+        return found.add(Finding::new(Code::I10, path, message).at(60));
+    };
+    // What a damaged log does not show any more is not held against the index.
+    if torn && head > file.end.offset {
+        return;
+    }
+    if head < file.log.records_at || head > file.end.offset {
+        let message = format!(
+            "log_file_head_offset {head} is outside log {seq}, whose records go from {} to {}",
+            file.log.records_at, file.end.offset
+        );
+        return found.add(Finding::new(Code::I10, path, message).at(68));
+    }
+    if subject.numbered(seq).is_some_and(|log| !log.is_boundary(head)) {
+        let message = format!("log_file_head_offset {head} is inside a record of log {seq}");
+        return found.add(Finding::new(Code::I10, path, message).at(68));
+    }
+    let newest = chain.end();
+    if seq != newest.seq && head != file.end.offset {
+        let message =
+            format!("stands in the log before the present one, at {seq}:{head}; the next sync writes it anew");
+        found.add(Finding::new(Code::I10, path, message).at(60).severity(Severity::Info));
+    }
+}
+
+/// L10 to L15 and I5: what Dovecot's sync would complain about.
+fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
+    for error in &replayed.errors {
+        let Some(log) = subject.logs.iter().find(|log| log.file.seq() == error.pos.seq) else { continue };
+        let text = error.message.as_str();
+        let code = if text.starts_with("Append") || text.starts_with("uid ") {
+            Code::L14
+        } else if text.starts_with("Unknown transaction") {
+            Code::L10
+        } else if text.to_ascii_lowercase().starts_with("header update") {
+            Code::L15
+        } else if text.starts_with("Extension record update for")
+            || text.starts_with("Extension record inc")
+            || text.starts_with("ext rec update")
+        {
+            Code::L13
+        } else if text.ends_with("counter wrong") {
+            Code::I5
+        } else {
+            Code::L12
+        };
+        let size = record_size(log, error.pos.offset);
+        let finding = if code == Code::I5 {
+            // The counts were wrong before; the record only shows it.
+            Finding::new(code, subject.path(Role::Index), format!("{text} when log {} is replayed", error.pos))
+        } else {
+            Finding::new(code, &log.path, text).at(error.pos.offset)
+        };
+        let said_already = code == Code::I5 && found.has(code, None);
+        if !said_already && !found.within(&finding.file, error.pos.offset..error.pos.offset + size) {
+            found.add(finding);
+        }
+    }
+}
+
+/// L12: extension data that Dovecot passes over because it belongs to another generation of the extension.
+fn ignored(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
+    for one in &replayed.ignored {
+        // A process that has not heard of a purge yet still names the cache as it was before.
+        if one.message.starts_with("extension cache ") {
+            continue;
+        }
+        let Some(log) = subject.numbered(one.pos.seq) else { continue };
+        // An extension that was reset may still be introduced as it was before, by a process that has not heard of it.
+        let severity = if one.message.ends_with("it has 0") { Severity::Warning } else { Severity::Info };
+        let finding = Finding::new(Code::L12, &log.path, &one.message).at(one.pos.offset).severity(severity);
+        if !found.within(&log.path, one.pos.offset..one.pos.offset + 8) {
+            found.add(finding);
+        }
+    }
+}
+
+fn record_size(log: &Log<'_>, offset: u64) -> u64 {
+    let raw = usize::try_from(offset).ok().and_then(|at| log.file.bytes.get(at..)?.first_chunk::<4>());
+    raw.and_then(|raw| crate::format::packed::decode(*raw)).map_or(8, u64::from).max(8)
+}
+
+/// L21.
+fn emptied(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, replayed: &Replayed, found: &mut Findings) {
+    let header = &index.header;
+    let Ok(start) = chain.start(header.log_file_seq, u64::from(header.log_file_head_offset)) else { return };
+    let (now, then) = (&replayed.mailbox.header, header);
+    if start.reset
+        && (now.messages_count < then.messages_count || now.next_uid < then.next_uid)
+        && let Some(log) =
+            chain.files.get(start.file).and_then(|file| subject.logs.iter().find(|log| log.file.seq() == file.seq()))
+    {
+        let message = format!(
+            "log {} starts from an empty mailbox, and the index stands at its beginning: its {} messages will vanish (Dovecot 2.3 and 2.4 lose them)",
+            log.file.seq(),
+            then.messages_count
+        );
+        found.add(Finding::new(Code::L21, &log.path, message).at(12));
+    }
+}
+
+/// I17: the modseq header against the logs.
+fn modseqs(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: &mut Findings) {
+    let Some(ext) = index.extension(b"modseq").filter(|ext| ext.data.len() == 16) else { return };
+    let path = subject.path(Role::Index);
+    let highest = index.endian.u64_at(ext.data, 0).unwrap_or(0);
+    let pos = LogPos {
+        seq: index.endian.u32_at(ext.data, 8).unwrap_or(0),
+        offset: u64::from(index.endian.u32_at(ext.data, 12).unwrap_or(0)),
+    };
+    let stands = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
+    if found.has(Code::L18, None) {
+        return;
+    }
+    if pos > stands {
+        let message = format!("the modseq header stands at {pos}, the index at {stands}");
+        return found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64 + 8));
+    }
+    let Some(file) = chain.position_of(pos.seq).and_then(|at| chain.files.get(at)) else { return };
+    // Before 2.2.29 Dovecot counted differently from its own format: see the format's notes on version 1.2.
+    if file.log.header.minor_version < 3 {
+        return;
+    }
+    if subject.numbered(pos.seq).is_some_and(|log| !log.is_boundary(pos.offset)) {
+        let message = format!("the modseq header stands at {pos}, which is not where a record begins");
+        return found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64 + 12));
+    }
+    let Some(at) = chain.position_of(pos.seq) else { return };
+    let counted = chain.modseq_at(at, pos.offset, None);
+    if counted != highest {
+        let message = format!("highest_modseq is {highest}, but the log counts {counted} at {pos}");
+        found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64));
+    }
+}
+
+/// I11.
+fn tail(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: &mut Findings) {
+    let path = subject.path(Role::Index);
+    let header = &index.header;
+    let (tail, head) = (u64::from(header.log_file_tail_offset), u64::from(header.log_file_head_offset));
+    let Some(at) = chain.position_of(header.log_file_seq) else { return };
+    let Some(file) = chain.files.get(at) else { return };
+    if tail == 0 {
+        return;
+    }
+    if tail > head || tail < file.log.records_at {
+        let message = format!("log_file_tail_offset {tail} is not between {} and the head {head}", file.log.records_at);
+        return found.add(Finding::new(Code::I11, path, message).at(64));
+    }
+    if subject.numbered(header.log_file_seq).is_some_and(|log| !log.is_boundary(tail)) {
+        let message = format!("log_file_tail_offset {tail} is inside a record");
+        return found.add(Finding::new(Code::I11, path, message).at(64));
+    }
+    // 1.0 knew what it had executed from the index alone and published nothing.
+    if header.minor_version == 0 {
+        return;
+    }
+    if let Some(at) = skipped_request(file, tail) {
+        let message = format!("log_file_tail_offset {tail} skips the request at {at}, which has not been executed");
+        found.add(Finding::new(Code::I11, path, message).at(64).severity(Severity::Warning));
+    }
+}
+
+/// The first request before `tail` that comes after everything the log says has been executed.
+fn skipped_request(file: &ChainFile<'_>, tail: u64) -> Option<u64> {
+    let mut done = 0;
+    let mut requests = Vec::new();
+    for record in file.records() {
+        if record.offset < tail && is_request(&record) {
+            requests.push(record.offset);
+        } else if let Some((_, tail)) = super::log::published_tail(&record) {
+            done = done.max(tail);
+        }
+    }
+    requests.into_iter().find(|at| *at >= done)
+}
+
+/// Why the index need not be what the logs say.
+fn excused(index: &IndexFile<'_>, chain: &Chain<'_>) -> bool {
+    // fsck writes its corrections into the index only. In files of versions before 2.2.29 modseqs were counted by other
+    // rules, and header fields were upgraded without a record in the log.
+    index.header.flags & header_flag::FSCKD != 0
+        || chain.files.iter().any(|file| file.log.header.minor_version < 3)
+        || index.header.minor_version < 3
+}
+
+/// I12.
+fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: &mut Findings) {
+    let path = subject.path(Role::Index);
+    if chain.complete_from() != Some(0) || excused(index, chain) || found.has(Code::L21, None) {
+        return;
+    }
+    // Anything else that is wrong shows here too.
+    if found.any(&path, Severity::Warning) || subject.logs.iter().any(|log| found.any(&log.path, Severity::Warning)) {
+        return;
+    }
+    let pos = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
+    let Ok(replayed) = chain.replay(empty(chain), Until::Pos(pos)) else { return };
+    if !replayed.errors.is_empty() || !replayed.ignored.is_empty() {
+        sync_errors(subject, &replayed, found);
+        ignored(subject, &replayed, found);
+    }
+    if found.any(&path, Severity::Warning) || subject.logs.iter().any(|log| found.any(&log.path, Severity::Warning)) {
+        return;
+    }
+    if replayed.position != pos && chain.position_of(pos.seq).is_some() {
+        return;
+    }
+    let stored = Mailbox::load(index);
+    compare(index, &stored, &replayed.mailbox, |at, uid, message| {
+        let mut finding = Finding::new(Code::I12, &path, message).at(at as u64);
+        finding.uid = uid;
+        found.add(finding);
+    });
+}
+
+/// Tells where an index differs from what the logs say, message by message.
+fn compare(
+    index: &IndexFile<'_>,
+    stored: &Mailbox,
+    told: &Mailbox,
+    mut differ: impl FnMut(usize, Option<u32>, String),
+) {
+    let (a, b) = (&stored.header, &told.header);
+    for (at, name, have, want) in [
+        (24, "uid_validity", a.uid_validity, b.uid_validity),
+        (28, "next_uid", a.next_uid, b.next_uid),
+        (32, "messages_count", a.messages_count, b.messages_count),
+        (48, "first_recent_uid", a.first_recent_uid, b.first_recent_uid),
+        (52, "first_unseen_uid_lowwater", a.first_unseen_uid_lowwater, b.first_unseen_uid_lowwater),
+        (56, "first_deleted_uid_lowwater", a.first_deleted_uid_lowwater, b.first_deleted_uid_lowwater),
+        (84, "day_stamp", a.day_stamp, b.day_stamp),
+    ] {
+        if have != want {
+            differ(at, None, format!("{name} is {have}, the logs say {want}"));
+        }
+    }
+    if a.day_first_uid != b.day_first_uid {
+        differ(88, None, format!("day_first_uid is {:?}, the logs say {:?}", a.day_first_uid, b.day_first_uid));
+    }
+    if stored.keywords() != told.keywords() {
+        let names = |list: &[Vec<u8>]| {
+            list.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let message = format!("keywords are {}, the logs say {}", names(stored.keywords()), names(told.keywords()));
+        let at = index.extension(b"keywords").map_or(0, |ext| ext.data_at);
+        return differ(at, None, message);
+    }
+    let mut pairs = Vec::new();
+    for (id, ext) in stored.extensions.iter().enumerate() {
+        let name = String::from_utf8_lossy(&ext.name);
+        let view = index.extensions.get(id);
+        let Some(other) = told.extensions.get(id).filter(|other| other.name == ext.name) else {
+            return differ(
+                view.map_or(0, |view| view.at),
+                None,
+                format!("the logs know no extension {name} in place {id}"),
+            );
+        };
+        if (ext.reset_id, ext.record_size, ext.record_align, ext.hdr_size)
+            != (other.reset_id, other.record_size, other.record_align, other.hdr_size)
+        {
+            return differ(
+                view.map_or(0, |view| view.at),
+                None,
+                format!("extension {name} has another shape in the logs"),
+            );
+        }
+        // Where the modseq header stands is I17: a rotation leaves it at the end of the old log.
+        let same = match ext.name.as_slice() {
+            b"modseq" => ext.header().get(..8) == other.header().get(..8),
+            _ => ext.header() == other.header(),
+        };
+        if !same {
+            differ(
+                view.map_or(0, |view| view.data_at),
+                None,
+                format!("the header of extension {name} is another in the logs"),
+            );
+        }
+        if ext.record_size > 0 {
+            pairs.push((ext, other));
+        }
+    }
+    if told.extensions.len() > stored.extensions.len() {
+        return differ(4, None, "the logs know more extensions".into());
+    }
+    let mut others = told.positions().peekable();
+    for i in stored.positions() {
+        let (at, uid) = (index.records_at + i * index.record_size, stored.uid(i));
+        while let Some(j) = others.next_if(|j| told.uid(*j) < uid) {
+            differ(at, Some(told.uid(j)), format!("UID {} is missing, the logs say it is there", told.uid(j)));
+        }
+        let Some(j) = others.next_if(|j| told.uid(*j) == uid) else {
+            differ(at, Some(uid), format!("UID {uid} is there, the logs say it is not"));
+            continue;
+        };
+        let (have, want) = (stored.flags(i), told.flags(j));
+        if have != want {
+            differ(at + 4, Some(uid), format!("flags are 0x{have:02x}, the logs say 0x{want:02x}"));
+        }
+        for (ext, other) in &pairs {
+            if stored.ext_bytes(i, ext) != told.ext_bytes(j, other) {
+                let name = String::from_utf8_lossy(&ext.name);
+                differ(
+                    at + usize::from(ext.record_offset),
+                    Some(uid),
+                    format!("{name} differs from what the logs say"),
+                );
+            }
+        }
+    }
+    for j in others {
+        let at = index.records_at + index.records.len();
+        differ(at, Some(told.uid(j)), format!("UID {} is missing, the logs say it is there", told.uid(j)));
+    }
+}
+
+/// I5 to I8 for the state the logs lead to: Dovecot runs fsck when it breaks them (`mail_index_map_check_header`).
+fn outcome(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
+    let header = &replayed.mailbox.header;
+    let Some(log) = subject.log(Role::Log) else { return };
+    let index = subject.path(Role::Index);
+    let mut add = |code: Code, message: String| {
+        if !found.has(code, Some(&index)) && !found.any(&log.path, Severity::Error) {
+            found.add(Finding::new(code, &log.path, message));
+        }
+    };
+    if header.uid_validity == 0 && header.next_uid > 1 {
+        add(Code::I8, format!("the logs lead to uid_validity 0 with next_uid {}", header.next_uid));
+    }
+    if header.first_recent_uid == 0 || header.first_recent_uid > header.next_uid {
+        add(
+            Code::I7,
+            format!("the logs lead to first_recent_uid {} with next_uid {}", header.first_recent_uid, header.next_uid),
+        );
+    }
+    if header.first_unseen_uid_lowwater.max(header.first_deleted_uid_lowwater) > header.next_uid {
+        add(Code::I6, format!("the logs lead to a low-water mark above next_uid {}", header.next_uid));
+    }
+    let mut before = header.next_uid;
+    for uid in header.day_first_uid {
+        if uid > before {
+            add(Code::I20, format!("the logs lead to day_first_uid {:?}", header.day_first_uid));
+            break;
+        }
+        before = uid;
+    }
+}
+
+/// I21.
+fn rotated(subject: &Subject<'_>, mailbox: &Mailbox, has_index: bool, found: &mut Findings) {
+    let stamp = mailbox.header.log2_rotate_time;
+    let there = subject.log(Role::OldLog).is_some() || subject.snapshot.get(Role::OldLog).is_some();
+    // An index that does not exist has no rotation time, and before 2.2.32 it stood for something else.
+    if stamp == 0 || !has_index {
+        return;
+    }
+    if stamp == u32::MAX && there {
+        let message = "log2_rotate_time says there is no .log.2, but there is";
+        found.add(Finding::new(Code::I21, subject.path(Role::Index), message).at(76));
+    } else if stamp != u32::MAX && !there {
+        let message = "log2_rotate_time says there is a .log.2, but it is gone";
+        found.add(Finding::new(Code::I21, subject.path(Role::OldLog), message));
+    }
+}
+
+/// D6 to D9, as far as the index itself answers.
+fn storage(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findings) {
+    let path = subject.path(Role::Index);
+    let endian = mailbox.endian;
+    let mut add = |code: Code, uid: Option<u32>, message: String| {
+        let mut finding = Finding::new(code, &path, message);
+        finding.uid = uid;
+        found.add(finding);
+    };
+    if let Some(ext) = mailbox.extension(b"dbox-hdr") {
+        let header = SdboxHeader::read(ext.header(), endian);
+        if ext.hdr_size < 4 {
+            add(Code::D6, None, format!("dbox-hdr has {} bytes, at least 4 are needed", ext.hdr_size));
+        } else if ext.hdr_size >= 24 && header.mailbox_guid == [0; 16] {
+            add(Code::D6, None, "dbox-hdr has no mailbox GUID".into());
+        }
+    }
+    if let Some(ext) = mailbox.extension(b"mdbox-hdr") {
+        let header = MdboxHeader::read(ext.header(), endian);
+        if ext.hdr_size >= 20 && header.mailbox_guid == [0; 16] {
+            add(Code::D7, None, "mdbox-hdr has no mailbox GUID".into());
+        }
+    }
+    if subject.family == Family::Map {
+        map(mailbox, &mut add);
+    }
+    if subject.family == Family::List {
+        list(mailbox, &mut add);
+    }
+}
+
+/// D8: the map by itself.
+fn map(mailbox: &Mailbox, add: &mut impl FnMut(Code, Option<u32>, String)) {
+    let Some(ext) = mailbox.extension(b"map") else {
+        if !mailbox.is_empty() {
+            add(Code::D8, None, "the map index has no map extension".into());
+        }
+        return;
+    };
+    let highest = MapHeader::read(ext.header(), mailbox.endian).highest_file_id;
+    for i in mailbox.positions() {
+        let Some(raw) = mailbox.ext_bytes(i, ext) else { return };
+        let record = MapRecord::read(raw, mailbox.endian);
+        if record.file_id == 0 || record.file_id > highest {
+            let message = format!("file_id is {}, the highest is {highest}", record.file_id);
+            add(Code::D8, Some(mailbox.uid(i)), message);
+        }
+    }
+}
+
+/// D9: the tree of names by itself.
+fn list(mailbox: &Mailbox, add: &mut impl FnMut(Code, Option<u32>, String)) {
+    let Some(ext) = mailbox.extension(b"list") else { return };
+    let header = ListHeader::parse(ext.header(), 0, mailbox.endian);
+    for problem in &header.problems {
+        add(Code::D9, None, format!("{}: need {}, found {}", problem.what, problem.need, problem.have));
+    }
+    let names: HashSet<u32> = header.names.iter().map(|name| name.id).collect();
+    let mut parents = HashMap::new();
+    for i in mailbox.positions() {
+        if let Some(raw) = mailbox.ext_bytes(i, ext) {
+            let record = ListRecord::read(raw, mailbox.endian);
+            parents.insert(mailbox.uid(i), record.parent_uid);
+            if !names.contains(&record.name_id) {
+                add(Code::D9, Some(mailbox.uid(i)), format!("name id {} is not in the header", record.name_id));
+            }
+        }
+    }
+    let mut uids: Vec<u32> = parents.keys().copied().collect();
+    uids.sort_unstable();
+    for uid in uids {
+        let parent = parents.get(&uid).copied().unwrap_or(0);
+        if parent != 0 && !parents.contains_key(&parent) {
+            add(Code::D9, Some(uid), format!("parent {parent} does not exist"));
+            continue;
+        }
+        let (mut at, mut steps) = (parent, 0);
+        while at != 0 && steps <= parents.len() {
+            at = parents.get(&at).copied().unwrap_or(0);
+            steps += 1;
+        }
+        if at != 0 {
+            add(Code::D9, Some(uid), "its parents form a loop".into());
+        }
+    }
+}
+
+/// Requests that a client made and the storage has not executed yet.
+fn is_request(record: &Record<'_>) -> bool {
+    !record.external()
+        && matches!(
+            record.kind(),
+            Some(
+                RecordType::FlagUpdate
+                    | RecordType::KeywordUpdate
+                    | RecordType::KeywordReset
+                    | RecordType::Expunge
+                    | RecordType::ExpungeGuid
+            )
+        )
+}

@@ -1,0 +1,78 @@
+//! `idx expunges`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::time::Time;
+use super::{Context, EXIT_STATUS};
+use crate::model::UidSet;
+use crate::ops::expunges::{self, Options, Since};
+use crate::render::Format;
+use crate::with_document;
+
+/// List expunged messages: which, when, asked for by whom, and how far back the logs know
+///
+/// Each has the modseq and the log position of the expunge, the position of the request, the GUID, and the time it must lie in.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct Expunges {
+    /// Mailbox directory, or one of its index files
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// What a client has not seen that knows this modseq, or what may have happened since this time
+    ///
+    /// A time is RFC 3339, a date, a span such as "3d ago", or @ and UNIX seconds. A bare number is a modseq, unless it is above
+    /// every modseq of the logs and can be UNIX seconds.
+    #[arg(long, value_name = "MODSEQ|TIME", value_parser = since)]
+    since: Option<Since>,
+    /// Only these messages
+    #[arg(long, value_name = "SET")]
+    uid: Option<UidSet>,
+}
+
+const EXAMPLES: &str = const_format::concatcp!(
+    "\
+Examples:
+  idx expunges --since '3d ago' ~/Maildir     what was deleted in the last three days?
+  idx expunges --uid 4088 ~/Maildir           who deleted this message, and when?
+  idx expunges -f json --since 4100 ~/Maildir | jq -r .vanished
+
+",
+    EXIT_STATUS
+);
+
+fn since(text: &str) -> Result<Since, String> {
+    if let Ok(number) = text.parse::<u64>() {
+        return Ok(Since::Number(number));
+    }
+    let time = text.strip_prefix('@').unwrap_or(text);
+    Time::from_str(time).map(|time| Since::Time(time.0)).map_err(|error| format!("no modseq, and {error}"))
+}
+
+impl Expunges {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        let options = Options { since: self.since, uid: self.uid.clone() };
+        let mut list = match expunges::Expunges::read(&self.path, &options) {
+            Ok(list) => list,
+            Err(error) => {
+                context.error_document(expunges::SCHEMA, &self.path, &error)?;
+                context.failure(&error);
+                return Ok(());
+            }
+        };
+        let (format, style) = (context.format, context.style);
+        with_document!(format, expunges::SCHEMA, style, &mut context.out, |out| {
+            expunges::write(&self.path, &mut list, format == Format::Table, out)?;
+        });
+        for (path, problem) in list.problems() {
+            context.finding(path, problem);
+        }
+        Ok(())
+    }
+}

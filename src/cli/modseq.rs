@@ -1,0 +1,132 @@
+//! `idx modseq`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Context, EXIT_STATUS};
+use crate::model::UidSet;
+use crate::ops::history::Logs;
+use crate::ops::modseq;
+use crate::ops::qresync::Opened;
+use crate::source::{MailboxFiles, PathError};
+use crate::with_document;
+
+/// Show modseqs: the highest, each file's, each message's, and the log position one stands for
+///
+/// Without options: HIGHESTMODSEQ from the index header and from the log, which must agree, where tracking began, the range of
+/// each log, and per message its modseq, its createseq (the modseq of its append) and the record that set the modseq.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct Modseq {
+    /// Mailbox directory, or one of its index files
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Only these messages
+    #[arg(long, value_name = "SET", conflicts_with_all = ["locate", "decode"])]
+    uid: Option<UidSet>,
+    /// Every step of the modseq, one line each
+    #[arg(long, conflicts_with_all = ["locate", "decode"])]
+    history: bool,
+    /// The log position that a modseq stands for, and how QRESYNC with it is answered
+    #[arg(long, value_name = "N", conflicts_with = "decode")]
+    locate: Option<u64>,
+    /// Take a number apart: a count of changes, or a log position as in snapshots of 2008
+    #[arg(long, value_name = "N", value_parser = number)]
+    decode: Option<u64>,
+}
+
+const EXAMPLES: &str = const_format::concatcp!(
+    "\
+Examples:
+  idx modseq --uid 4088 ~/Maildir          which record gave this message its modseq?
+  idx modseq --locate 4100 ~/Maildir       what has a client seen that knows modseq 4100?
+  idx modseq --history -f ndjson ~/Maildir | jq 'select(.type == \"append\") | .modseq'
+
+",
+    EXIT_STATUS
+);
+
+/// A decimal or hexadecimal number.
+fn number(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| format!("{error} (expected a decimal number, or 0x and a hexadecimal one)"))
+}
+
+impl Modseq {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        if self.history || self.locate.is_some() || self.decode.is_some() {
+            return self.run_on_logs(context);
+        }
+        let opened = match Opened::read(&self.path, None, context.mmap) {
+            Ok(opened) => opened,
+            Err(error) => return self.fail(context, &error),
+        };
+        let overview = match modseq::overview(&self.path, &opened) {
+            Ok(overview) => overview,
+            Err(error) => return self.fail(context, &error),
+        };
+        let (format, style) = (context.format, context.style);
+        with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
+            modseq::write_overview(&self.path, &overview, self.uid.as_ref(), out)?;
+        });
+        for (path, problem) in overview.agreement.problems.iter().chain(&overview.state.problems) {
+            context.finding(path, problem);
+        }
+        Ok(())
+    }
+
+    fn fail(&self, context: &mut Context, error: &dyn std::fmt::Display) -> anyhow::Result<()> {
+        context.error_document(modseq::SCHEMA, &self.path, error)?;
+        context.failure(error);
+        Ok(())
+    }
+
+    fn run_on_logs(&self, context: &mut Context) -> anyhow::Result<()> {
+        let mut logs = match MailboxFiles::locate(&self.path).and_then(|files| Logs::open(&files)) {
+            Ok(logs) => logs,
+            Err(error) => return self.fail(context, &error),
+        };
+        let (format, style) = (context.format, context.style);
+        let result: Result<(), PathError> = if let Some(wanted) = self.locate {
+            match modseq::locate(&mut logs, wanted) {
+                Ok(located) => {
+                    with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
+                        modseq::write_located(&self.path, &located, out)?;
+                    });
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        } else if let Some(value) = self.decode {
+            match modseq::decode(&mut logs, value) {
+                Ok(decoded) => {
+                    with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
+                        modseq::write_decoded(&self.path, logs.indexid(), &decoded, out)?;
+                    });
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        } else {
+            with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
+                modseq::write_history(&self.path, &mut logs, self.uid.as_ref(), out)?;
+            });
+            Ok(())
+        };
+        if let Err(error) = result {
+            return self.fail(context, &error);
+        }
+        for (path, problem) in &logs.problems {
+            context.finding(path, problem);
+        }
+        Ok(())
+    }
+}

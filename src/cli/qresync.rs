@@ -1,0 +1,114 @@
+//! `idx qresync`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Context, EXIT_STATUS, Status};
+use crate::model::UidSet;
+use crate::model::qresync::Sample;
+use crate::ops::qresync::{self, Opened, Options};
+use crate::render::Format;
+use crate::with_document;
+
+/// Say what a server must answer to SELECT (QRESYNC (V M ...))
+///
+/// The answer is Dovecot's, of 2.2 and later: exact while the logs reach back to the modseq, else every known UID that is not
+/// there. With a recorded session it says where the server or the client went wrong.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct Qresync {
+    /// Mailbox directory, or one of its index files
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// The UIDVALIDITY the client knows
+    #[arg(long, value_name = "V", required_unless_present = "versus")]
+    uidvalidity: Option<u32>,
+    /// The HIGHESTMODSEQ the client knows
+    #[arg(long, value_name = "M", required_unless_present = "versus")]
+    modseq: Option<u64>,
+    /// The UIDs the client knows; all when not given
+    #[arg(long, value_name = "SET")]
+    known: Option<UidSet>,
+    /// Sequence numbers and UIDs of some messages the client knows
+    #[arg(long, num_args = 2, value_names = ["SEQS", "UIDS"])]
+    seq_match: Option<Vec<UidSet>>,
+    /// A recorded IMAP session to compare; what the client sent then stands in for options not given
+    #[arg(long, value_name = "TRANSCRIPT")]
+    versus: Option<PathBuf>,
+    /// Directory of the private index with the user's own flags
+    #[arg(long, value_name = "DIR")]
+    pvt: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = const_format::concatcp!(
+    "\
+Examples:
+  idx qresync --uidvalidity 1795421627 --modseq 7 ~/Maildir
+  idx qresync --uidvalidity 1795421627 --modseq 7 --known 1:8 --seq-match 1,3,5 1,3,5 ~/Maildir
+  idx qresync --versus session.txt ~/Maildir     where did server or client go wrong?
+
+",
+    EXIT_STATUS
+);
+
+impl Qresync {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        let sample = match self.seq_match.as_deref() {
+            Some([seqs, uids]) => match Sample::new(seqs, uids) {
+                Some(sample) => Some(sample),
+                None => {
+                    let error = format!(
+                        "--seq-match: {} sequence numbers for {} UIDs (expected as many of one as of the other)",
+                        seqs.count(),
+                        uids.count()
+                    );
+                    context.error_document(qresync::SCHEMA, &self.path, &error)?;
+                    context.failure(&error);
+                    return Ok(());
+                }
+            },
+            _ => None,
+        };
+        let options = Options {
+            uid_validity: self.uidvalidity,
+            modseq: self.modseq,
+            known: self.known.clone(),
+            sample,
+            versus: self.versus.clone(),
+            pvt: self.pvt.clone(),
+            mmap: context.mmap,
+        };
+        let opened = match Opened::read(&self.path, self.pvt.as_deref(), context.mmap) {
+            Ok(opened) => opened,
+            Err(error) => {
+                context.error_document(qresync::SCHEMA, &self.path, &error)?;
+                context.failure(&error);
+                return Ok(());
+            }
+        };
+        let outcome = match qresync::run(&self.path, &opened, &options) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                context.error_document(qresync::SCHEMA, &self.path, &error)?;
+                context.failure(&error);
+                return Ok(());
+            }
+        };
+        let (format, style) = (context.format, context.style);
+        with_document!(format, qresync::SCHEMA, style, &mut context.out, |out| {
+            qresync::write(&self.path, &outcome, format == Format::Table, out)?;
+        });
+        if outcome.differences.as_ref().is_some_and(|list| !list.is_empty()) {
+            context.raise(Status::Findings);
+        }
+        for (path, problem) in &outcome.state.problems {
+            context.finding(path, problem);
+        }
+        Ok(())
+    }
+}

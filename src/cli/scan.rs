@@ -1,0 +1,269 @@
+//! `idx scan`.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::progress::Progress;
+use super::{Context, EXIT_STATUS, Status, expand_paths};
+use crate::format::ext::Visit;
+use crate::ops::scan::{self, Options, Row, State};
+use crate::render::Format;
+use crate::render::document::{Document, Part};
+use crate::render::grid::{Column, Grid};
+use crate::render::text::printable;
+use crate::source::{Role, WalkError};
+use crate::with_document;
+
+/// List every mailbox below a directory: name, user, storage format, counts, sizes, state
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct Scan {
+    /// Directories to search; `-` reads names from standard input
+    #[arg(value_name = "ROOT", required = true)]
+    roots: Vec<PathBuf>,
+    /// Also list the indexes of mailbox lists, mdbox maps and private flags, and caches kept apart
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    jobs: Jobs,
+}
+
+/// How many threads work on a tree.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Jobs {
+    /// Threads that read mailboxes [default: one per processor]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+}
+
+impl Jobs {
+    /// Their number.
+    pub fn count(self) -> usize {
+        self.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
+const EXAMPLES: &str = const_format::concatcp!(
+    "\
+Examples:
+  idx scan /var/vmail                        every mailbox of every user
+  idx scan --all ~/mdbox                     the mailbox list and the mdbox map too
+  idx scan -f ndjson /var/vmail | jq -r 'select(.state != \"sound\") | .path'
+
+",
+    EXIT_STATUS
+);
+
+/// Errors shown in a JSON document; all of them go to standard error.
+const MAX_ERRORS: usize = 1000;
+
+const COLUMNS: [Column; 14] = [
+    Column { title: "NAME", right: false },
+    Column { title: "USER", right: false },
+    Column { title: "KIND", right: false },
+    Column { title: "FORMAT", right: false },
+    Column { title: "MESSAGES", right: true },
+    Column { title: "UNSEEN", right: true },
+    Column { title: "MODSEQ", right: true },
+    Column { title: "UIDVALIDITY", right: true },
+    Column { title: "INDEX", right: true },
+    Column { title: "LOG", right: true },
+    Column { title: "LOG.2", right: true },
+    Column { title: "CACHE", right: true },
+    Column { title: "LOG AGE", right: true },
+    Column { title: "STATE", right: false },
+];
+
+/// Rows by state.
+#[derive(Clone, Copy, Debug, Default)]
+struct Summary {
+    mailboxes: u64,
+    messages: u64,
+    sound: u64,
+    busy: u64,
+    damaged: u64,
+    unreadable: u64,
+}
+
+impl Summary {
+    fn count(&mut self, row: &Row) {
+        if row.kind == "mailbox" {
+            self.mailboxes += 1;
+            self.messages += row.counts.map_or(0, |counts| counts.messages);
+        }
+        match row.state {
+            State::Sound => self.sound += 1,
+            State::Busy => self.busy += 1,
+            State::Damaged => self.damaged += 1,
+            State::Unreadable => self.unreadable += 1,
+        }
+    }
+
+    fn emit<E: Visit + ?Sized>(&self, emit: &mut E) {
+        emit.number("mailboxes", self.mailboxes);
+        emit.number("messages", self.messages);
+        emit.number("sound", self.sound);
+        emit.number("busy", self.busy);
+        emit.number("damaged", self.damaged);
+        emit.number("unreadable", self.unreadable);
+    }
+}
+
+impl Scan {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        let roots = expand_paths(&self.roots)?;
+        let options = Options { jobs: self.jobs.count(), all: self.all, mmap: context.mmap };
+        if context.format == Format::Table {
+            self.table(&roots, &options, context)
+        } else {
+            json(&roots, &options, context)
+        }
+    }
+
+    fn table(&self, roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::Result<()> {
+        let mut grid = Grid::new(&COLUMNS, context.style);
+        let mut summary = Summary::default();
+        run(roots, options, context, |item, context| match item {
+            Err(_) => Ok(()),
+            Ok(row) => {
+                summary.count(row);
+                grid.row(cells(row, self.all), &mut context.out)
+            }
+        })?;
+        grid.finish(&mut context.out)?;
+        use std::io::Write;
+        let of = if summary.mailboxes == 1 { "mailbox" } else { "mailboxes" };
+        write!(context.out, "{} {of}, {} messages", summary.mailboxes, summary.messages)?;
+        for (n, what) in [(summary.busy, "busy"), (summary.damaged, "damaged"), (summary.unreadable, "unreadable")] {
+            if n > 0 {
+                write!(context.out, ", {n} {what}")?;
+            }
+        }
+        writeln!(context.out)?;
+        Ok(())
+    }
+}
+
+fn json(roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::Result<()> {
+    let (format, style) = (context.format, context.style);
+    let mut summary = Summary::default();
+    let mut errors: Vec<(PathBuf, String)> = Vec::new();
+    // The document borrows standard output, and notes on standard error need none of it.
+    let mut out = std::mem::replace(&mut context.out, io::BufWriter::new(io::stdout()));
+    with_document!(format, scan::SCHEMA, style, &mut out, |out| {
+        out.begin(&mut |_| {})?;
+        out.list("mailboxes", |out, part| {
+            run(roots, options, context, |item, _| {
+                match item {
+                    Err(error) if errors.len() < MAX_ERRORS => {
+                        errors.push((error.path.clone(), error.source.to_string()));
+                    }
+                    Err(_) => {}
+                    Ok(row) => {
+                        summary.count(row);
+                        part.item(|emit| row.emit(emit));
+                    }
+                }
+                out.take_some(part)
+            })
+        })?;
+        if !errors.is_empty() {
+            out.list("errors", |_, part| {
+                use std::os::unix::ffi::OsStrExt;
+                for (path, error) in &errors {
+                    part.item(|emit| {
+                        emit.text("path", path.as_os_str().as_bytes());
+                        emit.text("error", error.as_bytes());
+                    });
+                }
+                Ok(())
+            })?;
+        }
+        out.object("summary", &mut |emit| summary.emit(emit))?;
+        out.end()?;
+    });
+    context.out = out;
+    Ok(())
+}
+
+/// Scans, says on standard error what is wrong, and hands every row to `take`.
+fn run(
+    roots: &[PathBuf],
+    options: &Options,
+    context: &mut Context,
+    mut take: impl FnMut(Result<&Row, &WalkError>, &mut Context) -> io::Result<()>,
+) -> io::Result<()> {
+    let progress = Progress::new("mailboxes", true);
+    let mut written = Ok(());
+    scan::scan(roots, options, |item| {
+        progress.step();
+        match &item {
+            Err(error) => progress.aside(|| context.failure(error)),
+            Ok(row) => {
+                if let Some((file, problem)) = &row.problem {
+                    progress.aside(|| match row.state {
+                        State::Damaged => context.finding(file, problem),
+                        State::Busy => context.note(&row.path, problem),
+                        State::Sound | State::Unreadable => {
+                            context.failure(problem);
+                            context.raise(Status::Failed);
+                        }
+                    });
+                }
+            }
+        }
+        written = take(item.as_ref(), context);
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    progress.finish();
+    written
+}
+
+fn cells(row: &Row, all: bool) -> Vec<String> {
+    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    let count = |value: fn(&scan::Counts) -> u64| number(row.counts.as_ref().map(value));
+    let size = |role: Role| row.size(role).map_or_else(|| "-".to_owned(), bytes);
+    vec![
+        printable(&row.name),
+        row.user.clone().unwrap_or_default(),
+        if all { row.kind.to_owned() } else { String::new() },
+        row.format.unwrap_or("-").to_owned(),
+        count(|c| c.messages),
+        count(|c| c.unseen),
+        count(|c| c.highest_modseq),
+        count(|c| c.uid_validity.into()),
+        size(Role::Index),
+        size(Role::Log),
+        size(Role::OldLog),
+        size(Role::Cache),
+        row.log_age().map_or_else(|| "-".to_owned(), age),
+        row.state.name().to_owned(),
+    ]
+}
+
+/// A size in the largest unit of which it has at least ten.
+fn bytes(n: u64) -> String {
+    match n {
+        0..10_240 => n.to_string(),
+        10_240..10_485_760 => format!("{}K", n >> 10),
+        10_485_760..10_737_418_240 => format!("{}M", n >> 20),
+        _ => format!("{}G", n >> 30),
+    }
+}
+
+/// An age in the largest unit of which it has at least two.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}min", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}

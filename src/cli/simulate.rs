@@ -1,0 +1,378 @@
+//! `idx simulate`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::time::Time;
+use super::{Context, EXIT_STATUS, Status, expand_paths};
+use crate::ops::clock;
+use crate::ops::simulate::advise::Want;
+use crate::ops::simulate::retention::Population;
+use crate::ops::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
+use crate::ops::simulate::workload::{Pattern, Storage, Synthetic, Trace};
+use crate::ops::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
+use crate::render::{self, plot};
+
+/// Simulate log rotation and what it means for QRESYNC clients
+///
+/// Rotation of dovecot.index.log, expiry of .log.2 and rewrites of dovecot.index under given settings; how far back the logs
+/// reach over time; how often clients that come back after a while get an exact VANISHED answer, and what the others cost;
+/// what the next rotation drops; and the cheapest settings that keep a wanted window.
+///
+/// Times T are seconds, spans such as 14d or "5 mins", or points in time: UNIX seconds from 1000000000 on, RFC 3339, "3d ago".
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub struct Simulate {
+    /// Mailbox directories or index files; - reads names from standard input, separated by NUL or newline
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Repeat the mailbox's own past: its records, sizes and rhythm (the default with a PATH)
+    #[arg(long, help_heading = "Workload", conflicts_with_all = ["synthetic", "trace"])]
+    replay: bool,
+    /// Made-up traffic, by rates
+    #[arg(long, help_heading = "Workload", conflicts_with = "trace")]
+    synthetic: bool,
+    /// Recorded events, one JSON object a line: {"at":SECONDS,"bytes":N,"modseq":M,"expunged":"SET"|null,"sync":BOOL}
+    #[arg(long, help_heading = "Workload", value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Messages that arrive in a day
+    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0, allow_negative_numbers = true)]
+    appends_per_day: f64,
+    /// Flag changes in a day
+    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0, allow_negative_numbers = true)]
+    flags_per_day: f64,
+    /// Messages expunged in a day
+    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0, allow_negative_numbers = true)]
+    expunges_per_day: f64,
+    /// Time between full syncs; without it each command ends with one
+    #[arg(long, help_heading = "Workload", value_name = "T", value_parser = When::from_str)]
+    sync_every: Option<When>,
+    /// Rhythm of day and week (UTC): even, office, or a FILE with 24 or 168 weights, one for each hour from Monday on
+    #[arg(long, help_heading = "Workload", value_name = "even|office|FILE", default_value = "even")]
+    pattern: String,
+    /// Commands that come at once
+    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    burst: u32,
+    /// Messages in the mailbox at the start
+    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=50_000_000))]
+    messages: u32,
+    /// Start of the random numbers
+    #[arg(long, help_heading = "Workload", value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Storage format, which decides how many bytes of log a command takes
+    #[arg(long, help_heading = "Workload", value_enum, default_value_t)]
+    storage: Storage,
+    /// How long to simulate [default: 30 days, or four times --want]
+    #[arg(long = "for", help_heading = "Workload", value_name = "T", value_parser = When::from_str)]
+    span: Option<When>,
+    /// The present [default: now; 2026-01-05 for traffic without a mailbox]
+    #[arg(long, help_heading = "Workload", value_name = "T")]
+    now: Option<Time>,
+
+    /// Output of doveconf -n, or a dovecot.conf, of 2.3 or 2.4
+    #[arg(long, help_heading = "Settings", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Whose rules and defaults
+    #[arg(long, help_heading = "Settings", value_name = "VERSION", default_value = "2.3.19", value_parser = Version::from_str)]
+    dovecot: Version,
+    /// mail_index_log_rotate_min_size
+    #[arg(long, help_heading = "Settings", value_name = "S", value_parser = parse_size)]
+    log_rotate_min_size: Option<u64>,
+    /// mail_index_log_rotate_max_size
+    #[arg(long, help_heading = "Settings", value_name = "S", value_parser = parse_size)]
+    log_rotate_max_size: Option<u64>,
+    /// mail_index_log_rotate_min_age
+    #[arg(long, help_heading = "Settings", value_name = "T", value_parser = When::from_str)]
+    log_rotate_min_age: Option<When>,
+    /// mail_index_log2_max_age
+    #[arg(long, help_heading = "Settings", value_name = "T", value_parser = When::from_str)]
+    log2_max_age: Option<When>,
+
+    /// Clients that were away for these times
+    #[arg(long, help_heading = "Answers", value_name = "T,..", value_delimiter = ',', value_parser = When::from_str,
+          default_value = "1h,8h,1d,2d,7d,14d,30d")]
+    offline: Vec<When>,
+    /// Number of clients
+    #[arg(long, help_heading = "Answers", value_name = "N")]
+    clients: Option<u64>,
+    /// How long clients stay away, each with its weight
+    #[arg(long, help_heading = "Answers", value_name = "T:WEIGHT,..", default_value = "1h:70,8h:15,1d:10,7d:4,30d:1")]
+    gaps: String,
+    /// Find the cheapest settings that keep this window
+    #[arg(long, help_heading = "Answers", value_name = "T", value_parser = When::from_str)]
+    want: Option<When>,
+    /// Share of the time that it shall be kept
+    #[arg(long, help_heading = "Answers", value_name = "SHARE", default_value_t = 0.99, requires = "want")]
+    share: f64,
+    /// Draw the window over time and the answers by time away
+    #[arg(long, help_heading = "Answers", value_name = "FILE.svg|FILE.png")]
+    plot: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = const_format::concatcp!(
+    "\
+Examples:
+  idx simulate ~/Maildir                       how far back it reaches, and what the next rotation drops
+  idx simulate --want 14d --plot w.svg ~/Maildir
+                                               the cheapest settings for clients that are away for two weeks
+  idx simulate --synthetic --appends-per-day 200 --flags-per-day 600 --expunges-per-day 150 --for 90d --storage sdbox
+
+",
+    EXIT_STATUS
+);
+
+/// Seconds below which a bare number is a span and not a point in time.
+const FIRST_POINT: i64 = 1_000_000_000;
+/// 2026-01-05, a Monday: made-up traffic starts there, so that it is the same each time.
+const EPOCH: i64 = 1_767_571_200;
+
+/// A span, or a point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Span(i64),
+    At(i64),
+}
+
+impl FromStr for When {
+    type Err = String;
+    fn from_str(text: &str) -> Result<When, String> {
+        if let Ok(seconds) = text.trim().parse::<i64>() {
+            return match seconds {
+                ..0 => Err(format!("{text:?}: a time cannot be negative")),
+                0..FIRST_POINT => Ok(When::Span(seconds)),
+                _ => Ok(When::At(seconds)),
+            };
+        }
+        if let Ok(seconds) = parse_interval(text) {
+            return Ok(When::Span(seconds));
+        }
+        Time::from_str(text).map(|Time(at)| When::At(at)).map_err(|_| {
+            format!("{text:?} is no time (expected seconds, a span such as 14d, a point in time, or \"3d ago\")")
+        })
+    }
+}
+
+impl When {
+    /// Seconds until then.
+    fn ahead(self, now: i64) -> Result<i64, String> {
+        match self {
+            When::Span(seconds) => Ok(seconds),
+            When::At(at) if at > now => Ok(at - now),
+            When::At(_) => Err("that time is not in the future".into()),
+        }
+    }
+
+    /// Seconds since then.
+    fn back(self, now: i64) -> Result<i64, String> {
+        match self {
+            When::Span(seconds) => Ok(seconds),
+            When::At(at) if at <= now => Ok(now - at),
+            When::At(_) => Err("that time is in the future".into()),
+        }
+    }
+}
+
+impl Simulate {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        let mut remarks = Vec::new();
+        let options = match self.options(context, &mut remarks) {
+            Ok(options) => options,
+            Err(error) => return self.fail(context, &error),
+        };
+        for remark in remarks {
+            context.remark(&remark);
+        }
+        let mut simulation = match Simulation::new(&options) {
+            Ok(simulation) => simulation,
+            Err(error) => return self.fail(context, &error),
+        };
+        let mut failures = Vec::new();
+        let mut problems = Vec::new();
+        let paths = expand_paths(&self.paths)?;
+        if paths.is_empty() {
+            match simulate::traffic(&options) {
+                Ok(subject) => simulation.add(subject),
+                Err(error) => return self.fail(context, &error),
+            }
+        }
+        for path in &paths {
+            match simulate::mailbox(path, &options) {
+                Ok(mut subject) => {
+                    problems.append(&mut subject.problems);
+                    simulation.add(subject);
+                }
+                Err(error) => failures.push((path, error)),
+            }
+        }
+        if !paths.is_empty() && failures.len() == paths.len() {
+            for (path, error) in &failures {
+                context.error_document(SCHEMA, path, error)?;
+                context.failure(error);
+            }
+            return Ok(());
+        }
+        let report = simulation.finish();
+        render::print(&report, context.format, &context.style, &mut context.out)?;
+        for (path, problem) in &problems {
+            context.finding(path, problem);
+        }
+        for (_, error) in &failures {
+            context.failure(error);
+        }
+        if let Some(plot) = &self.plot {
+            self.draw(plot, &report, context)?;
+        }
+        Ok(())
+    }
+
+    fn draw(&self, path: &Path, report: &simulate::report::Report, context: &mut Context) -> anyhow::Result<()> {
+        let Some(picture) = report.picture() else {
+            context.failure(&format!("{}: there is nothing to draw", path.display()));
+            return Ok(());
+        };
+        if let Err(error) = plot::simulation(path, picture) {
+            context.failure(&format!("{}: {error}", path.display()));
+        }
+        Ok(())
+    }
+
+    fn fail(&self, context: &mut Context, error: &dyn std::fmt::Display) -> anyhow::Result<()> {
+        let path = self.paths.first().map_or(Path::new(""), PathBuf::as_path);
+        context.error_document(SCHEMA, path, error)?;
+        context.failure(error);
+        context.raise(Status::Failed);
+        Ok(())
+    }
+
+    fn options(&self, context: &Context, remarks: &mut Vec<String>) -> Result<Options, SimulateError> {
+        let question = SimulateError::Question;
+        let file = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|error| question(format!("{}: {error}", path.display())))
+        };
+        let workload = self.workload(&file)?;
+        let now = match (self.now, self.paths.is_empty()) {
+            (Some(Time(now)), _) => now,
+            (None, true) => EPOCH,
+            (None, false) => clock::now(),
+        };
+        let ahead = |name: &str, when: When| when.ahead(now).map_err(|error| question(format!("{name}: {error}")));
+        let back = |name: &str, when: When| when.back(now).map_err(|error| question(format!("{name}: {error}")));
+
+        let mut settings = Settings::default();
+        if let Some(config) = &self.config {
+            let text = file(config)?;
+            let more = read_config(&text, &mut settings)
+                .map_err(|error| question(format!("{}: {error}", config.display())))?;
+            remarks.extend(more.into_iter().map(|remark| format!("{}: {remark}", config.display())));
+        }
+        let defaults = Settings::default();
+        let mut zero = |name: &str| remarks.push(format!("{name} 0 means the built-in default, as in Dovecot"));
+        for (name, given, target, default) in [
+            ("--log-rotate-min-size", self.log_rotate_min_size, &mut settings.min_size, defaults.min_size),
+            ("--log-rotate-max-size", self.log_rotate_max_size, &mut settings.max_size, defaults.max_size),
+        ] {
+            match given {
+                Some(0) => {
+                    zero(name);
+                    *target = default;
+                }
+                Some(size) => *target = size,
+                None => {}
+            }
+        }
+        for (name, given, target, default) in [
+            ("--log-rotate-min-age", self.log_rotate_min_age, &mut settings.min_age, defaults.min_age),
+            ("--log2-max-age", self.log2_max_age, &mut settings.log2_max_age, defaults.log2_max_age),
+        ] {
+            match given.map(|when| back(name, when)).transpose()? {
+                Some(0) => {
+                    zero(name);
+                    *target = default;
+                }
+                Some(age) => *target = age,
+                None => {}
+            }
+        }
+        let span = self.span.map(|when| ahead("--for", when)).transpose()?;
+        if span == Some(0) {
+            return Err(question("--for 0: no time to simulate".into()));
+        }
+        if span.is_some_and(|span| span > 200 * 366 * DAY) {
+            return Err(question("--for: at most 200 years".into()));
+        }
+        let want = match self.want.map(|when| back("--want", when)).transpose()? {
+            Some(0) => return Err(question("--want 0: every setting keeps that".into())),
+            Some(_) if !(self.share > 0.0 && self.share <= 1.0) => {
+                return Err(question(format!("--share {}: expected a share above 0 and up to 1", self.share)));
+            }
+            want => want.map(|offline| Want { offline, share: self.share }),
+        };
+        let offline = self.offline.iter().map(|when| back("--offline", *when)).collect::<Result<_, _>>()?;
+        let workload = match workload {
+            Workload::Synthetic(mut synthetic) => {
+                synthetic.sync_every =
+                    self.sync_every.map(|when| ahead("--sync-every", when)).transpose()?.unwrap_or(0);
+                synthetic.check().map_err(question)?;
+                Workload::Synthetic(synthetic)
+            }
+            other => other,
+        };
+        let population = self.clients.map(|clients| self.population(clients, now)).transpose().map_err(question)?;
+        let (version, mmap) = (self.dovecot, context.mmap);
+        Ok(Options { settings, version, workload, now, span, offline, population, want, mmap })
+    }
+
+    fn workload(&self, file: &dyn Fn(&Path) -> Result<String, SimulateError>) -> Result<Workload, SimulateError> {
+        if let Some(path) = &self.trace {
+            let trace = Trace::parse(&file(path)?)
+                .map_err(|error| SimulateError::Question(format!("{}: {error}", path.display())))?;
+            return Ok(Workload::Trace(trace));
+        }
+        if !self.synthetic {
+            let rates = self.appends_per_day + self.flags_per_day + self.expunges_per_day;
+            if rates > 0.0 {
+                return Err(SimulateError::Question("rates belong to --synthetic".into()));
+            }
+            return Ok(Workload::Replay);
+        }
+        let pattern = match self.pattern.as_str() {
+            "even" => Pattern::even(),
+            "office" => Pattern::office(),
+            path => Pattern::parse(&file(Path::new(path))?)
+                .map_err(|error| SimulateError::Question(format!("--pattern {path}: {error}")))?,
+        };
+        Ok(Workload::Synthetic(Synthetic {
+            storage: self.storage,
+            appends: self.appends_per_day,
+            flags: self.flags_per_day,
+            expunges: self.expunges_per_day,
+            sync_every: 0,
+            seed: self.seed,
+            pattern,
+            burst: self.burst,
+            messages: self.messages,
+        }))
+    }
+
+    fn population(&self, clients: u64, now: i64) -> Result<Population, String> {
+        let mut gaps = Vec::new();
+        for part in self.gaps.split(',') {
+            let (gap, weight) = part.rsplit_once(':').unwrap_or((part, "1"));
+            let bad = |error: &str| format!("--gaps {part:?}: {error}");
+            let gap = When::from_str(gap).and_then(|when| when.back(now)).map_err(|error| bad(&error))?;
+            let weight: f64 = weight.trim().parse().map_err(|_| bad("the weight is no number"))?;
+            if gap == 0 || gap > 100_000 * HOUR || !weight.is_finite() || weight <= 0.0 {
+                return Err(bad("expected a time above 0 and a weight above 0"));
+            }
+            gaps.push((gap, weight));
+        }
+        Ok(Population { clients, gaps })
+    }
+}

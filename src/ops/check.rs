@@ -1,0 +1,300 @@
+//! `idx check`: the rules of [`crate::check`] applied to one mailbox after the other, and what that adds up to.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::names::Lists;
+use crate::check::{self, Checked, Code, Finding, Options, Severity};
+use crate::format::FileKind;
+use crate::format::ext::Visit;
+use crate::source::{Family, Found, MailboxFiles, PathError, Role, recognise, walk};
+
+/// The JSON schema of the document and of every line.
+pub const SCHEMA: &str = "idx.check/1";
+
+/// Upper ends of the classes of `idx_qresync_window_seconds`, seconds: an hour, a day, two days, a week, 30 days.
+pub const WINDOWS: [u64; 5] = [3600, 86_400, 172_800, 604_800, 2_592_000];
+
+/// One mailbox to check.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// What it is called in reports.
+    pub mailbox: PathBuf,
+    /// Its files; a directory may also hold a private index, the list of mailboxes, or the map of an mdbox storage.
+    pub files: Vec<MailboxFiles>,
+}
+
+/// The mailbox a path means: that of a file, or all that has index files in a directory or its `dbox-Mails`.
+///
+/// # Errors
+/// When the path does not exist, or there are no index files that belong to a mailbox.
+pub fn unit(path: &Path) -> Result<Unit, PathError> {
+    // A backup belongs to the index it is a copy of.
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let Some(index) = name.and_then(|name| name.strip_suffix(".backup")).filter(|_| path.is_file()) {
+        let files = MailboxFiles { index: path.with_file_name(index), cache: None };
+        return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
+    }
+    let files = MailboxFiles::locate(path)?;
+    if !path.is_dir() {
+        if matches!(recognise(path, &[], 0), Some(FileKind::Thread | FileKind::MailboxLog)) {
+            return Err(PathError::NoIndex(path.to_owned()));
+        }
+        return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
+    }
+    let mut list = Vec::new();
+    for dir in [path.to_owned(), path.join("dbox-Mails")] {
+        for family in Family::ALL {
+            let files = MailboxFiles { index: dir.join(family.prefix()), cache: None };
+            if !files.present().is_empty() {
+                list.push(files);
+            }
+        }
+    }
+    Ok(Unit { mailbox: path.to_owned(), files: list })
+}
+
+impl Unit {
+    /// True when it has the index of a mailbox, not only a list of mailboxes, an mdbox map or a user's private flags.
+    pub fn is_mailbox(&self) -> bool {
+        let other = |name: &std::ffi::OsStr| {
+            [Family::List, Family::Map, Family::Private].iter().any(|family| name == family.prefix())
+        };
+        self.files.iter().any(|files| !files.index.file_name().is_some_and(other))
+    }
+}
+
+/// How many mailboxes are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// All of them.
+    pub mailboxes: u64,
+    /// Nothing is wrong, or nothing worse than an info.
+    pub sound: u64,
+    /// Nothing worse than a warning.
+    pub warning: u64,
+    /// At least one error.
+    pub error: u64,
+    /// Changed too fast to be judged.
+    pub busy: u64,
+    /// Could not be read.
+    pub unreadable: u64,
+}
+
+impl Summary {
+    /// The states with their names, in the order of reports.
+    pub fn states(&self) -> [(&'static str, u64); 5] {
+        [
+            ("sound", self.sound),
+            ("warning", self.warning),
+            ("error", self.error),
+            ("busy", self.busy),
+            ("unreadable", self.unreadable),
+        ]
+    }
+
+    /// Emits the members of `summary`.
+    pub fn emit<V: Visit + ?Sized>(&self, emit: &mut V) {
+        emit.number("mailboxes", self.mailboxes);
+        for (name, count) in self.states() {
+            emit.number(name, count);
+        }
+    }
+}
+
+/// What all checks so far add up to.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Mailboxes by state.
+    pub summary: Summary,
+    /// Findings by rule and severity.
+    pub findings: BTreeMap<(Code, Severity), u64>,
+    /// Bytes of all files of a kind, and of the largest one.
+    pub bytes: BTreeMap<Role, (u64, u64)>,
+    /// Mailboxes by how far back their logs reach: one count for each of [`WINDOWS`] and one for what is longer.
+    pub windows: [u64; WINDOWS.len() + 1],
+    /// The sum of these times, seconds.
+    pub windows_sum: u64,
+    /// The shortest of these times, seconds.
+    pub window_min: Option<u64>,
+}
+
+impl Tally {
+    /// Counts the outcome of one check. An index that is of no mailbox counts when something is wrong with it.
+    pub fn count(&mut self, outcome: Result<&Checked, &PathError>, is_mailbox: bool) {
+        let summary = &mut self.summary;
+        let quiet = |checked: &Checked| checked.findings.iter().all(|finding| finding.severity == Severity::Info);
+        if !is_mailbox && outcome.is_ok_and(quiet) {
+            return;
+        }
+        summary.mailboxes += 1;
+        let checked = match outcome {
+            Ok(checked) => checked,
+            Err(PathError::Busy(_)) => return summary.busy += 1,
+            Err(_) => return summary.unreadable += 1,
+        };
+        match checked.findings.iter().map(|finding| finding.severity).max() {
+            None | Some(Severity::Info) => summary.sound += 1,
+            Some(Severity::Warning) => summary.warning += 1,
+            Some(Severity::Error) => summary.error += 1,
+        }
+        for finding in &checked.findings {
+            *self.findings.entry((finding.code, finding.severity)).or_default() += 1;
+        }
+        for (role, size) in &checked.sizes {
+            let (sum, max) = self.bytes.entry(*role).or_default();
+            *sum = sum.saturating_add(*size);
+            *max = (*max).max(*size);
+        }
+        if let Some(window) = checked.window {
+            let class = WINDOWS.iter().position(|end| window <= *end).unwrap_or(WINDOWS.len());
+            if let Some(count) = self.windows.get_mut(class) {
+                *count += 1;
+            }
+            self.windows_sum = self.windows_sum.saturating_add(window);
+            self.window_min = Some(self.window_min.map_or(window, |least| least.min(window)));
+        }
+    }
+
+    /// The worst severity found.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.keys().map(|(_, severity)| *severity).max()
+    }
+}
+
+/// Checks one mailbox; with `deep` against its mail storage too.
+///
+/// # Errors
+/// As [`check::inspect`].
+pub fn run(unit: &Unit, options: &Options, deep: bool) -> Result<Checked, PathError> {
+    let mut all = Checked::default();
+    for files in &unit.files {
+        add(&mut all, check::inspect(files, options)?, files, options, deep);
+    }
+    Ok(all)
+}
+
+fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Options, deep: bool) {
+    // What follows from broken indexes is no finding about the storage.
+    if deep && one.findings.iter().all(|finding| finding.severity < Severity::Error) {
+        one.findings.append(&mut check::deep::check(files, options));
+    }
+    all.findings.append(&mut one.findings);
+    all.sizes.append(&mut one.sizes);
+    all.window = all.window.or(one.window);
+}
+
+/// How to check trees.
+#[derive(Clone, Debug)]
+pub struct TreeOptions {
+    /// What to judge by; the time is taken anew for each mailbox.
+    pub check: Options,
+    /// Threads that read mailboxes.
+    pub jobs: usize,
+    /// Also against the mail storage.
+    pub deep: bool,
+}
+
+/// What was found in a directory of a tree.
+pub type Outcome = Result<Checked, PathError>;
+
+/// Checks everything below directories, in parallel. `each` gets the outcomes in the order of the walk, and may end it.
+/// A root without a single index file is an error like a directory that cannot be read.
+pub fn trees(roots: &[PathBuf], options: &TreeOptions, mut each: impl FnMut(Unit, Outcome) -> ControlFlow<()>) {
+    let lists = Lists::new(options.check.mmap);
+    let mut empty: HashSet<&Path> = roots.iter().map(PathBuf::as_path).collect();
+    let mut go_on = ControlFlow::Continue(());
+    walk(
+        roots,
+        options.jobs,
+        |found| (found.top().to_owned(), directory(&found, &lists, options)),
+        |result| {
+            go_on = match result {
+                Ok((top, (unit, outcome))) => {
+                    empty.remove(top.as_path());
+                    each(unit, outcome)
+                }
+                Err(error) => {
+                    empty.remove(error.path.as_path());
+                    let unit = Unit { mailbox: error.path.clone(), files: Vec::new() };
+                    each(unit, Err(PathError::Io { path: error.path, source: error.source }))
+                }
+            };
+            go_on
+        },
+    );
+    for root in roots {
+        if go_on.is_continue() && empty.remove(root.as_path()) {
+            let unit = Unit { mailbox: root.clone(), files: Vec::new() };
+            go_on = each(unit, Err(PathError::NoIndex(root.clone())));
+        }
+    }
+}
+
+fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> (Unit, Outcome) {
+    let mut mailbox = found.dir.clone();
+    // The mailbox was given by its own directory.
+    if mailbox.parent() == Some(found.top()) && mailbox.ends_with("dbox-Mails") {
+        mailbox.pop();
+    }
+    let files = found.units.iter().map(|unit| unit.files.clone()).collect();
+    let options_now = Options { now: Options::default().now, ..options.check.clone() };
+    let judge = || -> Outcome {
+        let mut all = Checked::default();
+        // A cache alone beside no messages is that of an index in another root (`mail_cache_path`).
+        let stored = found.signs.is_maildir() || found.signs.sdbox_files;
+        for unit in found.units.iter().filter(|unit| stored || !unit.is_cache_only()) {
+            let read = found.read(unit, &Role::ALL, options.check.mmap)?;
+            let quick = check::listed(&unit.files, &read, &options_now, found.signs.leftovers);
+            let one = match quick {
+                Some(checked) => checked,
+                None => check::inspect(&unit.files, &options_now)?,
+            };
+            add(&mut all, one, &unit.files, &options_now, options.deep);
+        }
+        all.findings.extend(name(found, lists));
+        Ok(all)
+    };
+    let outcome = judge();
+    (Unit { mailbox, files }, outcome)
+}
+
+/// N1.
+fn name(found: &Found, lists: &Lists) -> Option<Finding> {
+    let unit = found.units.iter().find(|unit| unit.family == Family::Mailbox && !unit.is_cache_only())?;
+    let name = lists.name(found, None);
+    let level = name.undecodable?;
+    let shown = crate::render::text::printable(&level);
+    let guid = matches!(found.named(), crate::source::Named::Guid(_));
+    // A list with UTF-8 names may have a plain `&` in one; a copy of some mailboxes may be without its list.
+    let severity = if guid || level.is_ascii() { Severity::Info } else { Severity::Warning };
+    let message = match guid {
+        true => format!("no mailbox list names {shown}"),
+        false => format!("{shown} is neither modified UTF-7 nor UTF-8"),
+    };
+    Some(Finding::new(Code::N1, unit.files.index.clone(), message).severity(severity))
+}
+
+/// Emits the members of one finding.
+pub fn emit<V: crate::render::Emit + ?Sized>(mailbox: &Path, finding: &Finding, emit: &mut V) {
+    use std::os::unix::ffi::OsStrExt;
+    emit.text("code", finding.code.name().as_bytes());
+    emit.text("severity", finding.severity.name().as_bytes());
+    emit.text("mailbox", mailbox.as_os_str().as_bytes());
+    emit.text("file", finding.file.as_os_str().as_bytes());
+    match finding.offset {
+        Some(offset) => emit.number("offset", offset),
+        None => emit.null("offset"),
+    }
+    match finding.uid {
+        Some(uid) => emit.number("uid", u64::from(uid)),
+        None => emit.null("uid"),
+    }
+    emit.text("message", finding.message.as_bytes());
+    emit.text("dovecot", finding.dovecot().as_bytes());
+    match finding.fix(mailbox) {
+        Some(fix) => emit.text("fix", fix.as_bytes()),
+        None => emit.null("fix"),
+    }
+}

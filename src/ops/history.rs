@@ -1,0 +1,208 @@
+//! The logs of a mailbox as streams, oldest first: what questions about the past need, in memory that does not grow with them.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::format::log::{EndReason, LogEnd};
+use crate::format::record::Record;
+use crate::model::LogPos;
+use crate::model::qresync::{Finder, Segment, TooOld, segment_of};
+use crate::source::{LogStream, MailboxFiles, PathError, Role, Stat, StreamStep, TailState, tail_state};
+
+/// How often logs that are rotated while they are opened are opened again.
+const TRIES: u32 = 5;
+
+/// One log file.
+#[derive(Debug)]
+pub struct Log {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its records.
+    pub stream: LogStream,
+    /// Its place among the others.
+    pub segment: Segment,
+}
+
+/// The logs of a mailbox.
+#[derive(Debug, Default)]
+pub struct Logs {
+    /// The files by rising `file_seq`.
+    pub list: Vec<Log>,
+    /// What is wrong, each with the file it is in.
+    pub problems: Vec<(PathBuf, String)>,
+    /// Where records are damaged, as far as [`Logs::each`] has read: no Dovecot reads past these.
+    pub damaged: Vec<LogPos>,
+}
+
+impl Logs {
+    /// Opens `.log.2` and `.log`, as one set: if they are rotated meanwhile, again.
+    ///
+    /// # Errors
+    /// When there is no log that can be read, or when the files keep being replaced.
+    pub fn open(files: &MailboxFiles) -> Result<Logs, PathError> {
+        for _ in 0..TRIES {
+            let logs = Logs::open_once(files)?;
+            let unchanged = |log: &Log| Stat::at(&log.path).is_ok_and(|now| now.same_file(&log.stream.stat));
+            if logs.list.iter().all(unchanged) {
+                return Ok(logs);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        Err(PathError::Busy(files.path(Role::Log)))
+    }
+
+    fn open_once(files: &MailboxFiles) -> Result<Logs, PathError> {
+        let mut logs = Logs::default();
+        let mut first_error = None;
+        for role in [Role::Log, Role::OldLog] {
+            let path = files.path(role);
+            let stream = match LogStream::open(&path) {
+                Ok(stream) => stream,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    logs.problems.push((path.clone(), error.to_string()));
+                    first_error.get_or_insert(PathError::Io { path, source: error });
+                    continue;
+                }
+                Err(error) => return Err(PathError::Io { path, source: error }),
+            };
+            logs.problems.extend(stream.log.problems.iter().map(|problem| (path.clone(), problem.to_string())));
+            let segment = Segment::of_header(&stream.log);
+            // Of two with the same number, as in the middle of a rotation, the present log counts.
+            if logs.list.iter().all(|log| log.segment.seq != segment.seq) {
+                logs.list.push(Log { path, stream, segment });
+            }
+        }
+        if logs.list.is_empty() {
+            let path = files.path(Role::Log);
+            let nothing = || PathError::Io { path, source: io::Error::new(io::ErrorKind::NotFound, "there is no log") };
+            return Err(first_error.unwrap_or_else(nothing));
+        }
+        logs.list.sort_by_key(|log| log.segment.seq);
+        logs.find_ends()?;
+        Ok(logs)
+    }
+
+    /// Finds out where each log but the last one ends. A log that is finished ends with its file; only if the next one says
+    /// otherwise it has to be read.
+    fn find_ends(&mut self) -> Result<(), PathError> {
+        for i in 1..self.list.len() {
+            let Some(continued_at) = self.list.get(i).map(|log| u64::from(log.segment.prev_file_offset)) else { break };
+            let Some(log) = self.list.get_mut(i - 1) else { break };
+            let size = log.stream.stat.size;
+            log.segment.end = Some(match size == continued_at {
+                true => size,
+                false => {
+                    let mut reader = LogStream::open(&log.path).map_err(|e| PathError::io(&log.path, e))?;
+                    walk(&mut reader, |_| true).map_err(|e| PathError::io(&log.path, e))?.offset
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// The files as [`segment_of`] wants them.
+    pub fn segments(&self) -> Vec<Segment> {
+        self.list.iter().map(|log| log.segment).collect()
+    }
+
+    /// `indexid` of the present log.
+    pub fn indexid(&self) -> u32 {
+        self.list.last().map_or(0, |log| log.segment.indexid)
+    }
+
+    /// The position that a modseq stands for, as the number of the file and the offset in it.
+    ///
+    /// # Errors
+    /// When the file cannot be read. The inner error says that the logs do not reach back to the modseq.
+    pub fn locate(&mut self, modseq: u64) -> Result<Result<(usize, LogPos), TooOld>, PathError> {
+        let i = match segment_of(&self.segments(), modseq) {
+            Ok(i) => i,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(log) = self.list.get_mut(i) else {
+            return Ok(Err(TooOld { modseq, reason: "there is no log".into() }));
+        };
+        let mut finder = Finder::new(modseq, &log.segment);
+        let begin = (log.segment.records_at, log.segment.initial_modseq);
+        log.stream.seek(begin.0, begin.1);
+        let end = walk(&mut log.stream, |record| !finder.record(record)).map_err(|e| PathError::io(&log.path, e))?;
+        let offset = finder.finish(end.offset, log.stream.modseq());
+        log.stream.seek(begin.0, begin.1);
+        Ok(Ok((i, LogPos { seq: log.segment.seq, offset })))
+    }
+
+    /// Hands every record of every file from file number `first` on to `take`, with the file's number, until that says to
+    /// stop. Damage is noted and read over; the records behind it have modseq 0, since nobody can say what it hides.
+    ///
+    /// # Errors
+    /// What `take` returns, or when a file cannot be read.
+    pub fn each(
+        &mut self,
+        first: usize,
+        mut take: impl FnMut(usize, u32, &Record<'_>) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let last = self.list.len().saturating_sub(1);
+        let (mut problems, mut damaged) = (Vec::new(), Vec::new());
+        'files: for (i, log) in self.list.iter_mut().enumerate().skip(first) {
+            log.stream.seek(log.segment.records_at, log.segment.initial_modseq);
+            let seq = log.segment.seq;
+            let mut result = Ok(true);
+            let mut invalid = false;
+            loop {
+                let end = walk(&mut log.stream, |record| {
+                    if let Some(error) = record.fatal_error().filter(|_| !invalid) {
+                        invalid = true;
+                        damaged.push(LogPos { seq, offset: record.offset });
+                        problems.push((log.path.clone(), error.to_string()));
+                    }
+                    result = take(i, seq, record);
+                    matches!(result, Ok(true))
+                })?;
+                if !std::mem::replace(&mut result, Ok(true))? {
+                    break 'files;
+                }
+                let Some(error) = &end.error else { break };
+                let live = i == last
+                    && end.reason == EndReason::Partial
+                    && tail_state(&log.path, &log.stream.stat).is_ok_and(|state| state == TailState::BeingWritten);
+                if live {
+                    break;
+                }
+                match super::log::search(&log.stream, end.offset)? {
+                    Some(at) => {
+                        problems.push((log.path.clone(), format!("{error}; reading goes on at offset {at}")));
+                        damaged.push(LogPos { seq, offset: end.offset });
+                        log.stream.seek(at, 0);
+                    }
+                    None => {
+                        problems.push((log.path.clone(), error.to_string()));
+                        if end.reason == EndReason::Corrupt {
+                            damaged.push(LogPos { seq, offset: end.offset });
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        // Several passes find the same damage.
+        problems.retain(|problem| !self.problems.contains(problem));
+        self.problems.extend(problems);
+        self.damaged.extend(damaged);
+        Ok(())
+    }
+}
+
+/// Reads records until there is none, or until `take` says so; says where that is.
+fn walk(stream: &mut LogStream, mut take: impl FnMut(&Record<'_>) -> bool) -> io::Result<LogEnd> {
+    loop {
+        match stream.step()? {
+            StreamStep::Record(record) => {
+                if !take(&record) {
+                    return Ok(LogEnd { offset: record.end(), reason: EndReason::Eof, error: None });
+                }
+            }
+            StreamStep::End(end) => return Ok(end),
+        }
+    }
+}

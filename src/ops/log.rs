@@ -1,0 +1,905 @@
+//! `idx log`: the joined history of `.log.2` and `.log`, record by record, in memory that does not grow with it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use super::clock::{self, Bracket, Clock, Evidence};
+use super::records::{ExtNames, touches};
+use crate::format::log::{EndReason, LogHeader, resynchronize};
+use crate::format::record::{Record, RecordType};
+use crate::format::{DecodeError, FileKind, packed};
+use crate::model::{LogPos, UidSet};
+use crate::source::{
+    LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, Watch, tail_state,
+};
+
+/// How often a mailbox that rotates while it is opened is opened again.
+const TRIES: u32 = 5;
+/// How often a follower looks for more, even if nobody wakes it.
+const POLL: Duration = Duration::from_millis(50);
+/// Logs that are held open for a follower that is behind.
+const MOST_WAITING: usize = 32;
+/// Bytes that are searched at a time for records behind damage. Not a multiple of four, so that no record ends with them by
+/// accident.
+const WINDOW: usize = (1 << 20) + 1;
+/// How far windows overlap.
+const OVERLAP: u64 = 1 << 18;
+/// Hours that statistics tell apart.
+const MOST_HOURS: usize = 20_000;
+
+/// Which records to show.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only records that name one of these messages, told as the life of these.
+    pub uid: Option<UidSet>,
+    /// Only these types.
+    pub types: Option<Vec<RecordType>>,
+    /// Only records after which the modseq is in this range, both ends included.
+    pub modseq: Option<(u64, u64)>,
+    /// Only records that begin in this range, both ends included.
+    pub position: Option<(LogPos, LogPos)>,
+    /// Only records that may have been written at or after this, UNIX seconds.
+    pub since: Option<i64>,
+    /// Only records that may have been written at or before this, UNIX seconds.
+    pub until: Option<i64>,
+    /// Say which clocks gave the brackets.
+    pub evidence: bool,
+}
+
+impl Options {
+    /// True when all that matters can be seen in the record itself.
+    pub fn timeless(&self) -> bool {
+        self.since.is_none() && self.until.is_none()
+    }
+
+    /// True when some property of a record itself is asked for.
+    fn filters(&self) -> bool {
+        self.uid.is_some() || self.types.is_some() || self.modseq.is_some() || self.position.is_some()
+    }
+
+    #[inline]
+    fn wants(&self, pos: LogPos, record: &Record<'_>, names: &ExtNames, salvaged: bool) -> bool {
+        if let Some((from, to)) = self.position
+            && !(from..=to).contains(&pos)
+        {
+            return false;
+        }
+        if let Some((from, to)) = self.modseq
+            && (salvaged || !(from..=to).contains(&record.modseq))
+        {
+            return false;
+        }
+        if let Some(types) = &self.types
+            && !record.kind().is_some_and(|kind| types.contains(&kind))
+        {
+            return false;
+        }
+        self.uid.as_ref().is_none_or(|set| touches(record, names, set))
+    }
+
+    /// A record whose time is not known may have been written at any time.
+    fn wants_time(&self, bracket: Bracket) -> bool {
+        self.since.is_none_or(|since| bracket.not_after.is_none_or(|at| at >= since))
+            && self.until.is_none_or(|until| bracket.not_before.is_none_or(|at| at <= until))
+    }
+}
+
+/// What is worth a word between two records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NoteKind {
+    /// The history begins with an empty mailbox.
+    Start,
+    /// The history begins in the middle: older logs are gone.
+    Begins,
+    /// `.log` continues `.log.2`.
+    Rotation,
+    /// Records between two files are lost.
+    Gap,
+    /// A log that starts from an empty mailbox although there was one.
+    Reset,
+    /// The mailbox was recreated while it was followed.
+    Recreated,
+    /// An unfinished transaction that is being written.
+    Tail,
+    /// An unfinished transaction that nobody is writing any more.
+    TornTail,
+    /// Bytes that are no records, or a file that is no log.
+    Damage,
+}
+
+impl NoteKind {
+    /// The word used in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NoteKind::Start => "start",
+            NoteKind::Begins => "begins",
+            NoteKind::Rotation => "rotation",
+            NoteKind::Gap => "gap",
+            NoteKind::Reset => "reset",
+            NoteKind::Recreated => "recreated",
+            NoteKind::Tail => "tail",
+            NoteKind::TornTail => "torn_tail",
+            NoteKind::Damage => "damage",
+        }
+    }
+}
+
+/// A word between two records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it is about.
+    pub kind: NoteKind,
+    /// The file.
+    pub file: PathBuf,
+    /// Where it belongs.
+    pub pos: LogPos,
+    /// Where records can be read again, for damage; byte offset.
+    pub resumes_at: Option<u64>,
+    /// In words.
+    pub message: String,
+    /// True for what must not be in sound files.
+    pub finding: bool,
+}
+
+/// One record and all that is known of it.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Where it is.
+    pub pos: LogPos,
+    /// The record.
+    pub record: &'a Record<'a>,
+    /// The extensions it may be about.
+    pub names: &'a ExtNames,
+    /// Found again behind damage: its modseq is not known.
+    pub salvaged: bool,
+    /// When it was written.
+    pub bracket: Bracket,
+    /// The clocks that say so, when they were asked for.
+    pub evidence: Option<Evidence>,
+    /// The messages whose life is told.
+    pub uid: Option<&'a UidSet>,
+    /// What is wrong with the record.
+    pub problem: Option<DecodeError>,
+    /// All clocks.
+    pub clock: &'a Clock,
+}
+
+/// Takes what a history has to say, in order.
+pub trait Sink {
+    /// A record.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    fn record(&mut self, entry: &Entry<'_>) -> io::Result<()>;
+    /// A word between two records.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    fn note(&mut self, note: &Note) -> io::Result<()>;
+    /// What was given so far is to be seen now.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Who made the change of a record.
+pub fn origin(record: &Record<'_>) -> &'static str {
+    match (record.sync(), record.external()) {
+        (true, _) => "sync",
+        (_, true) => "external",
+        _ => "request",
+    }
+}
+
+/// Why there is no history.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The files cannot be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// There is no log.
+    #[error("{}: no transaction log here (dovecot.index.log, .log.2)", .0.display())]
+    NoLog(PathBuf),
+    /// The output cannot be written to.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
+
+/// One log that is open.
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    stream: LogStream,
+}
+
+impl Open {
+    fn header(&self) -> &LogHeader {
+        &self.stream.log.header
+    }
+
+    fn seq(&self) -> u32 {
+        self.header().file_seq
+    }
+
+    /// Where the next record is, or the end.
+    fn pos(&self) -> LogPos {
+        LogPos { seq: self.seq(), offset: self.stream.pos() }
+    }
+
+    fn error(&self, source: io::Error) -> LogError {
+        PathError::Io { path: self.path.clone(), source }.into()
+    }
+
+    fn note(&self, kind: NoteKind, finding: bool, message: String) -> Note {
+        Note { kind, file: self.path.clone(), pos: self.pos(), resumes_at: None, message, finding }
+    }
+
+    fn damage(&self, error: &DecodeError) -> Note {
+        let mut note = self.note(NoteKind::Damage, true, error.to_string());
+        note.pos.offset = error.at;
+        note
+    }
+
+    /// The extensions before the first record, as far as other files tell.
+    fn names_before(&self) -> ExtNames {
+        ExtNames::before(&self.path, &self.stream.log, MmapPolicy::Auto)
+    }
+
+    /// What is to be said before the first record, after a history that ended at `before`.
+    fn link(&self, before: Option<LogPos>) -> Note {
+        let header = self.header();
+        let prev = LogPos { seq: header.prev_file_seq, offset: u64::from(header.prev_file_offset) };
+        let seq = header.file_seq;
+        let (kind, finding, message) = match before {
+            None if header.starts_empty() => {
+                (NoteKind::Start, false, format!("log {seq} starts from an empty mailbox: the history is complete"))
+            }
+            None => {
+                (NoteKind::Begins, false, format!("log {seq} continues {prev}, which is gone: the history begins here"))
+            }
+            Some(end) if prev == end => (NoteKind::Rotation, false, format!("log {seq} continues {end}")),
+            Some(end) if header.prev_file_seq == 0 => (
+                NoteKind::Reset,
+                false,
+                format!("log {seq} starts from an empty mailbox; what came before, up to {end}, was given up"),
+            ),
+            Some(end) if prev.seq == end.seq => {
+                (NoteKind::Gap, true, format!("log {seq} continues {prev}, but log {} ends at {end}", end.seq))
+            }
+            Some(end) => {
+                (NoteKind::Gap, false, format!("log {seq} continues {prev}: what came between {end} and there is gone"))
+            }
+        };
+        self.note(kind, finding, message)
+    }
+}
+
+/// What a walk over the records comes by.
+enum Found<'a> {
+    File(&'a LogHeader),
+    Record { pos: LogPos, record: &'a Record<'a>, names: &'a ExtNames, salvaged: bool },
+    Note(Note),
+}
+
+/// What to do where the records end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    /// Say what is there and look for records behind it.
+    Search,
+    /// The same, but the file may be in the middle of a write.
+    Live,
+    /// Leave it: more may come.
+    Wait,
+}
+
+/// The logs of a mailbox, open and with their clocks read.
+#[derive(Debug)]
+pub struct History {
+    files: MailboxFiles,
+    logs: Vec<Open>,
+    clock: Clock,
+    /// Files that could not be opened.
+    bad: Vec<Note>,
+}
+
+impl History {
+    /// Opens the logs of a mailbox. `timed` says that the times of records will be asked for, which takes a pass over the logs.
+    ///
+    /// # Errors
+    /// When there is no readable log.
+    pub fn open(path: &Path, timed: bool) -> Result<History, LogError> {
+        let files = MailboxFiles::locate(path)?;
+        // A log with a name of its own is read for itself.
+        let family = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
+        let stray = path.is_file()
+            && !family.iter().skip(1).any(|role| files.path(*role) == path)
+            && LogStream::open(path).is_ok();
+        let mut bad = Vec::new();
+        let mut streams = Vec::new();
+        let mut failed: Option<PathError> = None;
+        let candidates = if stray { vec![(Role::Log, path.to_owned())] } else { Vec::new() };
+        let opened = if stray { open_each(candidates)? } else { open_pair(&files)? };
+        for (role, path, result) in opened {
+            match result {
+                Ok(stream) => streams.push((role, path, stream)),
+                Err(error) => {
+                    let seq = LogPos::default();
+                    let message = error.to_string();
+                    failed.get_or_insert(PathError::Unknown { path: path.clone(), error });
+                    bad.push(Note {
+                        kind: NoteKind::Damage,
+                        file: path,
+                        pos: seq,
+                        resumes_at: None,
+                        message,
+                        finding: true,
+                    });
+                }
+            }
+        }
+        if streams.is_empty() {
+            return Err(failed.map_or_else(|| LogError::NoLog(path.to_owned()), LogError::Path));
+        }
+        streams.sort_by_key(|(_, _, stream)| stream.log.header.file_seq);
+        let stats: Vec<_> = streams.iter().map(|(role, _, stream)| (*role, stream)).collect();
+        let mut clock = Clock::before(&files, &stats)?;
+        let mut logs = Vec::new();
+        for (_, path, stream) in streams {
+            let mut log = Open { path, stream };
+            if timed {
+                let start = (log.stream.log.records_at, log.header().initial_modseq);
+                clock.read(&mut log.stream).map_err(|error| log.error(error))?;
+                log.stream.seek(start.0, start.1);
+            }
+            logs.push(log);
+        }
+        if timed {
+            clock.settle();
+        }
+        Ok(History { files, logs, clock, bad })
+    }
+
+    /// Visits every record and every word between them, in order.
+    fn walk(
+        &mut self,
+        last: AtEnd,
+        mut visit: impl FnMut(Found<'_>) -> Result<(), LogError>,
+    ) -> Result<ExtNames, LogError> {
+        for note in std::mem::take(&mut self.bad) {
+            visit(Found::Note(note))?;
+        }
+        let mut names = ExtNames::default();
+        let mut before = None;
+        let count = self.logs.len();
+        for (i, log) in self.logs.iter_mut().enumerate() {
+            enter(log, before, &mut names, &mut visit)?;
+            let at_end = if i + 1 == count { last } else { AtEnd::Search };
+            read_on(log, &mut names, at_end, &mut visit)?;
+            before = Some(log.pos());
+        }
+        Ok(names)
+    }
+
+    /// Gives every wanted record, and every word between them, to `sink`.
+    ///
+    /// # Errors
+    /// When a log cannot be read, or what `sink` returns.
+    pub fn records(&mut self, options: &Options, sink: &mut dyn Sink) -> Result<(), LogError> {
+        let clock = std::mem::take(&mut self.clock);
+        let result = self.walk(AtEnd::Live, |found| pass(options, &clock, found, sink));
+        self.clock = clock;
+        result.map(drop)
+    }
+
+    /// Counts the wanted records.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn stats(&mut self, options: &Options) -> Result<Stats, LogError> {
+        let mut clock = std::mem::take(&mut self.clock);
+        let mut stats = Stats::default();
+        // Where nobody asks for a time, one pass does: the clock runs along.
+        let running = options.timeless();
+        let all = running && !options.filters();
+        if all {
+            self.tally(&mut stats, &mut clock)?;
+        }
+        let result = self.walk(AtEnd::Live, |found| {
+            match found {
+                Found::Note(note) => stats.notes.extend(Some(note).filter(|note| note.finding)),
+                Found::File(header) if running && !all => clock.log_begin(header),
+                Found::File(_) => {}
+                Found::Record { pos, record, names, salvaged } => {
+                    if running {
+                        clock.record(record);
+                    }
+                    if all || options.wants(pos, record, names, salvaged) {
+                        if running {
+                            stats.add(record, clock.running());
+                        } else {
+                            let bracket = clock.bracket(pos);
+                            if options.wants_time(bracket) {
+                                stats.add(record, bracket.not_before);
+                            }
+                        }
+                    }
+                }
+            }
+            Ok(())
+        });
+        clock.settle();
+        if let Some(log) = self.logs.last() {
+            let end = LogPos { seq: log.seq(), offset: log.stream.pos().saturating_sub(1) };
+            stats.until = clock.bracket(end).not_after;
+        }
+        stats.files = self.logs.iter().map(|log| (log.path.clone(), log.stream.stat.size)).collect();
+        self.clock = clock;
+        result.map(|_| stats)
+    }
+
+    /// Counts all records of sound logs, and leaves what is not plain to a walk. The logs are then at their ends.
+    fn tally(&mut self, stats: &mut Stats, clock: &mut Clock) -> Result<(), LogError> {
+        for log in &mut self.logs {
+            clock.log_begin(&log.stream.log.header);
+            let (mut pos, endian) = (log.stream.pos(), log.stream.log.endian);
+            let start = pos;
+            // Offsets past 4 GiB are damage: the framer says so.
+            let end = log.stream.stat.size.min(u64::from(u32::MAX));
+            let mut plain = true;
+            let used = log.stream.blocks(|window| {
+                let mut used = 0_usize;
+                while let Some(rest) = window.get(used..)
+                    && plain
+                    && let Some((head, _)) = rest.split_first_chunk::<12>()
+                {
+                    let [a, b, c, d, ..] = *head;
+                    let type_raw = endian.u32_at(head, 4).unwrap_or(0);
+                    let kind = RecordType::of(type_raw);
+                    let left = end.saturating_sub(pos);
+                    let transaction = if kind == Some(RecordType::Boundary) { endian.u32_at(head, 8) } else { None };
+                    let size = packed::decode([a, b, c, d]).unwrap_or(0);
+                    if size < 12 || u64::from(size.max(transaction.unwrap_or(0))) > left {
+                        plain = false;
+                        break;
+                    }
+                    let Some((bytes, _)) = rest.split_at_checked(size as usize) else { break };
+                    let payload = bytes.get(8..).unwrap_or_default();
+                    let record = Record { offset: pos, size, type_raw, payload, bytes, endian, modseq: 0 };
+                    clock.record(&record);
+                    stats.add(&record, clock.running());
+                    used = used.saturating_add(size as usize);
+                    pos = pos.saturating_add(u64::from(size));
+                }
+                (plain || used > 0).then_some(used)
+            });
+            let used = used.map_err(|error| log.error(error))?;
+            log.stream.seek(start.saturating_add(used), 0);
+        }
+        Ok(())
+    }
+
+    /// Shows what is there and then what comes, until `stop` says so: across rotations, without loss and without doubling.
+    ///
+    /// # Errors
+    /// When a log cannot be read, or what `sink` returns.
+    pub fn follow(&mut self, options: &Options, sink: &mut dyn Sink, stop: &dyn Fn() -> bool) -> Result<(), LogError> {
+        let mut clock = std::mem::take(&mut self.clock);
+        // From now on no rotation is missed, however long it takes to write out what is there already.
+        let Some(newest) = self.logs.last() else { return Ok(()) };
+        let successors = Successors::watch(&self.files, newest.stream.stat, newest.seq());
+        let mut names = self.walk(AtEnd::Wait, |found| pass(options, &clock, found, sink))?;
+        let Some(mut current) = self.logs.pop() else { return Ok(()) };
+        self.logs.clear();
+        let mut next: Option<Open> = None;
+        let mut told = None;
+        let watch = Watch::new(directory(&self.files));
+        loop {
+            // A file is read to its end once more after it is known to be replaced: then nothing more is written to it.
+            next = next.or_else(|| successors.next());
+            let stat = current.stream.refresh().map_err(|error| current.error(error))?;
+            if stat.size < current.stream.pos() {
+                let message = format!("the file shrank to {} bytes", stat.size);
+                pass(options, &clock, Found::Note(current.note(NoteKind::Damage, true, message)), sink)?;
+                current.stream.seek(stat.size, 0);
+            }
+            read_on(&mut current, &mut names, AtEnd::Wait, &mut |found| {
+                // What comes now is dated by when it is seen.
+                if let Found::Record { pos, record, .. } = &found {
+                    clock.seen(*pos, clock::now());
+                    clock.record(record);
+                }
+                pass(options, &clock, found, sink)
+            })?;
+            let end = match current.stream.step() {
+                Ok(StreamStep::End(end)) => Some(end),
+                Ok(StreamStep::Record(_)) => None,
+                Err(error) => return Err(current.error(error)),
+            };
+            if let Some(end) = end {
+                let wrong = end.reason == EndReason::Corrupt || (end.reason == EndReason::Partial && next.is_some());
+                if let Some(error) = end.error.filter(|_| wrong && told != Some(current.pos())) {
+                    told = Some(current.pos());
+                    pass(options, &clock, Found::Note(current.damage(&error)), sink)?;
+                }
+            }
+            if let Some(log) = next.take() {
+                let before = current.pos();
+                if log.header().indexid != current.header().indexid || log.seq() <= before.seq {
+                    let message = format!("the mailbox was recreated: log {} after {before}", log.seq());
+                    pass(options, &clock, Found::Note(log.note(NoteKind::Recreated, false, message)), sink)?;
+                }
+                current = log;
+                clock.log_begin(current.header());
+                enter(&mut current, Some(before), &mut names, &mut |found| pass(options, &clock, found, sink))?;
+                continue;
+            }
+            sink.flush()?;
+            if stop() {
+                return Ok(());
+            }
+            watch.wait(POLL);
+        }
+    }
+}
+
+/// Where the files of a mailbox are.
+fn directory(files: &MailboxFiles) -> &Path {
+    files.index.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Opens each log that replaces another as soon as it is there, on a thread of its own: once open, a log can be read however
+/// often it is rotated away meanwhile.
+struct Successors {
+    logs: Receiver<Open>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Successors {
+    /// Waits for what comes after the log with that state and number.
+    fn watch(files: &MailboxFiles, mut stat: Stat, mut seq: u32) -> Successors {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (to, logs) = sync_channel(MOST_WAITING);
+        let (files, stopped) = (files.clone(), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            let watch = Watch::new(directory(&files));
+            while !stopped.load(Ordering::Relaxed) {
+                for log in successors(&files, &stat, seq) {
+                    (stat, seq) = (log.stream.stat, log.seq());
+                    if to.send(log).is_err() {
+                        return;
+                    }
+                }
+                watch.wait(POLL);
+            }
+        });
+        Successors { logs, stop }
+    }
+
+    fn next(&self) -> Option<Open> {
+        self.logs.try_recv().ok()
+    }
+}
+
+impl Drop for Successors {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The logs that came after the one with that state and number, if it has been replaced.
+fn successors(files: &MailboxFiles, stat: &Stat, seq: u32) -> Vec<Open> {
+    let path = files.path(Role::Log);
+    let mut list = Vec::new();
+    if Stat::at(&path).is_ok_and(|now| now.same_file(stat)) {
+        return list;
+    }
+    let Some(log) = LogStream::open(&path).ok().filter(|log| !log.stat.same_file(stat)) else { return list };
+    if log.log.header.prev_file_seq != seq {
+        // More than one rotation has happened; the log between may still be there.
+        let path = files.path(Role::OldLog);
+        let between = LogStream::open(&path).ok().filter(|old| {
+            let old_seq = old.log.header.file_seq;
+            old_seq < log.log.header.file_seq && old_seq > seq && !old.stat.same_file(&log.stat)
+        });
+        list.extend(between.map(|stream| Open { path, stream }));
+    }
+    list.push(Open { path, stream: log });
+    list
+}
+
+/// Says what is to be said before the first record of a log.
+fn enter(
+    log: &mut Open,
+    before: Option<LogPos>,
+    names: &mut ExtNames,
+    visit: &mut impl FnMut(Found<'_>) -> Result<(), LogError>,
+) -> Result<(), LogError> {
+    let link = log.link(before);
+    if link.kind == NoteKind::Rotation {
+        names.next_file();
+    } else {
+        *names = log.names_before();
+    }
+    visit(Found::File(log.header()))?;
+    visit(Found::Note(link))?;
+    for problem in &log.stream.log.problems {
+        visit(Found::Note(log.damage(problem)))?;
+    }
+    Ok(())
+}
+
+/// Reads a log from where it stands.
+fn read_on(
+    log: &mut Open,
+    names: &mut ExtNames,
+    at_end: AtEnd,
+    visit: &mut impl FnMut(Found<'_>) -> Result<(), LogError>,
+) -> Result<(), LogError> {
+    let seq = log.seq();
+    let mut salvaged = false;
+    loop {
+        let step = log.stream.step();
+        let end = match step {
+            Ok(StreamStep::Record(record)) => {
+                names.follow(&record);
+                let pos = LogPos { seq, offset: record.offset };
+                visit(Found::Record { pos, record: &record, names, salvaged })?;
+                continue;
+            }
+            Ok(StreamStep::End(end)) => end,
+            Err(error) => return Err(log.error(error)),
+        };
+        let Some(error) = end.error.filter(|_| at_end != AtEnd::Wait) else { return Ok(()) };
+        let live = at_end == AtEnd::Live
+            && end.reason == EndReason::Partial
+            && tail_state(&log.path, &log.stream.stat).is_ok_and(|state| state == TailState::BeingWritten);
+        if live {
+            let message = format!("a transaction is being written: {error}");
+            return visit(Found::Note(log.note(NoteKind::Tail, false, message)));
+        }
+        let mut note = log.damage(&error);
+        note.pos.offset = end.offset;
+        note.resumes_at = search(&log.stream, end.offset).map_err(|error| log.error(error))?;
+        if note.resumes_at.is_none() && end.reason == EndReason::Partial {
+            note.kind = NoteKind::TornTail;
+        }
+        let resumes_at = note.resumes_at;
+        visit(Found::Note(note))?;
+        let Some(at) = resumes_at else { return Ok(()) };
+        log.stream.seek(at, 0);
+        names.next_file();
+        salvaged = true;
+    }
+}
+
+/// Finds records again behind damage at `from`, in windows.
+pub(super) fn search(stream: &LogStream, from: u64) -> io::Result<Option<u64>> {
+    use std::os::unix::fs::FileExt;
+    let size = stream.stat.size;
+    let mut at = from.saturating_add(4) & !3;
+    let mut window = vec![0; WINDOW.min(usize::try_from(size.saturating_sub(at)).unwrap_or(WINDOW))];
+    while at < size {
+        let mut filled = 0;
+        while let Some(rest) = window.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match stream.file().read_at(rest, at.saturating_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(n) => filled = filled.saturating_add(n),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let bytes = window.get(..filled).unwrap_or_default();
+        if let Some(found) = resynchronize(bytes, 0, stream.log.endian) {
+            return Ok(Some(at.saturating_add(found)));
+        }
+        if filled < WINDOW {
+            break;
+        }
+        at = at.saturating_add((filled as u64).saturating_sub(OVERLAP)) & !3;
+    }
+    Ok(None)
+}
+
+/// Gives a record to `sink` if it is wanted.
+fn pass(options: &Options, clock: &Clock, found: Found<'_>, sink: &mut dyn Sink) -> Result<(), LogError> {
+    match found {
+        Found::File(_) => {}
+        Found::Note(note) => sink.note(&note)?,
+        Found::Record { pos, record, names, salvaged } => {
+            if !options.wants(pos, record, names, salvaged) {
+                return Ok(());
+            }
+            let bracket = clock.bracket(pos);
+            if !options.wants_time(bracket) {
+                return Ok(());
+            }
+            let evidence = options.evidence.then(|| clock.evidence(pos));
+            let problem = record.fatal_error().or_else(|| record.payload_error());
+            let uid = options.uid.as_ref();
+            sink.record(&Entry { pos, record, names, salvaged, bracket, evidence, uid, problem, clock })?;
+        }
+    }
+    Ok(())
+}
+
+type Opened = (Role, PathBuf, Result<LogStream, DecodeError>);
+
+/// Opens logs; those that do not exist are left out, those that are no logs come with the reason.
+fn open_each(paths: Vec<(Role, PathBuf)>) -> Result<Vec<Opened>, PathError> {
+    let mut list = Vec::new();
+    for (role, path) in paths {
+        match LogStream::open(&path) {
+            Ok(stream) => list.push((role, path, Ok(stream))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let empty = || DecodeError::new(FileKind::Log, 0, "log header", "24 bytes or more", "something else");
+                let inner = error.into_inner().and_then(|inner| inner.downcast::<DecodeError>().ok());
+                list.push((role, path, Err(inner.map_or_else(empty, |inner| *inner))));
+            }
+            Err(source) => return Err(PathError::Io { path, source }),
+        }
+    }
+    Ok(list)
+}
+
+/// Opens `.log` and `.log.2` as they were at one time.
+fn open_pair(files: &MailboxFiles) -> Result<Vec<Opened>, PathError> {
+    let path = files.path(Role::Log);
+    for _ in 0..TRIES {
+        let mut list = open_each(vec![(Role::Log, path.clone()), (Role::OldLog, files.path(Role::OldLog))])?;
+        let stat = |role: Role, list: &[Opened]| {
+            let one = list.iter().find(|(have, ..)| *have == role)?;
+            one.2.as_ref().ok().map(|stream| stream.stat)
+        };
+        let (log, old) = (stat(Role::Log, &list), stat(Role::OldLog, &list));
+        let replaced = log.is_some_and(|log| Stat::at(&path).is_ok_and(|now| !now.same_file(&log)));
+        // In the middle of a rotation both names lead to one file.
+        let linked = log.zip(old).is_some_and(|(log, old)| log.same_file(&old));
+        if replaced || linked {
+            std::thread::sleep(Duration::from_millis(10));
+            if replaced {
+                continue;
+            }
+        }
+        if linked {
+            list.retain(|(role, ..)| *role == Role::Log);
+        }
+        // Of two logs with one number the present one counts.
+        let seq = |one: &Opened| one.2.as_ref().ok().map(|stream| stream.log.header.file_seq);
+        if let [log, old] = list.as_slice()
+            && seq(log).is_some()
+            && seq(log) == seq(old)
+        {
+            list.pop();
+        }
+        return Ok(list);
+    }
+    Err(PathError::Busy(path))
+}
+
+/// A number of records and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Count {
+    /// Records.
+    pub count: u64,
+    /// Their bytes, headers included.
+    pub bytes: u64,
+}
+
+impl Count {
+    #[inline]
+    fn add(&mut self, bytes: u32) {
+        self.count = self.count.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(u64::from(bytes));
+    }
+}
+
+/// Kinds that are counted: the types and what is none.
+const KINDS: usize = RecordType::ALL.len() + 1;
+
+/// What `--stats` counts.
+#[derive(Debug, Default)]
+pub struct Stats {
+    kinds: [Count; KINDS],
+    origins: [Count; 3],
+    hours: BTreeMap<i64, Count>,
+    hour: (i64, Count),
+    time: Option<i64>,
+    /// Earliest and latest lower bound of a record, UNIX seconds.
+    span: Option<(i64, i64)>,
+    /// Upper bound of the last record, UNIX seconds.
+    pub until: Option<i64>,
+    /// The files and their sizes, in bytes.
+    pub files: Vec<(PathBuf, u64)>,
+    /// What must not be in sound files.
+    pub notes: Vec<Note>,
+}
+
+impl Stats {
+    #[inline]
+    fn add(&mut self, record: &Record<'_>, time: Option<i64>) {
+        let kind = record.kind().map_or(KINDS - 1, |kind| kind as usize);
+        if let Some(count) = self.kinds.get_mut(kind) {
+            count.add(record.size);
+        }
+        let origin = if record.sync() { 2 } else { usize::from(record.external()) };
+        if let Some(count) = self.origins.get_mut(origin) {
+            count.add(record.size);
+        }
+        if time != self.time {
+            self.next_time(time);
+        }
+        if time.is_some() {
+            self.hour.1.add(record.size);
+        }
+    }
+
+    #[cold]
+    fn next_time(&mut self, time: Option<i64>) {
+        self.time = time;
+        let Some(time) = time else { return };
+        self.span.get_or_insert((time, time)).1 = time;
+        let hour = time.div_euclid(3600);
+        if hour == self.hour.0 {
+            return;
+        }
+        let (last, count) = std::mem::replace(&mut self.hour, (hour, Count::default()));
+        if count.count > 0 && (self.hours.len() < MOST_HOURS || self.hours.contains_key(&last)) {
+            let sum = self.hours.entry(last).or_default();
+            *sum = Count { count: sum.count + count.count, bytes: sum.bytes + count.bytes };
+        }
+    }
+
+    /// Records and bytes of each type that occurs, most bytes first.
+    pub fn types(&self) -> Vec<(&'static str, Count)> {
+        let names =
+            RecordType::ALL.iter().map(|(kind, _, name)| (*kind as usize, *name)).chain([(KINDS - 1, "unknown")]);
+        let mut list: Vec<_> = names.filter_map(|(i, name)| Some((name, *self.kinds.get(i)?))).collect();
+        list.retain(|(_, count)| count.count > 0);
+        list.sort_by_key(|(_, count)| std::cmp::Reverse(count.bytes));
+        list
+    }
+
+    /// Records and bytes by who made the change.
+    pub fn origins(&self) -> [(&'static str, Count); 3] {
+        let [request, external, sync] = self.origins;
+        [("request", request), ("external", external), ("sync", sync)]
+    }
+
+    /// All records.
+    pub fn total(&self) -> Count {
+        self.origins
+            .iter()
+            .fold(Count::default(), |sum, one| Count { count: sum.count + one.count, bytes: sum.bytes + one.bytes })
+    }
+
+    /// Records and bytes by the hour in which they were written at the earliest: its start in UNIX seconds.
+    pub fn hours(&self) -> Vec<(i64, Count)> {
+        let mut hours = self.hours.clone();
+        let (last, count) = self.hour;
+        if count.count > 0 {
+            let sum = hours.entry(last).or_default();
+            *sum = Count { count: sum.count + count.count, bytes: sum.bytes + count.bytes };
+        }
+        hours.into_iter().map(|(hour, count)| (hour * 3600, count)).collect()
+    }
+
+    /// Earliest time of the first and latest time of the last record, UNIX seconds.
+    pub fn span(&self) -> Option<(i64, i64)> {
+        let (from, to) = self.span?;
+        Some((from, self.until.unwrap_or(to).max(to)))
+    }
+
+    /// Bytes for each hour of the span, which counts as one hour at least.
+    pub fn bytes_per_hour(&self) -> Option<u64> {
+        let (from, to) = self.span()?;
+        let seconds = u64::try_from(to.saturating_sub(from)).unwrap_or(0).max(3600);
+        Some(u64::try_from(u128::from(self.total().bytes) * 3600 / u128::from(seconds)).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,86 @@
+//! Proper names of the mailboxes a walk finds: from the path, else from the list index of the mail root, else from the
+//! mailbox's own `box-name` header.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::load;
+use crate::format::ext::BoxName;
+use crate::model::chain::Until;
+use crate::model::{Mailbox, MailboxList};
+use crate::source::{Family, Found, MailboxFiles, MmapPolicy, Name, Named, Role};
+
+/// Mailbox lists kept in memory; a walk leaves a mail root before it enters the next.
+const KEPT: usize = 16;
+
+type Slot = Arc<OnceLock<Option<MailboxList>>>;
+
+/// The mailbox lists of the mail roots that were met last.
+#[derive(Debug, Default)]
+pub struct Lists {
+    slots: Mutex<VecDeque<(PathBuf, Slot)>>,
+    mmap: MmapPolicy,
+}
+
+impl Lists {
+    /// No lists yet.
+    pub fn new(mmap: MmapPolicy) -> Lists {
+        Lists { slots: Mutex::default(), mmap }
+    }
+
+    /// The list of the mail root at `root`; read once.
+    fn with<T>(&self, root: &Path, ask: impl FnOnce(&MailboxList) -> Option<T>) -> Option<T> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            match slots.iter().find(|(known, _)| known == root) {
+                Some((_, slot)) => Arc::clone(slot),
+                None => {
+                    if slots.len() >= KEPT {
+                        slots.pop_front();
+                    }
+                    let slot = Slot::default();
+                    slots.push_back((root.to_owned(), Arc::clone(&slot)));
+                    slot
+                }
+            }
+        };
+        ask(slot.get_or_init(|| read_list(root, self.mmap)).as_ref()?)
+    }
+
+    /// The name of the mailbox in a directory. `mailbox` is its state, where that could be read.
+    pub fn name(&self, found: &Found, mailbox: Option<&Mailbox>) -> Name {
+        match found.named() {
+            Named::Levels(levels) => Name::decode(levels),
+            Named::Guid(guid) => {
+                let listed = found
+                    .mail_root()
+                    .and_then(|root| self.with(&root, |list| list.levels(list.by_guid(&guid)?).map(Name::decode)));
+                listed.or_else(|| mailbox.and_then(own_name)).unwrap_or_else(|| {
+                    let hex: String = guid.iter().map(|byte| format!("{byte:02x}")).collect();
+                    Name { undecodable: Some(hex.clone().into()), text: hex.into() }
+                })
+            }
+        }
+    }
+}
+
+/// The name that a mailbox keeps in its `box-name` header.
+fn own_name(mailbox: &Mailbox) -> Option<Name> {
+    let ext = mailbox.extension(b"box-name")?;
+    let levels: Vec<&[u8]> = BoxName::parse(ext.header()).levels().filter(|level| !level.is_empty()).collect();
+    (!levels.is_empty()).then(|| Name::decode(levels))
+}
+
+/// Reads the mailbox list of a mail root.
+pub fn read_list(root: &Path, mmap: MmapPolicy) -> Option<MailboxList> {
+    let inside = [root.to_owned(), root.join(".imap")];
+    let files = inside.iter().find_map(|dir| {
+        let files = MailboxFiles { index: dir.join(Family::List.prefix()), cache: None };
+        (!files.present().is_empty()).then_some(files)
+    })?;
+    let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], mmap).ok()?;
+    let chain = load::chain(&snapshot, &mut Vec::new());
+    let loaded = load::state(&snapshot, &chain, Until::End).ok()?;
+    MailboxList::load(&loaded.replayed.mailbox)
+}

@@ -1,0 +1,279 @@
+//! `idx qresync`: what a server must answer to a client that comes back, and where a recorded session went wrong.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::load::{self, Loaded};
+use super::show::{self, Problems, ShowError};
+use super::transcript::{self, Difference};
+use crate::format::ext::Visit;
+use crate::format::record::flag;
+use crate::model::chain::Until;
+use crate::model::qresync::{Answer, Question, answer};
+use crate::model::{Chain, Mailbox, UidSet};
+use crate::render::Emit;
+use crate::render::document::{Document, Part};
+use crate::source::{MailboxFiles, MmapPolicy, Role, Snapshot};
+
+/// The JSON schema of the document and of every line.
+pub const SCHEMA: &str = "idx.qresync/1";
+/// Messages that make one block of work.
+const BLOCK: usize = 4096;
+
+/// The files of a mailbox, read, with the user's own flags where they are kept apart.
+#[derive(Debug)]
+pub struct Opened {
+    /// The files' names.
+    pub files: MailboxFiles,
+    /// The files' bytes.
+    pub snapshot: Snapshot,
+    /// The user's private index, where there is one.
+    pub private: Option<Mailbox>,
+    problems: Problems,
+}
+
+impl Opened {
+    /// Reads a mailbox.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn read(path: &Path, pvt: Option<&Path>, mmap: MmapPolicy) -> Result<Opened, ShowError> {
+        let files = MailboxFiles::locate(path)?;
+        let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], mmap)?;
+        let (private, problems) = match show::private_files(&files, pvt) {
+            Some(files) => {
+                let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], mmap)?;
+                let (private, problems) = show::load(&files.index, &files, &snapshot, Until::End)?;
+                (Some(private.replayed.mailbox), problems)
+            }
+            None => (None, Vec::new()),
+        };
+        Ok(Opened { files, snapshot, private, problems })
+    }
+
+    /// The mailbox at the end of its logs.
+    ///
+    /// # Errors
+    /// When the files are no index files.
+    pub fn state<'s>(&'s self, path: &Path) -> Result<State<'s>, ShowError> {
+        let mut log_problems = Vec::new();
+        let chain = load::chain(&self.snapshot, &mut log_problems);
+        let (loaded, mut problems) =
+            show::load_with(path, &self.files, &self.snapshot, (&chain, log_problems), Until::End)?;
+        problems.extend(self.problems.iter().cloned());
+        Ok(State { chain, loaded, private: self.private.as_ref(), problems })
+    }
+}
+
+/// A mailbox with the logs it came from.
+#[derive(Debug)]
+pub struct State<'s> {
+    /// Its logs.
+    pub chain: Chain<'s>,
+    /// Its state at their end.
+    pub loaded: Loaded,
+    /// The user's private index.
+    pub private: Option<&'s Mailbox>,
+    /// What is wrong, each with the file it is in.
+    pub problems: Problems,
+}
+
+/// A message as a FETCH line would describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its position, from 1.
+    pub seq: u32,
+    /// Its UID.
+    pub uid: u32,
+    /// Its system flags.
+    pub flags: u8,
+    /// Its keywords.
+    pub keywords: Vec<Vec<u8>>,
+    /// Its modseq.
+    pub modseq: u64,
+}
+
+impl State<'_> {
+    /// The message at position `i` of the mailbox; `seq` counts from 1.
+    pub fn message(&self, i: usize, seq: u32) -> Fetched {
+        let mailbox = &self.loaded.replayed.mailbox;
+        let keywords = mailbox.keyword_ids(i).filter_map(|id| mailbox.keywords().get(id).cloned()).collect();
+        Fetched {
+            seq,
+            uid: mailbox.uid(i),
+            flags: show::flags_of(mailbox, self.private, i),
+            keywords,
+            modseq: self.loaded.replayed.message_modseq(i),
+        }
+    }
+}
+
+/// What to answer, and what to hold against the answer.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The UIDVALIDITY the client knows; as the transcript says when `None`.
+    pub uid_validity: Option<u32>,
+    /// The modseq the client knows; as the transcript says when `None`.
+    pub modseq: Option<u64>,
+    /// The UIDs it knows.
+    pub known: Option<UidSet>,
+    /// Sequence match data.
+    pub sample: Option<crate::model::qresync::Sample>,
+    /// A recorded session.
+    pub versus: Option<PathBuf>,
+    /// Directory of the private index; beside the shared one when `None`.
+    pub pvt: Option<PathBuf>,
+    /// When to map files.
+    pub mmap: MmapPolicy,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QresyncError {
+    /// The mailbox cannot be read.
+    #[error(transparent)]
+    Mailbox(#[from] ShowError),
+    /// The transcript cannot be read.
+    #[error("{}: {source}", path.display())]
+    Transcript {
+        /// The transcript.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The transcript has nothing to compare.
+    #[error("{}: no SELECT or EXAMINE with QRESYNC in this session", .0.display())]
+    NoSelect(PathBuf),
+}
+
+/// An answer with all that is needed to print it.
+#[derive(Debug)]
+pub struct Outcome<'s> {
+    /// The mailbox.
+    pub state: State<'s>,
+    /// What was asked.
+    pub question: Question,
+    /// What a server answers.
+    pub answer: Answer,
+    /// What a recorded session has otherwise; `None` when there is no transcript.
+    pub differences: Option<Vec<Difference>>,
+}
+
+/// Answers the question, and compares a recorded session with the answer.
+///
+/// # Errors
+/// When the mailbox or the transcript cannot be read, or has nothing to compare.
+pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<Outcome<'s>, QresyncError> {
+    let state = opened.state(path)?;
+    let uid_validity = state.loaded.replayed.mailbox.header.uid_validity;
+    let session = match &options.versus {
+        None => None,
+        Some(file) => {
+            let bytes =
+                std::fs::read(file).map_err(|source| QresyncError::Transcript { path: file.clone(), source })?;
+            let session = transcript::Session::find(&bytes, options.uid_validity.unwrap_or(uid_validity));
+            Some(session.ok_or_else(|| QresyncError::NoSelect(file.clone()))?)
+        }
+    };
+    let said = session.as_ref().map(|session| &session.question);
+    let question = Question {
+        uid_validity: options.uid_validity.or(said.map(|q| q.uid_validity)).unwrap_or(0),
+        modseq: options.modseq.or(said.map(|q| q.modseq)).unwrap_or(0),
+        known: options.known.clone().or_else(|| said.and_then(|q| q.known.clone())),
+        sample: options.sample.clone().or_else(|| said.and_then(|q| q.sample.clone())),
+    };
+    let answer = answer(&state.chain, &state.loaded.replayed, &question);
+    let differences = session.map(|session| transcript::compare(&session, &state, &question, &answer));
+    Ok(Outcome { state, question, answer, differences })
+}
+
+/// Positions of messages with their sequence numbers.
+fn numbered(mailbox: &Mailbox, wanted: &[usize]) -> Vec<(usize, u32)> {
+    let mut wanted = wanted.iter().copied().peekable();
+    let numbered = mailbox.positions().zip(1..);
+    numbered.filter(|(i, _)| wanted.next_if_eq(i).is_some()).collect()
+}
+
+/// Every message the answer sends a FETCH line for.
+pub fn fetched(outcome: &Outcome<'_>) -> Vec<Fetched> {
+    let mailbox = &outcome.state.loaded.replayed.mailbox;
+    numbered(mailbox, &outcome.answer.changed).into_iter().map(|(i, seq)| outcome.state.message(i, seq)).collect()
+}
+
+/// Writes the answer as members and lists.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: &mut D) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let (answer, replayed) = (&outcome.answer, &outcome.state.loaded.replayed);
+    out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
+    out.members(&mut |emit| {
+        emit.number("uid_validity", u64::from(replayed.mailbox.header.uid_validity));
+        emit.number("next_uid", u64::from(replayed.mailbox.header.next_uid));
+        emit.number("highest_modseq", replayed.highest_modseq());
+        emit.number("modseq", outcome.question.modseq);
+        emit.text("answer", answer.kind.name().as_bytes());
+        match &answer.reason {
+            Some(reason) => emit.text("reason", reason.as_bytes()),
+            None if !table => emit.null("reason"),
+            None => {}
+        }
+        match answer.position {
+            Some(position) => {
+                emit.object_begin("position");
+                emit.number("log_file_seq", u64::from(position.seq));
+                emit.number("offset", position.offset);
+                emit.object_end();
+            }
+            None if !table => emit.null("position"),
+            None => {}
+        }
+        let vanished = answer.vanished.to_string();
+        emit.text("vanished", if table && vanished.is_empty() { "-" } else { vanished.as_str() }.as_bytes());
+        emit.number("bytes", answer.bytes() as u64);
+    })?;
+    if let Some(differences) = &outcome.differences {
+        let write = |out: &mut D| {
+            out.list("differences", |_, part| {
+                differences.iter().for_each(|one| part.item(|emit| one.write(emit)));
+                Ok(())
+            })
+        };
+        if table && differences.is_empty() {
+            out.members(&mut |emit| emit.text("differences", b"none: server and client did right"))?;
+        } else {
+            write(out)?;
+        }
+    }
+    let changed = numbered(&replayed.mailbox, &answer.changed);
+    if table && changed.is_empty() {
+        return out.end();
+    }
+    let mut blocks = changed.chunks(BLOCK);
+    out.list_in_blocks(
+        "changed",
+        || Ok(blocks.next()),
+        |block, part| {
+            for (i, seq) in block {
+                let message = outcome.state.message(*i, *seq);
+                part.item(|emit| {
+                    emit.number("seq", u64::from(message.seq));
+                    emit.number("uid", u64::from(message.uid));
+                    emit.flags("flags", message.flags);
+                    emit.list_begin("keywords");
+                    message.keywords.iter().for_each(|name| emit.text("", name));
+                    emit.list_end();
+                    emit.number("modseq", message.modseq);
+                });
+            }
+        },
+    )?;
+    out.end()
+}
+
+/// The IMAP names of flags and keywords, as a FETCH line has them.
+pub(super) fn flag_names(message: &Fetched) -> Vec<String> {
+    let system = flag::NAMES.iter().filter(|(bit, _)| message.flags & bit != 0).map(|(_, name)| (*name).to_owned());
+    system.chain(message.keywords.iter().map(|name| String::from_utf8_lossy(name).into_owned())).collect()
+}

@@ -1,0 +1,412 @@
+//! What survives of a log: where its whole transactions end, which records are damaged, and what its header should say.
+//!
+//! Damage is looked at in a copy in memory: there a damaged stretch becomes one record that means nothing, so that all other
+//! records keep their offsets and can be replayed. That copy is never written.
+
+use std::borrow::Cow;
+
+use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, resynchronize};
+use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
+use crate::format::{DecodeError, Disk, Endian, packed};
+use crate::model::ChainFile;
+
+/// Damaged stretches that are told apart.
+const MAX_HOLES: usize = 1000;
+
+/// A stretch of a log that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// First byte.
+    pub at: u64,
+    /// First byte that can be read again.
+    pub end: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// A log file, decoded as far as its bytes allow.
+#[derive(Clone, Debug)]
+pub struct Survey<'a> {
+    /// The file's bytes.
+    pub bytes: &'a [u8],
+    /// Its header, restored where it was damaged.
+    pub log: LogFile,
+    /// The readable part: up to the last whole transaction, damaged stretches made harmless.
+    pub readable: Cow<'a, [u8]>,
+    /// Where the last whole transaction ends.
+    pub end: u64,
+    /// Why bytes follow there, if any do.
+    pub tail: Option<DecodeError>,
+    /// Damaged stretches whose content is lost.
+    pub holes: Vec<Hole>,
+    /// Damage that could be read all the same.
+    pub mended: Vec<String>,
+    /// What is wrong with the header, so that Dovecot would discard the file.
+    pub header_flaws: Vec<String>,
+    /// The last word on deletion: true when the mailbox is being deleted.
+    pub deleted: bool,
+}
+
+impl<'a> Survey<'a> {
+    /// Reads a log. `None` when there is not even a header.
+    pub fn new(bytes: &'a [u8], index: Option<&IndexFile<'_>>) -> Option<Survey<'a>> {
+        let (log, header_flaws) = header(bytes, index)?;
+        let mut survey = Survey {
+            bytes,
+            end: log.records_at.min(bytes.len() as u64),
+            log,
+            readable: Cow::Borrowed(bytes),
+            tail: None,
+            holes: Vec::new(),
+            mended: Vec::new(),
+            header_flaws,
+            deleted: false,
+        };
+        survey.walk();
+        Some(survey)
+    }
+
+    /// `file_seq`.
+    pub fn seq(&self) -> u32 {
+        self.log.header.file_seq
+    }
+
+    /// True when Dovecot can go on using the file, after its tail is cut.
+    pub fn is_usable(&self) -> bool {
+        self.header_flaws.is_empty() && self.holes.is_empty() && self.mended.is_empty()
+    }
+
+    /// The readable part as a member of a chain.
+    pub fn file(&self) -> ChainFile<'_> {
+        let mut log = self.log.clone();
+        log.size = self.end;
+        ChainFile::new(log, self.readable.get(..usize::try_from(self.end).unwrap_or(0)).unwrap_or_default())
+    }
+
+    /// The readable part starting from a mailbox that is not empty, whatever the header says: for an index that a log of
+    /// number 0 behind it would wipe.
+    pub fn file_without_reset(&self) -> ChainFile<'_> {
+        let mut file = self.file();
+        file.log.header.prev_file_seq = u32::MAX;
+        file
+    }
+
+    /// Makes records harmless that cannot be what they seem: see [`Survey::distrust_ids`].
+    fn blank(&mut self, at: u64, end: u64) {
+        let Ok(start) = usize::try_from(at) else { return };
+        let size = end.saturating_sub(at);
+        let endian = self.log.endian;
+        let Some(coded) = u32::try_from(size).ok().and_then(packed::encode) else { return };
+        if let Some(record) = self.readable.to_mut().get_mut(start..start.saturating_add(12)) {
+            let (head, rest) = record.split_at_mut(4);
+            head.copy_from_slice(&coded);
+            let (kind, own) = rest.split_at_mut(4);
+            kind.copy_from_slice(&endian.u32_bytes(RecordType::Boundary.raw() | EXTERNAL));
+            own.copy_from_slice(&endian.u32_bytes(u32::try_from(size).unwrap_or(12)));
+        }
+    }
+
+    /// After a hole, extension numbers from `known` on may mean another extension than they did: a creation may have been
+    /// lost. Everything about them is left out.
+    pub fn distrust_ids(&mut self, from: u64, known: usize) {
+        let mut doubtful = Vec::new();
+        let mut ignore = false;
+        for record in self.file().records().filter(|record| record.offset >= from) {
+            match record.kind() {
+                Some(RecordType::ExtIntro) => {
+                    ignore = record.intros().any(|intro| {
+                        intro.intro.ext_id != crate::model::apply::BY_NAME && intro.intro.ext_id as usize >= known
+                    });
+                    if ignore {
+                        doubtful.push((record.offset, record.end()));
+                    }
+                }
+                Some(
+                    RecordType::ExtReset
+                    | RecordType::ExtHdr
+                    | RecordType::ExtHdr32
+                    | RecordType::ExtRec
+                    | RecordType::ExtAtomicInc,
+                ) if ignore && record.size >= 12 => doubtful.push((record.offset, record.end())),
+                _ => {}
+            }
+        }
+        doubtful.into_iter().for_each(|(at, end)| self.blank(at, end));
+    }
+
+    fn walk(&mut self) {
+        let endian = self.log.endian;
+        let mut at = self.log.records_at;
+        // The last transaction that was announced: where it begins and where it is to end.
+        let mut announced = (0, 0);
+        // The records of the present transaction: a damaged size may show only behind the record that has it.
+        let mut before = Vec::new();
+        loop {
+            let mut log = self.log.clone();
+            log.size = self.bytes.len() as u64;
+            let readable = std::mem::take(&mut self.readable);
+            let mut scan = log.records(&readable).from(at, 1);
+            let mut bad = None;
+            let mut misframed = None;
+            for record in scan.by_ref() {
+                // A record that sticks out of its transaction has a damaged size, unless good records follow it: then it is
+                // the transaction's size that is wrong, which Dovecot does not look at.
+                if record.offset < announced.1
+                    && record.end() > announced.1
+                    && record.end() < log.size
+                    && resynchronize(self.bytes, record.end(), endian) != Some(record.end())
+                {
+                    misframed = Some(record.offset);
+                    break;
+                }
+                if let Some(error) = damage(&record) {
+                    bad = Some((record.offset, record.end(), error));
+                    break;
+                }
+                match record.kind() {
+                    Some(RecordType::IndexDeleted) if record.external() => self.deleted = true,
+                    Some(RecordType::IndexUndeleted) if record.external() => self.deleted = false,
+                    Some(RecordType::Boundary) => {
+                        let size = record.boundary_size().unwrap_or(0);
+                        announced = (record.offset, record.offset.saturating_add(u64::from(size)));
+                    }
+                    _ => {}
+                }
+                self.end = record.end();
+                if record.kind() == Some(RecordType::Boundary) {
+                    before.clear();
+                } else {
+                    before.push(record.offset);
+                }
+            }
+            let broken = match misframed {
+                Some(offset) => Some(LogEnd { offset, reason: EndReason::Corrupt, error: None }),
+                None => scan.end().filter(|end| end.reason != EndReason::Eof).cloned(),
+            };
+            self.readable = readable;
+            let broken_at = bad.as_ref().map(|(from, ..)| *from).or(broken.as_ref().map(|end| end.offset));
+            if let Some(broken_at) = broken_at
+                && let Some(next) = self.told_size(&mut before, broken_at, announced)
+            {
+                self.end = next;
+                at = next;
+                continue;
+            }
+            let (from, next) = match bad {
+                Some((from, to, error)) => {
+                    self.hole(from, to, error.to_string());
+                    (from, self.holes.last().map_or(to, |hole| hole.end))
+                }
+                None => {
+                    let Some(end) = broken else { return };
+                    self.end = end.offset;
+                    match self.after_break(end.offset) {
+                        None => {
+                            // Not even the transaction that the last records belong to is whole.
+                            if announced.1 > end.offset {
+                                self.end = announced.0;
+                            }
+                            self.tail = end.error.clone();
+                            return;
+                        }
+                        Some(next) => {
+                            if !self.reframe(end.offset, next) {
+                                let size = || "record size reaches into the next transaction".to_owned();
+                                let why = end.error.as_ref().map_or_else(size, ToString::to_string);
+                                self.hole(end.offset, next, why);
+                            }
+                            (end.offset, self.holes.last().map_or(next, |hole| hole.end).max(next))
+                        }
+                    }
+                }
+            };
+            if next <= from {
+                return;
+            }
+            self.end = next;
+            at = next;
+            if self.holes.len() >= MAX_HOLES {
+                let end = self.bytes.len() as u64;
+                self.hole(at, end, "too much damage to go on".into());
+                self.end = end;
+                return;
+            }
+        }
+    }
+
+    /// Where records go on after reading stopped at `at`; `None` when what follows is an unfinished transaction.
+    fn after_break(&self, at: u64) -> Option<u64> {
+        let endian = self.log.endian;
+        let rest = self.bytes.get(usize::try_from(at).ok()?..)?;
+        let kind = endian.u32_at(rest, 4).and_then(RecordType::of);
+        let size = rest.first_chunk::<4>().and_then(|raw| packed::decode(*raw));
+        // Before 2.2 the size of the first record was written last: a 0 with a type is a transaction that was never committed.
+        if rest.starts_with(&[0; 4]) && kind.is_some() {
+            return None;
+        }
+        if kind == Some(RecordType::Boundary) && size == Some(12) {
+            // A transaction that runs past the end is unfinished, unless another one begins inside it.
+            let begins = |at: u64| {
+                let mut log = self.log.clone();
+                log.size = self.bytes.len() as u64;
+                log.records(self.bytes).from(at, 1).any(|record| record.kind() == Some(RecordType::Boundary))
+            };
+            return begins(at.saturating_add(12)).then_some(at.saturating_add(12));
+        }
+        resynchronize(self.bytes, at.saturating_add(1), endian)
+    }
+
+    /// Finds the record whose damaged size made reading fail at `broken_at`, if there is only one that it can have been, and
+    /// mends it. Returns where reading goes on.
+    fn told_size(&mut self, before: &mut Vec<u64>, broken_at: u64, announced: (u64, u64)) -> Option<u64> {
+        let endian = self.log.endian;
+        if self.after_break(broken_at).is_none() && broken_at >= announced.1 {
+            return None;
+        }
+        let next = resynchronize(self.bytes, broken_at.saturating_add(1), endian)?;
+        let inside = broken_at < announced.1;
+        let list = before.iter().copied().filter(|at| inside && *at > announced.0).rev().take(16);
+        let mut fit: Vec<u64> = list.chain([broken_at]).filter(|at| self.fits(*at, next)).collect();
+        // Anything between the two would have to be part of the record: the later ones explain less.
+        fit.sort_unstable();
+        let [first] = fit[..] else { return None };
+        before.retain(|at| *at <= first);
+        self.reframe(first, next);
+        Some(next)
+    }
+
+    /// Whether the bytes between two places are one good record, whatever its size field says.
+    fn fits(&self, at: u64, next: u64) -> bool {
+        let (Ok(start), Ok(end)) = (usize::try_from(at), usize::try_from(next)) else { return false };
+        let Some(bytes) = self.bytes.get(start..end).filter(|bytes| bytes.len() > HEADER_SIZE) else { return false };
+        let endian = self.log.endian;
+        let (Some(type_raw), Some(payload)) = (endian.u32_at(bytes, 4), bytes.get(HEADER_SIZE..)) else { return false };
+        let size = u32::try_from(bytes.len()).unwrap_or(0);
+        let record = Record { offset: at, size, type_raw, payload, bytes, endian, modseq: 0 };
+        // What is taken for one record must not have others hidden in it.
+        let hides = (12..bytes.len()).step_by(4).any(|at| {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let size = rest.first_chunk::<4>().and_then(|raw| packed::decode(*raw)).unwrap_or(0);
+            let kind = endian.u32_at(rest, 4).and_then(RecordType::of);
+            size as usize >= HEADER_SIZE && size as usize <= rest.len() && kind.is_some()
+        });
+        // Introductions have to fill their record.
+        let filled = record.intros().last().is_none_or(|last| {
+            let size = crate::format::record::ExtIntro::SIZE + last.name.len();
+            payload.len().saturating_sub(last.at) < size.saturating_add(4)
+        });
+        match record.kind() {
+            None | Some(RecordType::Boundary) => false,
+            Some(RecordType::ExtIntro) if !filled => false,
+            Some(_) => !hides && damage(&record).is_none(),
+        }
+    }
+
+    /// Gives a record the size that the next one tells.
+    fn reframe(&mut self, at: u64, next: u64) -> bool {
+        if !self.fits(at, next) {
+            return false;
+        }
+        let size = next.saturating_sub(at);
+        let Some(coded) = u32::try_from(size).ok().and_then(packed::encode) else { return false };
+        let Ok(start) = usize::try_from(at) else { return false };
+        if let Some(to) = self.readable.to_mut().get_mut(start..start.saturating_add(4)) {
+            to.copy_from_slice(&coded);
+        }
+        self.mended.push(format!("record at {at}: its size is damaged, the next record tells it: {size}"));
+        true
+    }
+
+    /// Makes a damaged stretch one record without meaning. It needs 12 bytes for that.
+    fn hole(&mut self, at: u64, end: u64, what: String) {
+        let mut end = end;
+        if end.saturating_sub(at) < 12 {
+            let mut log = self.log.clone();
+            log.size = self.bytes.len() as u64;
+            end = log.records(self.bytes).from(end, 1).next().map_or(self.bytes.len() as u64, |record| record.end());
+        }
+        self.blank(at, end);
+        self.holes.push(Hole { at, end, what });
+    }
+}
+
+/// What is wrong with a record, in the eyes of Dovecot or because nobody could know what it means.
+fn damage(record: &Record<'_>) -> Option<DecodeError> {
+    record.fatal_error().or_else(|| record.payload_error()).or_else(|| {
+        // "log_file_tail_offset goes past sync offset": a released Dovecot marks the log corrupted.
+        if record.kind() != Some(RecordType::HeaderUpdate) || !record.external() {
+            return None;
+        }
+        let field = IndexHeader::FIELDS.iter().find(|field| field.name == "log_file_tail_offset")?;
+        let first = record.header_chunks().next()?;
+        let value = record.endian.u32_at(first.data, field.offset.checked_sub(first.offset as usize)?)?;
+        (u64::from(value) > record.end()).then(|| {
+            DecodeError::new(
+                crate::format::FileKind::Log,
+                record.offset,
+                "log_file_tail_offset goes past sync offset",
+                format!("at most {}", record.end()),
+                value.to_string(),
+            )
+        })
+    })
+}
+
+/// The header of a log, with what is wrong in it. What is lost is taken from the index that points into the log.
+fn header(bytes: &[u8], index: Option<&IndexFile<'_>>) -> Option<(LogFile, Vec<String>)> {
+    let size = bytes.len() as u64;
+    if let Ok(mut log) = LogFile::parse(bytes, size)
+        && size >= 24
+        && log.header.file_seq != 0
+        && log.records_at <= size
+    {
+        let flaws = log.problems.iter().map(ToString::to_string).collect();
+        log.header.major_version = 1;
+        log.header.compat_flags = u8::from(log.endian == Endian::Little);
+        if u64::from(log.header.hdr_size) != log.records_at {
+            log.header.hdr_size = u16::try_from(log.records_at).unwrap_or(40);
+        }
+        return Some((log, flaws));
+    }
+    let index = index?;
+    let pos = &index.header;
+    let first_size = bytes.get(LogHeader::SIZE..).and_then(<[u8]>::first_chunk::<4>)?;
+    if packed::decode(*first_size).is_none_or(|n| n < 8) || u64::from(pos.log_file_head_offset) > size {
+        return None;
+    }
+    let mut header = LogHeader {
+        major_version: 1,
+        minor_version: 3,
+        hdr_size: 40,
+        indexid: pos.indexid,
+        file_seq: pos.log_file_seq,
+        prev_file_seq: pos.log_file_seq.saturating_sub(1).max(1),
+        prev_file_offset: u32::MAX,
+        create_stamp: 0,
+        initial_modseq: 1,
+        compat_flags: u8::from(index.endian == Endian::Little),
+        unused: [0; 3],
+        unused2: 0,
+    };
+    let log_of = |header: &LogHeader| LogFile {
+        header: header.clone(),
+        endian: index.endian,
+        endian_guessed: false,
+        records_at: 40,
+        size,
+        problems: Vec::new(),
+    };
+    // The index knows the highest modseq at its position: counting back gives the one the log started with.
+    let head = u64::from(pos.log_file_head_offset);
+    let log = log_of(&header);
+    let mut scan = log.records(bytes);
+    while scan.pos() < head && scan.next().is_some() {}
+    if scan.pos() != head {
+        return None;
+    }
+    let steps = scan.modseq().saturating_sub(1);
+    let highest = index.extension(b"modseq").and_then(|ext| index.endian.u64_at(ext.data, 0));
+    header.initial_modseq = highest?.saturating_sub(steps).max(1);
+    Some((log_of(&header), vec!["the header is destroyed; the index tells what it said".into()]))
+}

@@ -1,0 +1,295 @@
+//! `idx scan`: every mailbox below a directory, a row for each.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::names::Lists;
+use super::show;
+use crate::format::log::LogFile;
+use crate::model::Mailbox;
+use crate::model::chain::Until;
+use crate::render::Emit;
+use crate::source::{Family, Found, MmapPolicy, PathError, Role, Signs, Unit, WalkError, walk};
+
+/// The JSON schema of the document and of every line.
+pub const SCHEMA: &str = "idx.scan/1";
+
+/// How to scan.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that read mailboxes.
+    pub jobs: usize,
+    /// Also the indexes that are not of a mailbox: lists, mdbox maps, private flags, and caches kept elsewhere.
+    pub all: bool,
+    /// When to map files.
+    pub mmap: MmapPolicy,
+}
+
+/// How a mailbox fared in a cheap check: its files decode, and the logs replay onto the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Nothing found.
+    Sound,
+    /// It changed too fast to be read.
+    Busy,
+    /// Something is wrong; what could be read is shown.
+    Damaged,
+    /// Its files cannot be read at all.
+    Unreadable,
+}
+
+impl State {
+    /// The word used in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Sound => "sound",
+            State::Busy => "busy",
+            State::Damaged => "damaged",
+            State::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// What the mailbox holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages.
+    pub messages: u64,
+    /// Messages without `\Seen`.
+    pub unseen: u64,
+    /// HIGHESTMODSEQ as STATUS gives it.
+    pub highest_modseq: u64,
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// UIDNEXT.
+    pub next_uid: u32,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The mailbox's name, levels joined by `/`.
+    pub name: Vec<u8>,
+    /// True when the name is shown as it is on disk because it cannot be decoded.
+    pub undecodable: bool,
+    /// The user, where the path tells.
+    pub user: Option<String>,
+    /// The index directory.
+    pub path: PathBuf,
+    /// Whose index it is.
+    pub kind: &'static str,
+    /// Storage format: `maildir`, `mbox`, `sdbox`, `mdbox`, `virtual`; `None` when nothing tells.
+    pub format: Option<&'static str>,
+    /// `None` when nothing could be read.
+    pub counts: Option<Counts>,
+    /// Bytes of each file that is there.
+    pub sizes: Vec<(Role, u64)>,
+    /// When the present log was begun, UNIX time.
+    pub log_create_stamp: Option<u32>,
+    /// State.
+    pub state: State,
+    /// The first thing that is wrong, with its file.
+    pub problem: Option<(PathBuf, String)>,
+}
+
+impl Row {
+    /// Writes the members of the row.
+    pub fn emit<E: Emit + ?Sized>(&self, emit: &mut E) {
+        use std::os::unix::ffi::OsStrExt;
+        emit.text("name", &self.name);
+        match &self.user {
+            Some(user) => emit.text("user", user.as_bytes()),
+            None => emit.null("user"),
+        }
+        emit.text("path", self.path.as_os_str().as_bytes());
+        emit.text("kind", self.kind.as_bytes());
+        match self.format {
+            Some(format) => emit.text("format", format.as_bytes()),
+            None => emit.null("format"),
+        }
+        let counts: [(&str, Option<u64>); 5] = [
+            ("messages", self.counts.map(|c| c.messages)),
+            ("unseen", self.counts.map(|c| c.unseen)),
+            ("highest_modseq", self.counts.map(|c| c.highest_modseq)),
+            ("uid_validity", self.counts.map(|c| c.uid_validity.into())),
+            ("next_uid", self.counts.map(|c| c.next_uid.into())),
+        ];
+        for (name, value) in counts {
+            match value {
+                Some(value) => emit.number(name, value),
+                None => emit.null(name),
+            }
+        }
+        emit.object_begin("sizes");
+        for (role, size) in &self.sizes {
+            emit.number(size_key(*role), *size);
+        }
+        emit.object_end();
+        match self.log_create_stamp {
+            Some(stamp) => emit.number("log_create_stamp", stamp.into()),
+            None => emit.null("log_create_stamp"),
+        }
+        match self.log_age() {
+            Some(age) => emit.number("log_age_seconds", age),
+            None => emit.null("log_age_seconds"),
+        }
+        emit.text("state", self.state.name().as_bytes());
+        if let Some((file, problem)) = &self.problem {
+            emit.text("file", file.as_os_str().as_bytes());
+            emit.text("problem", problem.as_bytes());
+        }
+        if self.undecodable {
+            emit.boolean("undecodable", true);
+        }
+    }
+
+    /// Seconds since the present log was begun.
+    pub fn log_age(&self) -> Option<u64> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        Some(now.saturating_sub(self.log_create_stamp?.into()))
+    }
+
+    /// Bytes of the file with that role.
+    pub fn size(&self, role: Role) -> Option<u64> {
+        self.sizes.iter().find(|(have, _)| *have == role).map(|(_, size)| *size)
+    }
+}
+
+const fn size_key(role: Role) -> &'static str {
+    match role {
+        Role::Index => "index",
+        Role::Backup => "backup",
+        Role::OldLog => "log.2",
+        Role::Log => "log",
+        Role::Cache => "cache",
+    }
+}
+
+/// Scans trees. `each` gets the rows in the order of the walk, and may end it.
+pub fn scan(roots: &[PathBuf], options: &Options, mut each: impl FnMut(Result<Row, WalkError>) -> ControlFlow<()>) {
+    let lists = Lists::new(options.mmap);
+    walk(
+        roots,
+        options.jobs,
+        |found| rows(&found, &lists, options),
+        |rows| match rows {
+            Err(error) => each(Err(error)),
+            Ok(rows) => rows.into_iter().try_for_each(|row| each(Ok(row))),
+        },
+    );
+}
+
+fn rows(found: &Found, lists: &Lists, options: &Options) -> Vec<Row> {
+    let wanted = |unit: &&Unit| options.all || (unit.family == Family::Mailbox && !unit.is_cache_only());
+    found.units.iter().filter(wanted).map(|unit| row(found, unit, lists, options)).collect()
+}
+
+fn row(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Row {
+    let mut row = Row {
+        name: Vec::new(),
+        undecodable: false,
+        user: found.user(),
+        path: found.dir.clone(),
+        kind: match unit.family {
+            Family::Mailbox if unit.is_cache_only() => "cache",
+            Family::Mailbox => "mailbox",
+            Family::Private => "private",
+            Family::List => "list",
+            Family::Map => "map",
+        },
+        format: None,
+        counts: None,
+        sizes: Vec::new(),
+        log_create_stamp: None,
+        state: State::Sound,
+        problem: None,
+    };
+    let mut mailbox = None;
+    match read(found, unit, options, &mut row) {
+        Ok(state) => {
+            let counts = &state.0;
+            row.counts = Some(*counts);
+            mailbox = Some(state.1);
+        }
+        Err(None) => {}
+        Err(Some(error)) => {
+            row.state = if matches!(error, PathError::Busy(_)) { State::Busy } else { State::Unreadable };
+            row.problem = Some((unit.files.index.clone(), error.to_string()));
+        }
+    }
+    match unit.family {
+        Family::List => row.name = b"(mailbox list)".to_vec(),
+        Family::Map => row.name = b"(mdbox map)".to_vec(),
+        Family::Mailbox | Family::Private => {
+            row.format = format_of(mailbox.as_ref(), &found.signs, &found.dir);
+            let name = lists.name(found, mailbox.as_ref());
+            row.undecodable = name.undecodable.is_some();
+            row.name = name.text;
+        }
+    }
+    row
+}
+
+/// Reads one unit into a row. `Err(None)`: there is nothing to read but a cache.
+fn read(found: &Found, unit: &Unit, options: &Options, row: &mut Row) -> Result<(Counts, Mailbox), Option<PathError>> {
+    for role in Role::ALL {
+        // A cache is not read for its size.
+        if unit.has(role)
+            && let Ok(stat) = crate::source::Stat::at(&unit.files.path(role))
+        {
+            row.sizes.push((role, stat.size));
+        }
+    }
+    if unit.is_cache_only() {
+        return Err(None);
+    }
+    let snapshot = found.read(unit, &[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
+    if let Some(input) = snapshot.get(Role::Log) {
+        row.log_create_stamp =
+            LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header.create_stamp);
+    }
+    let (loaded, problems) =
+        show::load(&unit.files.index, &unit.files, &snapshot, Until::End).map_err(|e| match e {
+            show::ShowError::Path(error) => Some(error),
+            show::ShowError::NotReached { path, .. } => Some(PathError::NoIndex(path)),
+        })?;
+    if let Some(first) = problems.into_iter().next() {
+        row.state = State::Damaged;
+        row.problem = Some(first);
+    }
+    let header = &loaded.replayed.mailbox.header;
+    let messages = loaded.replayed.mailbox.len() as u64;
+    let counts = Counts {
+        messages,
+        unseen: messages.saturating_sub(header.seen_messages_count.into()),
+        highest_modseq: loaded.replayed.highest_modseq(),
+        uid_validity: header.uid_validity,
+        next_uid: header.next_uid,
+    };
+    Ok((counts, loaded.replayed.mailbox))
+}
+
+/// The storage format: the extensions that each storage writes tell it, else what lies beside the index.
+pub fn format_of(mailbox: Option<&Mailbox>, signs: &Signs, dir: &std::path::Path) -> Option<&'static str> {
+    let known = [
+        (&b"virtual"[..], "virtual"),
+        (b"mdbox-hdr", "mdbox"),
+        (b"mdbox", "mdbox"),
+        (b"dbox-hdr", "sdbox"),
+        (b"maildir", "maildir"),
+        (b"mbox", "mbox"),
+    ];
+    let by_index =
+        mailbox.and_then(|mailbox| known.into_iter().find(|(ext, _)| mailbox.extension(ext).is_some()).map(|(_, f)| f));
+    let mbox = || dir.parent().and_then(std::path::Path::file_name).is_some_and(|name| name == ".imap");
+    by_index.or_else(|| {
+        Some(match signs {
+            _ if signs.virtual_config => "virtual",
+            _ if signs.is_maildir() => "maildir",
+            _ if signs.sdbox_files => "sdbox",
+            _ if mbox() => "mbox",
+            _ => return None,
+        })
+    })
+}

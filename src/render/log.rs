@@ -1,0 +1,684 @@
+//! A history in every format: JSON, lines of JSON, and a table that tells people what each record does.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::text::{flag_text, printable, utc};
+use super::{Compact, Emit, Format, Json, Style};
+use crate::format::Disk;
+use crate::format::ext::Visit;
+use crate::format::record::{Append, ExpungeGuid, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange};
+use crate::model::{LogPos, UidSet};
+use crate::ops::clock::{Bracket, Stamp};
+use crate::ops::log::{Count, Entry, Note, NoteKind, Sink, Stats, origin};
+use crate::ops::records::emit_data;
+
+/// The JSON schema of every document and line.
+pub const SCHEMA: &str = "idx.log/1";
+/// Bytes collected before they are written.
+const FLUSH: usize = 64 << 10;
+/// Notes kept for the end of a JSON document, and for stderr.
+const MOST_NOTES: usize = 1000;
+/// Expunge requests remembered until they are done.
+const MOST_REQUESTS: usize = 100_000;
+/// UIDs or ranges shown of one record in a table.
+const MOST_RANGES: usize = 12;
+
+/// UNIX seconds as RFC 3339; the last one is remembered, since records come in bursts.
+#[derive(Debug, Default)]
+struct Rfc3339 {
+    last: Option<i64>,
+    text: String,
+}
+
+impl Rfc3339 {
+    fn get(&mut self, seconds: i64) -> &str {
+        if self.last != Some(seconds) {
+            self.last = Some(seconds);
+            self.text.clear();
+            match jiff::Timestamp::from_second(seconds) {
+                Ok(time) => {
+                    let _ = write!(self.text, "{time}");
+                }
+                Err(_) => self.text.push('?'),
+            }
+        }
+        &self.text
+    }
+}
+
+/// UNIX seconds as RFC 3339 UTC.
+pub fn rfc3339(seconds: i64) -> String {
+    Rfc3339::default().get(seconds).to_owned()
+}
+
+/// Writes a history.
+pub struct LogWriter<'w> {
+    out: &'w mut dyn Write,
+    format: Format,
+    style: Style,
+    json: Json,
+    text: String,
+    from: Rfc3339,
+    to: Rfc3339,
+    heading: bool,
+    notes: Vec<Note>,
+    /// What must not be in sound files, with the file it is in.
+    pub findings: Vec<(PathBuf, String)>,
+    requests: BTreeMap<u32, LogPos>,
+    /// No record of the messages is left out, so that what is missing is missing in the logs.
+    pub whole: bool,
+}
+
+impl<'w> LogWriter<'w> {
+    /// Begins the history of the mailbox at `path`.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn begin(path: &Path, format: Format, style: Style, out: &'w mut dyn Write) -> io::Result<LogWriter<'w>> {
+        let mut json = Json::new();
+        if format == Format::Json {
+            json.object_begin("");
+            json.text("schema", SCHEMA.as_bytes());
+            json.text("path", path.as_os_str().as_bytes());
+            json.list_begin("records");
+        }
+        let writer = LogWriter {
+            out,
+            format,
+            style,
+            json,
+            text: String::new(),
+            from: Rfc3339::default(),
+            to: Rfc3339::default(),
+            heading: false,
+            notes: Vec::new(),
+            findings: Vec::new(),
+            requests: BTreeMap::new(),
+            whole: false,
+        };
+        Ok(writer)
+    }
+
+    /// Ends the history. `error` says why it is not whole.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    pub fn end(mut self, error: Option<&str>) -> io::Result<Vec<(PathBuf, String)>> {
+        if self.format == Format::Json {
+            self.json.list_end();
+            self.json.list_begin("notes");
+            for note in &self.notes {
+                self.json.object_begin("");
+                emit_note(&mut self.json, note);
+                self.json.object_end();
+            }
+            self.json.list_end();
+            if let Some(error) = error {
+                self.json.text("error", error.as_bytes());
+            }
+            self.json.object_end();
+            self.json.end_line();
+        }
+        self.write()?;
+        Ok(self.findings)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.json.buf)?;
+        self.json.buf.clear();
+        self.out.write_all(self.text.as_bytes())?;
+        self.text.clear();
+        Ok(())
+    }
+
+    fn finding(&mut self, file: &Path, message: String) {
+        if self.findings.len() < MOST_NOTES {
+            self.findings.push((file.to_owned(), message));
+        }
+    }
+
+    fn emit(&mut self, entry: &Entry<'_>) {
+        let (json, record) = (&mut self.json, entry.record);
+        json.number("log_file_seq", u64::from(entry.pos.seq));
+        json.number("offset", entry.pos.offset);
+        json.number("size", u64::from(record.size));
+        let kind = record.kind();
+        json.text("type", kind.map_or("unknown", RecordType::name).as_bytes());
+        json.boolean("external", record.external());
+        json.boolean("sync", record.sync());
+        json.text("origin", origin(record).as_bytes());
+        if entry.salvaged {
+            json.null("modseq");
+            json.boolean("salvaged", true);
+        } else {
+            json.number("modseq", record.modseq);
+        }
+        if kind.is_none() {
+            json.number("type_raw", u64::from(record.type_raw));
+        }
+        emit_data(json, record, kind, entry.names);
+        if entry.uid.is_some()
+            && let Some(event) = event(record)
+        {
+            json.text("event", event.as_bytes());
+        }
+        let Bracket { not_before, not_after } = entry.bracket;
+        for (name, bound, text) in [("not_before", not_before, &mut self.from), ("not_after", not_after, &mut self.to)]
+        {
+            match bound {
+                Some(seconds) => json.text(name, text.get(seconds).as_bytes()),
+                None => json.null(name),
+            }
+        }
+        if let Some(evidence) = entry.evidence {
+            json.object_begin("evidence");
+            emit_stamp(json, "not_before", evidence.not_before);
+            emit_stamp(json, "not_after", evidence.not_after);
+            if record.kind() == Some(RecordType::ExpungeGuid) {
+                json.list_begin("guids");
+                for one in record.elements::<ExpungeGuid>() {
+                    let Some(guid) = entry.clock.guid_of(&one.guid_128) else { continue };
+                    json.object_begin("");
+                    json.number("uid", u64::from(one.uid));
+                    json.text("saved", rfc3339(i64::from(guid.seconds)).as_bytes());
+                    json.number("nanoseconds", u64::from(guid.nanoseconds));
+                    json.number("pid", u64::from(guid.pid));
+                    json.hex("host_hash", &guid.host_hash);
+                    json.object_end();
+                }
+                json.list_end();
+            }
+            json.object_end();
+        }
+        if let Some(problem) = &entry.problem {
+            json.text("error", problem.to_string().as_bytes());
+        }
+    }
+
+    fn row(&mut self, entry: &Entry<'_>) {
+        if !self.heading {
+            self.heading = true;
+            let line = format!(
+                "{:>12} {:>6} {:>8}  {:16} {:8}  {:26}  {}",
+                "POSITION", "SIZE", "MODSEQ", "TYPE", "ORIGIN", "WRITTEN", "CONTENT"
+            );
+            let _ = writeln!(self.text, "{}", self.style.heading(&line));
+        }
+        let record = entry.record;
+        let position = entry.pos.to_string();
+        let modseq = if entry.salvaged { "?".to_owned() } else { record.modseq.to_string() };
+        let kind = record.kind().map_or("unknown", RecordType::name);
+        let written = written(entry.bracket);
+        let mut content = match entry.uid {
+            Some(set) => self.life(entry, set),
+            None => content(entry),
+        };
+        if let Some(problem) = &entry.problem {
+            let _ = write!(content, "  {}", self.style.error(&problem.to_string()));
+        }
+        let line = format!(
+            "{position:>12} {:>6} {modseq:>8}  {kind:16} {:8}  {written:26}  {content}",
+            record.size,
+            origin(record)
+        );
+        let _ = writeln!(self.text, "{}", line.trim_end());
+        if let Some(evidence) = entry.evidence {
+            let say = |stamp: Option<Stamp>| match stamp {
+                None => "unknown".to_owned(),
+                Some(stamp) if stamp.pos.offset == u64::MAX => format!("{} {}", stamp.kind.name(), utc(stamp.value)),
+                Some(stamp) => format!("{} {} at {}", stamp.kind.name(), utc(stamp.value), stamp.pos),
+            };
+            let line =
+                format!("{:>12} not before: {}; not after: {}", "", say(evidence.not_before), say(evidence.not_after));
+            let _ = writeln!(self.text, "{}", self.style.dim(&line));
+        }
+    }
+
+    /// What a record means for the messages whose life is told.
+    fn life(&mut self, entry: &Entry<'_>, set: &UidSet) -> String {
+        let record = entry.record;
+        let by = match origin(record) {
+            "request" => "requested by the user",
+            "sync" => "by dsync",
+            _ => "by the server or found in the storage",
+        };
+        let one = set.count() == 1;
+        let whose = |uids: &UidSet| if one { String::new() } else { format!("{}: ", uid_words(uids)) };
+        let inside = |first: u32, last: u32| UidSet::range(first, last).intersection(set);
+        let mut parts: Vec<String> = Vec::new();
+        match record.kind() {
+            Some(RecordType::Append) => {
+                for append in record.elements::<Append>().filter(|append| set.contains(append.uid)) {
+                    let how = if record.sync() { "saved by dsync" } else { "saved" };
+                    let with =
+                        if append.flags == 0 { String::new() } else { format!(" with {}", flag_text(append.flags)) };
+                    parts.push(format!("{}{how}{with}", whose(&inside(append.uid, append.uid))));
+                }
+            }
+            Some(RecordType::FlagUpdate) => {
+                for update in record.elements::<FlagUpdate>() {
+                    let uids = inside(update.uid1, update.uid2);
+                    if !uids.is_empty() {
+                        parts.push(format!("{}{}, {by}", whose(&uids), flag_change(&update)));
+                    }
+                }
+            }
+            Some(RecordType::KeywordUpdate) => {
+                if let Some((fixed, name, ranges)) = record.keyword_update() {
+                    let sign = if fixed.modify_type == 0 { '+' } else { '-' };
+                    let mut uids = UidSet::new();
+                    sound_ranges(ranges).for_each(|(first, last)| uids.insert_range(first, last));
+                    parts.push(format!("{}{sign}{}, {by}", whose(&uids.intersection(set)), printable(name)));
+                }
+            }
+            Some(RecordType::KeywordReset) => parts.push(format!("all keywords removed, {by}")),
+            Some(RecordType::Expunge) => {
+                for range in record.elements::<UidRange>() {
+                    for uid in inside(range.uid1, range.uid2).iter().take(MOST_RANGES) {
+                        parts.push(whose(&inside(uid, uid)) + &self.expunge(entry, uid));
+                    }
+                }
+            }
+            Some(RecordType::ExpungeGuid) => {
+                for expunge in record.elements::<ExpungeGuid>().filter(|expunge| set.contains(expunge.uid)) {
+                    let mut text = whose(&inside(expunge.uid, expunge.uid)) + &self.expunge(entry, expunge.uid);
+                    if let Some(guid) = entry.clock.guid_of(&expunge.guid_128) {
+                        let _ = write!(
+                            text,
+                            "; its GUID was made {} by process {}",
+                            utc(i64::from(guid.seconds)),
+                            guid.pid
+                        );
+                    }
+                    parts.push(text);
+                }
+            }
+            Some(RecordType::ExtRec) => {
+                let (name, size) = entry.names.current().unwrap_or((None, 4));
+                for (uid, data) in record.ext_recs(size).filter(|(uid, _)| set.contains(*uid)) {
+                    let word = |at| record.endian.u32_at(data, at).unwrap_or(0);
+                    let text = match name {
+                        Some(b"cache") => format!("cached (record at {})", word(0)),
+                        Some(b"mdbox") => {
+                            format!("stored as map_uid {}, save_date {}", word(0), utc(i64::from(word(4))))
+                        }
+                        Some(name) => format!("{} set to {}", printable(name), hex(data)),
+                        None => format!("an extension set to {}", hex(data)),
+                    };
+                    parts.push(whose(&inside(uid, uid)) + &text);
+                }
+            }
+            Some(RecordType::ModseqUpdate) => {
+                for update in record.elements::<ModseqUpdate>().filter(|update| set.contains(update.uid)) {
+                    parts.push(format!(
+                        "{}modseq raised to {}",
+                        whose(&inside(update.uid, update.uid)),
+                        update.modseq()
+                    ));
+                }
+            }
+            _ => parts.push(content(entry)),
+        }
+        parts.join("; ")
+    }
+
+    fn expunge(&mut self, entry: &Entry<'_>, uid: u32) -> String {
+        let sync = if entry.record.sync() { " by dsync" } else { "" };
+        if !entry.record.external() {
+            if self.requests.len() < MOST_REQUESTS {
+                self.requests.insert(uid, entry.pos);
+            }
+            let who = if entry.record.sync() { sync } else { " by the user" };
+            return format!("expunge requested{who}");
+        }
+        match self.requests.get(&uid) {
+            Some(pos) => format!("expunge done{sync}, as requested at {pos}"),
+            None if self.whole => {
+                format!("expunge done{sync}; nobody asked for it in these logs: removed from the storage from outside")
+            }
+            None => format!("expunge done{sync}"),
+        }
+    }
+}
+
+impl Sink for LogWriter<'_> {
+    fn record(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        if let Some(problem) = &entry.problem {
+            self.finding(Path::new(""), format!("{}: {problem}", entry.pos));
+        }
+        match self.format {
+            Format::Table => self.row(entry),
+            Format::Json => {
+                self.json.object_begin("");
+                self.emit(entry);
+                self.json.object_end();
+            }
+            Format::Ndjson => {
+                self.json.start();
+                self.json.object_begin("");
+                self.json.text("schema", SCHEMA.as_bytes());
+                self.emit(entry);
+                self.json.object_end();
+                self.json.end_line();
+            }
+        }
+        if self.json.buf.len().max(self.text.len()) >= FLUSH { self.write() } else { Ok(()) }
+    }
+
+    fn note(&mut self, note: &Note) -> io::Result<()> {
+        if note.finding {
+            self.finding(&note.file, note.message.clone());
+        }
+        match self.format {
+            Format::Table => {
+                let mut line = format!(
+                    "{:>12} -- {}",
+                    if note.pos.seq == 0 { String::new() } else { note.pos.to_string() },
+                    note.message
+                );
+                if let Some(at) = note.resumes_at {
+                    let _ = write!(line, "; records can be read again from {at} on");
+                }
+                let line = match note.kind {
+                    NoteKind::Damage | NoteKind::TornTail => self.style.error(&line),
+                    NoteKind::Gap | NoteKind::Reset | NoteKind::Recreated => self.style.warning(&line),
+                    _ => self.style.dim(&line),
+                };
+                let _ = writeln!(self.text, "{line}");
+            }
+            Format::Json => {
+                if self.notes.len() < MOST_NOTES {
+                    self.notes.push(note.clone());
+                }
+            }
+            Format::Ndjson => {
+                self.json.start();
+                self.json.object_begin("");
+                self.json.text("schema", SCHEMA.as_bytes());
+                emit_note(&mut self.json, note);
+                self.json.object_end();
+                self.json.end_line();
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.out.flush()
+    }
+}
+
+fn emit_note(json: &mut Json, note: &Note) {
+    json.text("note", note.kind.name().as_bytes());
+    json.text("file", note.file.as_os_str().as_bytes());
+    json.number("log_file_seq", u64::from(note.pos.seq));
+    json.number("offset", note.pos.offset);
+    if let Some(at) = note.resumes_at {
+        json.number("resumes_at", at);
+    }
+    json.text("message", note.message.as_bytes());
+}
+
+fn emit_stamp(json: &mut Json, name: &str, stamp: Option<Stamp>) {
+    let Some(stamp) = stamp else { return json.null(name) };
+    json.object_begin(name);
+    json.text("clock", stamp.kind.name().as_bytes());
+    json.number("log_file_seq", u64::from(stamp.pos.seq));
+    match stamp.pos.offset {
+        u64::MAX => json.null("offset"),
+        offset => json.number("offset", offset),
+    }
+    json.signed("value", stamp.value);
+    json.object_end();
+}
+
+/// What a record does to a message, in one word.
+fn event(record: &Record<'_>) -> Option<&'static str> {
+    Some(match record.kind()? {
+        RecordType::Append => "saved",
+        RecordType::FlagUpdate => "flags",
+        RecordType::KeywordUpdate | RecordType::KeywordReset => "keywords",
+        RecordType::Expunge | RecordType::ExpungeGuid if record.external() => "expunge_done",
+        RecordType::Expunge | RecordType::ExpungeGuid => "expunge_requested",
+        RecordType::ExtRec | RecordType::ExtAtomicInc => "extension",
+        RecordType::ModseqUpdate => "modseq",
+        _ => return None,
+    })
+}
+
+/// A bracket in few words: its begin, and how long it is.
+fn written(bracket: Bracket) -> String {
+    match (bracket.not_before, bracket.not_after) {
+        (Some(from), Some(to)) if from == to => utc(from),
+        (Some(from), Some(to)) => format!("{} +{}", utc(from), span(to.saturating_sub(from))),
+        (Some(from), None) => format!("{} or later", utc(from)),
+        (None, Some(to)) => format!("{} or before", utc(to)),
+        (None, None) => "?".into(),
+    }
+}
+
+/// Seconds rounded up to one unit.
+fn span(seconds: i64) -> String {
+    let (unit, size) = match seconds {
+        ..=119 => ("s", 1),
+        120..=7199 => ("m", 60),
+        7200..=172_799 => ("h", 3600),
+        _ => ("d", 86_400),
+    };
+    format!("{}{unit}", seconds.saturating_add(size - 1) / size)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn uid_words(uids: &UidSet) -> String {
+    let ranges = uids.ranges();
+    let mut list: Vec<String> = ranges
+        .iter()
+        .take(MOST_RANGES)
+        .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}:{last}") })
+        .collect();
+    if ranges.len() > MOST_RANGES {
+        list.push(format!("… ({} UIDs)", uids.count()));
+    }
+    format!("UID {}", list.join(","))
+}
+
+fn flag_change(update: &FlagUpdate) -> String {
+    let side = |sign: char, flags: u8| {
+        let text = flag_text(flags);
+        let names = text.split(" (").next().unwrap_or_default();
+        let bits = flags & !crate::format::record::flag::IMAP;
+        let mut words: Vec<String> =
+            names.split(' ').filter(|name| name.starts_with('\\')).map(|name| format!("{sign}{name}")).collect();
+        if bits != 0 {
+            words.push(format!("{sign}0x{bits:02x}"));
+        }
+        words
+    };
+    let mut words = side('+', update.add_flags);
+    words.extend(side('-', update.remove_flags));
+    if words.is_empty() { "no change of flags".into() } else { words.join(" ") }
+}
+
+/// Ranges that make sense; a damaged or huge record must not cost more than the line that is shown of it.
+fn sound_ranges(ranges: impl Iterator<Item = UidRange>) -> impl Iterator<Item = (u32, u32)> {
+    ranges.take(10_000).map(|range| (range.uid1, range.uid2)).filter(|(first, last)| *first > 0 && first <= last)
+}
+
+fn uids_of<T: Disk>(record: &Record<'_>, range: fn(T) -> (u32, u32)) -> String {
+    let mut set = UidSet::new();
+    let mut more = false;
+    for (i, one) in record.elements::<T>().enumerate() {
+        // A damaged or huge record must not cost more than the line that is shown of it.
+        if i >= 10_000 {
+            more = true;
+            break;
+        }
+        let (first, last) = range(one);
+        if first != 0 && first <= last {
+            set.insert_range(first, last);
+        }
+    }
+    uid_words(&set) + if more { " and more" } else { "" }
+}
+
+/// What a record does, in one line.
+fn content(entry: &Entry<'_>) -> String {
+    let record = entry.record;
+    match record.kind() {
+        Some(RecordType::Append) => {
+            let mut flags: Vec<u8> = record.elements::<Append>().take(2).map(|append| append.flags).collect();
+            flags.dedup();
+            let with = match flags.as_slice() {
+                [0] | [] => String::new(),
+                [flags] if record.elements::<Append>().nth(1).is_none() => format!(" {}", flag_text(*flags)),
+                _ => " with flags".into(),
+            };
+            uids_of::<Append>(record, |one| (one.uid, one.uid)) + &with
+        }
+        Some(RecordType::Expunge | RecordType::KeywordReset) => uids_of::<UidRange>(record, |one| (one.uid1, one.uid2)),
+        Some(RecordType::ExpungeGuid) => uids_of::<ExpungeGuid>(record, |one| (one.uid, one.uid)),
+        Some(RecordType::FlagUpdate) => {
+            let mut updates = record.elements::<FlagUpdate>();
+            let changes: Vec<String> = updates
+                .by_ref()
+                .take(4)
+                .map(|update| {
+                    let range = (update.uid1 <= update.uid2 && update.uid1 > 0)
+                        .then(|| UidSet::range(update.uid1, update.uid2));
+                    format!("{} {}", uid_words(&range.unwrap_or_default()), flag_change(&update))
+                })
+                .collect();
+            let more = if updates.next().is_some() { ", …" } else { "" };
+            changes.join(", ") + more
+        }
+        Some(RecordType::KeywordUpdate) => match record.keyword_update() {
+            Some((fixed, name, ranges)) => {
+                let mut set = UidSet::new();
+                sound_ranges(ranges).for_each(|(first, last)| set.insert_range(first, last));
+                let sign = if fixed.modify_type == 0 { '+' } else { '-' };
+                format!("{} {sign}{}", uid_words(&set), printable(name))
+            }
+            None => String::new(),
+        },
+        Some(RecordType::Boundary) => format!("transaction of {} bytes", record.boundary_size().unwrap_or(0)),
+        kind => {
+            let mut out = Compact::default();
+            emit_data(&mut out, record, kind, entry.names);
+            let line = out.line.strip_prefix("data=").unwrap_or(&out.line).to_owned();
+            let bare = line.strip_prefix(['[', '{']).and_then(|line| line.strip_suffix([']', '}'])).map(str::to_owned);
+            let named = match kind {
+                Some(
+                    RecordType::ExtRec
+                    | RecordType::ExtHdr
+                    | RecordType::ExtHdr32
+                    | RecordType::ExtReset
+                    | RecordType::ExtAtomicInc,
+                ) => entry.names.current().and_then(|(name, _)| name).map(|name| format!("{}: ", printable(name))),
+                _ => None,
+            };
+            let mut text = named.unwrap_or_default() + &without_bytes(&bare.unwrap_or(line));
+            if text.len() > 400 {
+                let cut = (0..=397).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+                text.truncate(cut);
+                text.push('…');
+            }
+            text
+        }
+    }
+}
+
+/// Leaves out the bytes of elements that are decoded right behind them.
+fn without_bytes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (i, element) in text.split("} {").enumerate() {
+        if i > 0 {
+            out.push_str("} {");
+        }
+        match element.split_once(" fields={") {
+            Some((before, fields)) if !fields.starts_with('}') => {
+                let uid = before.split(' ').find(|word| word.trim_start_matches('{').starts_with("uid="));
+                out.push_str(if before.starts_with('{') && uid.is_none() { "{" } else { "" });
+                out.push_str(uid.map(|uid| format!("{uid} ")).unwrap_or_default().as_str());
+                let inner = fields.find('}').map_or(fields.to_owned(), |at| {
+                    let (head, tail) = fields.split_at(at);
+                    format!("{head}{}", tail.get(1..).unwrap_or_default())
+                });
+                out.push_str(&inner);
+            }
+            _ => out.push_str(element),
+        }
+    }
+    out
+}
+
+/// Prints statistics.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn stats(path: &Path, stats: &Stats, format: Format, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let total = stats.total();
+    let share = |count: Count| if total.bytes == 0 { 0.0 } else { count.bytes as f64 / total.bytes as f64 };
+    let span_of = stats.span();
+    if format != Format::Table {
+        let counts = |list: &[(&str, Count)]| -> serde_json::Value {
+            list.iter()
+                .map(|(name, count)| {
+                    let share = (share(*count) * 10_000.0).round() / 10_000.0;
+                    (
+                        (*name).to_owned(),
+                        serde_json::json!({"count": count.count, "bytes": count.bytes, "share": share}),
+                    )
+                })
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        let file = |path: &Path| String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned();
+        let document = serde_json::json!({
+            "schema": SCHEMA,
+            "path": file(path),
+            "files": stats.files.iter().map(|(path, size)| serde_json::json!({"path": file(path), "size": size})).collect::<Vec<_>>(),
+            "count": total.count,
+            "bytes": total.bytes,
+            "types": counts(&stats.types()),
+            "origins": counts(&stats.origins()),
+            "from": span_of.map(|(from, _)| rfc3339(from)),
+            "to": span_of.map(|(_, to)| rfc3339(to)),
+            "bytes_per_hour": stats.bytes_per_hour(),
+            "hours": stats.hours().iter().map(|(hour, count)| serde_json::json!({"from": rfc3339(*hour), "count": count.count, "bytes": count.bytes})).collect::<Vec<_>>(),
+        });
+        return writeln!(out, "{document}");
+    }
+    for (path, size) in &stats.files {
+        writeln!(out, "{}  {size} bytes", style.heading(&path.display().to_string()))?;
+    }
+    let mut section = |name: &str, list: &[(&str, Count)]| -> io::Result<()> {
+        writeln!(out, "{}", style.heading(&format!("{name:18} {:>10} {:>13} {:>7}", "COUNT", "BYTES", "SHARE")))?;
+        for (name, count) in list {
+            writeln!(out, "{name:18} {:>10} {:>13} {:>6.1}%", count.count, count.bytes, share(*count) * 100.0)?;
+        }
+        Ok(())
+    };
+    section("TYPE", &stats.types())?;
+    section("ORIGIN", &stats.origins())?;
+    section("ALL", &[("", total)])?;
+    if let (Some((from, to)), Some(rate)) = (span_of, stats.bytes_per_hour()) {
+        writeln!(out, "{} to {}: {rate} bytes per hour", utc(from), utc(to))?;
+        let hours = stats.hours();
+        if hours.len() > 1 {
+            writeln!(out, "{}", style.heading(&format!("{:18} {:>10} {:>13}", "HOUR", "COUNT", "BYTES")))?;
+            for (hour, count) in hours.iter().rev().take(48).rev() {
+                let time = utc(*hour);
+                writeln!(out, "{:18} {:>10} {:>13}", time.get(..16).unwrap_or(&time), count.count, count.bytes)?;
+            }
+        }
+    }
+    Ok(())
+}

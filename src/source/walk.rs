@@ -1,0 +1,583 @@
+//! Finds every mailbox below a directory and hands each to a pool of threads, in memory that does not grow with the tree.
+//!
+//! One thread lists directories, depth first and in the order of their names' bytes; the others work on what it finds; results
+//! come out in the order of the walk. Symbolic links to directories are not followed; one to an index file counts only if
+//! it leads to a place below the root. Nothing is written, and access times stay where the kernel allows it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, openat, statat};
+
+use super::bytes::{self, Input, MmapPolicy};
+use super::files::{Family, MailboxFiles, PathError, READ_ORDER, Role, Snapshot, recognise};
+use super::place::{self, DOT_IMAP, Named, Signs};
+use crate::format::ext::IndexFlavor;
+use crate::format::index::IndexFile;
+use crate::format::log::LogFile;
+use crate::format::{FileKind, record::RecordType};
+
+/// Directories that never hold mailboxes: full text search data and snapshots of file servers.
+const NOT_MAIL: [&[u8]; 4] = [b"fts-flatcurve", b"xapian-indexes", b"lucene-indexes", b".snapshot"];
+/// Directories that are open at a time because their children are still to be listed; deeper ones are reached by their path.
+const MAX_OPEN: usize = 100;
+/// Directories given to a thread at a time.
+const BATCH: usize = 16;
+/// Directories that may be open for the threads.
+const OPEN_FOR_WORK: usize = 384;
+/// A directory that changed this recently (seconds) may change again without its timestamp telling.
+const FRESH: i64 = 2;
+/// Bytes read of a file with an unusual name to find out what it is.
+const HEAD: usize = 64 << 10;
+
+/// A directory or file that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct WalkError {
+    /// The path.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// The files of one index in a directory.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Whose index it is.
+    pub family: Family,
+    /// Its files by name.
+    pub files: MailboxFiles,
+    /// The roles whose files were there when the directory was listed.
+    present: u8,
+    /// Name of the index file.
+    stem: Vec<u8>,
+}
+
+impl Unit {
+    /// True when a file with that role was there when the directory was listed.
+    pub fn has(&self, role: Role) -> bool {
+        self.present & bit(role) != 0
+    }
+
+    /// True when there is nothing but a cache: the index is in another root (`mail_cache_path`).
+    pub fn is_cache_only(&self) -> bool {
+        self.present == bit(Role::Cache)
+    }
+}
+
+const fn bit(role: Role) -> u8 {
+    1 << role as u8
+}
+
+/// A directory with index files.
+#[derive(Debug)]
+pub struct Found {
+    /// The directory, below the root as the caller wrote it.
+    pub dir: PathBuf,
+    /// What else is in it.
+    pub signs: Signs,
+    /// Its indexes: usually one, and the mailbox list beside the INBOX.
+    pub units: Vec<Unit>,
+    path: Vec<u8>,
+    shown: Arc<Shown>,
+    root: Option<usize>,
+    handle: Option<Handle>,
+}
+
+/// The root of a walk: as the caller wrote it, and without links, for names.
+#[derive(Debug)]
+struct Shown {
+    given: PathBuf,
+    canonical: PathBuf,
+}
+
+impl Shown {
+    fn path(&self, canonical: &[u8]) -> PathBuf {
+        let below = canonical.get(self.canonical.as_os_str().len()..).unwrap_or_default();
+        match below.strip_prefix(b"/").unwrap_or(below) {
+            [] => self.given.clone(),
+            below => self.given.join(OsStr::from_bytes(below)),
+        }
+    }
+}
+
+/// An open directory and its state before it was listed.
+#[derive(Debug)]
+struct Handle {
+    fd: Arc<OwnedFd>,
+    state: DirState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct DirState {
+    mtime: (i64, i64),
+    ctime: (i64, i64),
+}
+
+impl DirState {
+    #[allow(clippy::useless_conversion, reason = "the types of struct stat differ between platforms")]
+    fn of(fd: BorrowedFd<'_>) -> Option<DirState> {
+        let stat = fstat(fd).ok()?;
+        let pair = |s: i64, ns: u64| (s, i64::try_from(ns).unwrap_or(0));
+        Some(DirState {
+            mtime: pair(stat.st_mtime.into(), stat.st_mtime_nsec.into()),
+            ctime: pair(stat.st_ctime.into(), stat.st_ctime_nsec.into()),
+        })
+    }
+
+    fn is_old(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| i64::try_from(t.as_secs()).unwrap_or(0));
+        self.mtime.0.max(self.ctime.0) < now - FRESH
+    }
+}
+
+impl Found {
+    /// The name of the mailbox as the path tells it.
+    pub fn named(&self) -> Named {
+        place::name_of(&self.path, self.root, &self.signs)
+    }
+
+    /// The mail root that the directory belongs to.
+    pub fn mail_root(&self) -> Option<PathBuf> {
+        let root = self.path.get(..self.root?)?;
+        let inside = root.len() >= self.shown.canonical.as_os_str().len();
+        Some(if inside { self.shown.path(root) } else { PathBuf::from(OsStr::from_bytes(root)) })
+    }
+
+    /// The root of the walk that it was found below, as the caller wrote it.
+    pub fn top(&self) -> &Path {
+        &self.shown.given
+    }
+
+    /// The user whose mail it is, where the path below the root of the walk tells.
+    pub fn user(&self) -> Option<String> {
+        let root = self.root.unwrap_or_else(|| place::probable_root(&self.path));
+        place::user_of(&self.shown.canonical, self.path.get(..root)?)
+    }
+
+    /// Reads files of one of the units as one set, as [`MailboxFiles::read`] does it, with fewer system calls: when the
+    /// directory has not changed since before it was listed, no file in it was replaced.
+    ///
+    /// # Errors
+    /// As [`MailboxFiles::read`].
+    pub fn read(&self, unit: &Unit, roles: &[Role], policy: MmapPolicy) -> Result<Snapshot, PathError> {
+        if let Some(handle) = &self.handle
+            && handle.state.is_old()
+            && let Some(inputs) = read_once(handle.fd.as_fd(), unit, roles, policy)
+            && DirState::of(handle.fd.as_fd()) == Some(handle.state)
+        {
+            return Ok(Snapshot::new(inputs));
+        }
+        unit.files.read(roles, policy)
+    }
+}
+
+fn read_once(dir: BorrowedFd<'_>, unit: &Unit, roles: &[Role], policy: MmapPolicy) -> Option<Vec<(Role, Input)>> {
+    let mut inputs = Vec::with_capacity(4);
+    let mut name = Vec::with_capacity(unit.stem.len() + 8);
+    for role in READ_ORDER {
+        if roles.contains(&role) && unit.has(role) {
+            name.clear();
+            name.extend_from_slice(&unit.stem);
+            name.extend_from_slice(role.suffix().as_bytes());
+            inputs.push((role, bytes::read_at(dir, &name, policy, role.kind() != FileKind::Log).ok()?));
+        }
+    }
+    Some(inputs)
+}
+
+/// Finds every directory with index files below `roots` and calls `work` for each on `jobs` threads; `each` gets the results,
+/// and the errors, in the order of the walk, and may end it.
+pub fn walk<T: Send>(
+    roots: &[PathBuf],
+    jobs: usize,
+    work: impl Fn(Found) -> T + Sync,
+    mut each: impl FnMut(Result<T, WalkError>) -> ControlFlow<()>,
+) {
+    let jobs = jobs.max(1);
+    let window = 2 * jobs + 2;
+    let batch_len = (OPEN_FOR_WORK / window).clamp(1, BATCH);
+    let stop = AtomicBool::new(false);
+    let (work, stop) = (&work, &stop);
+    std::thread::scope(|scope| {
+        let (to_workers, from_lister) = sync_channel::<(u64, Vec<Result<Found, WalkError>>)>(jobs);
+        let (to_end, from_workers) = channel::<(u64, Vec<Result<T, WalkError>>)>();
+        // One for each batch that is under way: this is what bounds memory and open files.
+        let (take, release) = sync_channel::<()>(window);
+        let from_lister = Arc::new(Mutex::new(from_lister));
+        scope.spawn(move || {
+            let mut lister = Lister::new(roots);
+            let mut number = 0;
+            loop {
+                let batch: Vec<_> = lister.by_ref().take(batch_len).collect();
+                if batch.is_empty() || stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                if take.send(()).is_err() || to_workers.send((number, batch)).is_err() {
+                    return;
+                }
+                number += 1;
+            }
+        });
+        for _ in 0..jobs {
+            let (from_lister, to_end) = (Arc::clone(&from_lister), to_end.clone());
+            scope.spawn(move || {
+                loop {
+                    let next = from_lister.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((number, batch)) = next else { return };
+                    let results = batch.into_iter().map(|found| found.map(work)).collect();
+                    if to_end.send((number, results)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop((from_lister, to_end));
+        let mut early = BTreeMap::new();
+        let mut next = 0;
+        'results: for (number, results) in &from_workers {
+            early.insert(number, results);
+            while let Some(results) = early.remove(&next) {
+                for result in results {
+                    if each(result).is_break() {
+                        stop.store(true, Ordering::Relaxed);
+                        break 'results;
+                    }
+                }
+                let _ = release.recv();
+                next += 1;
+            }
+        }
+    });
+}
+
+/// Names of subdirectories, in one piece of memory.
+#[derive(Debug, Default)]
+struct NameList {
+    bytes: Vec<u8>,
+    ends: Vec<(u32, u32)>,
+}
+
+impl NameList {
+    fn push(&mut self, name: &[u8]) {
+        // A directory with four gigabytes of names would not be listed to its end.
+        let (Ok(start), Ok(end)) = (u32::try_from(self.bytes.len()), u32::try_from(self.bytes.len() + name.len()))
+        else {
+            return;
+        };
+        self.bytes.extend_from_slice(name);
+        self.ends.push((start, end));
+    }
+
+    fn get(&self, i: usize) -> Option<&[u8]> {
+        let (start, end) = *self.ends.get(i)?;
+        self.bytes.get(start as usize..end as usize)
+    }
+
+    fn sort(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let name = |(start, end): &(u32, u32)| bytes.get(*start as usize..*end as usize).unwrap_or_default();
+        self.ends.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+        self.bytes = bytes;
+    }
+}
+
+/// A directory whose children are being walked.
+#[derive(Debug)]
+struct Frame {
+    fd: Option<Arc<OwnedFd>>,
+    path_len: usize,
+    children: NameList,
+    next: usize,
+    root: Option<usize>,
+}
+
+/// Lists directories depth first.
+struct Lister {
+    roots: VecDeque<PathBuf>,
+    shown: Arc<Shown>,
+    path: Vec<u8>,
+    stack: Vec<Frame>,
+    buffer: Vec<MaybeUninit<u8>>,
+}
+
+impl Iterator for Lister {
+    type Item = Result<Found, WalkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(frame) = self.stack.last_mut() else {
+                let root = self.roots.pop_front()?;
+                match self.start(root) {
+                    Ok(Some(found)) => return Some(Ok(found)),
+                    Ok(None) => continue,
+                    Err(error) => return Some(Err(error)),
+                }
+            };
+            self.path.truncate(frame.path_len);
+            let Some(name) = frame.children.get(frame.next) else {
+                self.stack.pop();
+                continue;
+            };
+            if !self.path.ends_with(b"/") {
+                self.path.push(b'/');
+            }
+            self.path.extend_from_slice(name);
+            let opened = match &frame.fd {
+                Some(fd) => open_dir(fd.as_fd(), name),
+                None => open_dir(rustix::fs::CWD, &self.path),
+            };
+            frame.next += 1;
+            let (root, depth) = (frame.root, self.stack.len());
+            match opened.and_then(|fd| self.list(fd, root, depth)) {
+                Ok(Some(found)) => return Some(Ok(found)),
+                Ok(None) => {}
+                // Deleted since its parent was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Some(Err(WalkError { path: self.shown.path(&self.path), source })),
+            }
+        }
+    }
+}
+
+impl Lister {
+    fn new(roots: &[PathBuf]) -> Lister {
+        Lister {
+            roots: roots.iter().cloned().collect(),
+            shown: Arc::new(Shown { given: PathBuf::new(), canonical: PathBuf::new() }),
+            path: Vec::new(),
+            stack: Vec::new(),
+            buffer: vec![MaybeUninit::uninit(); 32 << 10],
+        }
+    }
+
+    fn start(&mut self, given: PathBuf) -> Result<Option<Found>, WalkError> {
+        let canonical = match std::fs::canonicalize(&given) {
+            Ok(canonical) => canonical,
+            Err(source) => return Err(WalkError { path: given, source }),
+        };
+        self.path = canonical.as_os_str().as_bytes().to_vec();
+        let root = root_above(&canonical);
+        self.shown = Arc::new(Shown { given, canonical });
+        open_dir(rustix::fs::CWD, &self.path)
+            .and_then(|fd| self.list(fd, root, 0))
+            .map_err(|source| WalkError { path: self.shown.given.clone(), source })
+    }
+
+    /// Lists the directory at `self.path`.
+    fn list(&mut self, fd: OwnedFd, parent_root: Option<usize>, depth: usize) -> io::Result<Option<Found>> {
+        let state = DirState::of(fd.as_fd());
+        let fd = Arc::new(fd);
+        let mut entries = Entries::default();
+        let mut reader = RawDir::new(fd.as_fd(), &mut self.buffer);
+        let mut links: Vec<Vec<u8>> = Vec::new();
+        while let Some(entry) = reader.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => match statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(_) => continue,
+                },
+                kind => kind,
+            };
+            match kind {
+                FileType::Directory => entries.note(name, true),
+                FileType::RegularFile => entries.note(name, false),
+                FileType::Symlink if is_index_name(name) => links.push(name.to_vec()),
+                _ => {}
+            }
+        }
+        for name in &links {
+            let target = std::fs::canonicalize(Path::new(OsStr::from_bytes(&self.path)).join(OsStr::from_bytes(name)));
+            if target.is_ok_and(|target| target.starts_with(&self.shown.canonical) && target.is_file()) {
+                entries.note(name, false);
+            }
+        }
+        let root = place::root_of(&self.path, parent_root, &entries.signs);
+        let found = self.found(&entries, &fd, state, root, links.is_empty());
+        let Entries { mut children, signs, .. } = entries;
+        if signs.is_maildir() {
+            // These hold messages, and may hold very many.
+            let keep = |name: &[u8]| !matches!(name, b"cur" | b"new" | b"tmp");
+            let mut kept = NameList::default();
+            (0..children.ends.len()).filter_map(|i| children.get(i)).filter(|n| keep(n)).for_each(|n| kept.push(n));
+            children = kept;
+        }
+        if !children.ends.is_empty() {
+            children.sort();
+            let fd = (depth < MAX_OPEN).then_some(fd);
+            self.stack.push(Frame { fd, path_len: self.path.len(), children, next: 0, root });
+        }
+        Ok(found)
+    }
+
+    fn found(
+        &self,
+        entries: &Entries,
+        fd: &Arc<OwnedFd>,
+        state: Option<DirState>,
+        root: Option<usize>,
+        plain: bool,
+    ) -> Option<Found> {
+        if entries.is_empty() {
+            return None;
+        }
+        let dir = self.shown.path(&self.path);
+        let mut units = Vec::new();
+        for family in Family::ALL {
+            let present = entries.present[family as usize];
+            if present != 0 {
+                let stem = family.prefix().as_bytes().to_vec();
+                units.push(Unit {
+                    family,
+                    files: MailboxFiles { index: dir.join(family.prefix()), cache: None },
+                    present,
+                    stem,
+                });
+            }
+        }
+        for (stem, present) in &entries.odd {
+            if let Some(family) = family_by_content(fd.as_fd(), stem) {
+                let files = MailboxFiles { index: dir.join(OsStr::from_bytes(stem)), cache: None };
+                units.push(Unit { family, files, present: *present, stem: stem.clone() });
+            }
+        }
+        let handle = state.filter(|_| plain).map(|state| Handle { fd: Arc::clone(fd), state });
+        (!units.is_empty()).then(|| Found {
+            dir,
+            signs: entries.signs,
+            units,
+            path: self.path.clone(),
+            shown: Arc::clone(&self.shown),
+            root,
+            handle,
+        })
+    }
+}
+
+/// What was noted of a directory's entries.
+#[derive(Debug, Default)]
+struct Entries {
+    signs: Signs,
+    children: NameList,
+    present: [u8; 4],
+    odd: BTreeMap<Vec<u8>, u8>,
+}
+
+impl Entries {
+    fn is_empty(&self) -> bool {
+        self.present == [0; 4] && self.odd.is_empty()
+    }
+
+    fn note(&mut self, name: &[u8], is_dir: bool) {
+        self.signs.note(name, is_dir);
+        if is_dir {
+            if !NOT_MAIL.contains(&name) {
+                self.children.push(name);
+            }
+        } else if let Some((family, role)) = known_name(name) {
+            self.present[family as usize] |= bit(role);
+        } else if let Some((stem, role)) = odd_name(name) {
+            *self.odd.entry(stem.to_vec()).or_default() |= bit(role);
+        }
+    }
+}
+
+fn is_index_name(name: &[u8]) -> bool {
+    known_name(name).is_some() || odd_name(name).is_some()
+}
+
+/// Whose index a name of Dovecot's belongs to, and what the file is for.
+fn known_name(name: &[u8]) -> Option<(Family, Role)> {
+    if !name.starts_with(b"dovecot.") {
+        return None;
+    }
+    Family::ALL.into_iter().find_map(|family| {
+        let suffix = name.strip_prefix(family.prefix().as_bytes())?;
+        Some((family, Role::ALL.into_iter().find(|role| role.suffix().as_bytes() == suffix)?))
+    })
+}
+
+/// Index files under another name (`mailbox_list_index_prefix`, copies): only `*.index` and what belongs to it.
+fn odd_name(name: &[u8]) -> Option<(&[u8], Role)> {
+    if known_name(name).is_some() {
+        return None;
+    }
+    Role::ALL.into_iter().find_map(|role| {
+        let stem = name.strip_suffix(role.suffix().as_bytes())?;
+        (stem.ends_with(b".index") && stem.len() > 6).then_some((stem, role))
+    })
+}
+
+/// What kind of index files with that stem are; `None` when they are none.
+fn family_by_content(dir: BorrowedFd<'_>, stem: &[u8]) -> Option<Family> {
+    let mut flavor = None;
+    for role in [Role::Log, Role::Index] {
+        let name = [stem, role.suffix().as_bytes()].concat();
+        let Ok((head, size)) = bytes::head_at(dir, &name, HEAD) else { continue };
+        if recognise(Path::new(OsStr::from_bytes(stem)), &head, size) != Some(role.kind()) {
+            continue;
+        }
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        match role.kind() {
+            FileKind::Log => {
+                let Ok(log) = LogFile::parse(&head, size) else { continue };
+                for record in log.records(&head).filter(|record| record.kind() == Some(RecordType::ExtIntro)) {
+                    names.extend(record.intros().map(|intro| intro.name.to_vec()));
+                }
+            }
+            _ => {
+                let Ok(index) = IndexFile::parse(&head) else { continue };
+                names.extend(index.extensions.iter().map(|ext| ext.name.to_vec()));
+            }
+        }
+        let guess = IndexFlavor::guess(&names);
+        if flavor.is_none_or(|known| known == IndexFlavor::Mailbox) {
+            flavor = Some(guess);
+        }
+    }
+    Some(match flavor? {
+        IndexFlavor::Mailbox => Family::Mailbox,
+        IndexFlavor::List => Family::List,
+        IndexFlavor::Map => Family::Map,
+    })
+}
+
+/// The mail root that the root of a walk lies in, if it is inside one.
+fn root_above(canonical: &Path) -> Option<usize> {
+    const NAMES: [&str; 4] =
+        ["dovecot.list.index.log", "dovecot.list.index", "dovecot-uidvalidity", "dovecot.mailbox.log"];
+    let above = canonical.ancestors().skip(1).take(8).find(|dir| {
+        NAMES.iter().any(|name| dir.join(name).is_file())
+            || NAMES.iter().any(|name| dir.join(OsStr::from_bytes(DOT_IMAP)).join(name).is_file())
+    })?;
+    let len = above.as_os_str().len();
+    Some(if above.file_name().is_some_and(|name| name.as_bytes() == DOT_IMAP) {
+        above.parent().map_or(len, |parent| parent.as_os_str().len())
+    } else {
+        len
+    })
+}
+
+/// Opens a directory for listing without following a link and without touching its access time.
+fn open_dir(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    Ok(match openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(rustix::io::Errno::PERM) => openat(at, name, flags, Mode::empty())?,
+        other => other?,
+    })
+}
