@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-/// What each room may import from the crate, itself left out.
+/// What each room may import from the crate, itself left out. Rendering stands beside the operations: they write to its
+/// documents, it prints their reports.
 const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("format", &[]),
     ("model", &["format"]),
     ("source", &["format", "model"]),
     ("store", &["format", "model", "source"]),
     ("check", &["format", "model", "source"]),
-    ("render", &["format", "model"]),
+    ("render", &["format", "model", "source", "check", "ops"]),
     ("ops", &["format", "model", "source", "store", "check", "render"]),
     ("cli", &["format", "model", "source", "store", "check", "render", "ops"]),
     ("main", &["cli"]),

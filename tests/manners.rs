@@ -19,6 +19,9 @@ const FILE: &str = "FILE";
 /// Stands for a mailbox directory.
 const MAILBOX: &str = "MAILBOX";
 
+/// The verbs that walk trees: to them a directory without a mailbox is an empty tree.
+const TREES: [&str; 5] = ["scan", "check", "snapshot", "verify", "crc"];
+
 /// A verb and how it is called.
 struct Verb {
     name: &'static str,
@@ -178,7 +181,10 @@ impl Verb {
         std::fs::write(in_place("text"), b"This is no index file, whatever its reader may think.\n").expect("written");
         // Even root cannot read this one.
         symlink(in_place("loop"), in_place("loop")).expect("linked");
-        let mut paths: Vec<PathBuf> = ["missing", "empty", "bare", "text", "loop"].into_iter().map(in_place).collect();
+        let mut paths: Vec<PathBuf> = ["missing", "empty", "text", "loop"].into_iter().map(in_place).collect();
+        if !TREES.contains(&self.name) {
+            paths.push(in_place("bare"));
+        }
         paths.push("/dev/null".into());
         if !rustix::process::geteuid().is_root() {
             let secret = in_place("secret");
@@ -188,10 +194,6 @@ impl Verb {
             paths.push(secret);
         }
         for path in paths {
-            // A tree without mailboxes is an answer.
-            if self.name == "scan" && path.ends_with("bare") {
-                continue;
-            }
             for format in ["table", "json", "ndjson"] {
                 let output = self.run(path.as_os_str(), &["--format", format]);
                 let stderr = String::from_utf8_lossy(&output.stderr);
@@ -231,14 +233,16 @@ impl Verb {
             output.stdout
         };
         let coloured = |text: &[u8]| text.contains(&0x1b);
-        let plain = out(&[], &[]);
-        assert!(!coloured(&plain), "{}: colour without a terminal", self.name);
+        // Verbs that speak of the present time never say the same twice, so that only the colour is compared.
+        assert!(!coloured(&out(&[], &[])), "{}: colour without a terminal", self.name);
         let always = out(&["--color", "always"], &[]);
-        assert!(coloured(&always), "{}: no colour with --color always", self.name);
-        assert_eq!(out(&["--color=always"], &[("NO_COLOR", "1")]), always, "a flag outranks the environment");
-        assert_eq!(out(&[], &[("CLICOLOR_FORCE", "1")]), always);
-        assert_eq!(out(&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), plain);
-        assert_eq!(out(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]), plain);
+        // A verb that is silent when all is well has nothing to colour.
+        let some = !always.is_empty();
+        assert_eq!(coloured(&always), some, "{}: --color always", self.name);
+        assert_eq!(coloured(&out(&["--color=always"], &[("NO_COLOR", "1")])), some, "a flag outranks the environment");
+        assert_eq!(coloured(&out(&[], &[("CLICOLOR_FORCE", "1")])), some, "{}: CLICOLOR_FORCE", self.name);
+        assert!(!coloured(&out(&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")])), "{}: NO_COLOR", self.name);
+        assert!(!coloured(&out(&["--color", "never"], &[("CLICOLOR_FORCE", "1")])), "{}: --color never", self.name);
         for format in ["json", "ndjson"] {
             assert!(!coloured(&out(&["--color", "always", "-f", format], &[])), "{}: colour in JSON", self.name);
         }
@@ -248,18 +252,19 @@ impl Verb {
         let place = Place::large();
         let path = self.path(&place);
         for format in ["table", "json", "ndjson"] {
+            let whole = self.run(&path, &["-f", format]);
             for read in [0, 1, 5000] {
                 let mut command = self.command(&path, &["-f", format]);
                 let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("idx runs");
                 let mut out = child.stdout.take().expect("a pipe");
+                // A verb with less to say has said it all by then.
                 let mut some = Vec::new();
-                // Less when there is no more to say.
-                std::io::Read::by_ref(&mut out).take(read as u64).read_to_end(&mut some).expect("readable");
+                out.by_ref().take(read).read_to_end(&mut some).expect("some output");
                 drop(out);
                 let output = child.wait_with_output().expect("idx ends");
-                let code = output.status.code();
-                assert!(matches!(code, Some(0 | 1)), "{} -f {format}: {:?}", self.name, output.status);
-                assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{} -f {format}", self.name);
+                assert_eq!(output.status, whole.status, "{} -f {format}", self.name);
+                let stderr = [&output.stderr, &whole.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                assert_eq!(stderr[0], stderr[1], "{} -f {format}", self.name);
             }
         }
     }
@@ -300,7 +305,11 @@ impl Verb {
             let lines = self.lines(&output);
             for path in &paths {
                 let path = path.to_str().expect("UTF-8");
-                assert!(lines.iter().any(|line| line.to_string().contains(path)), "{path} in {lines:?}");
+                let alone = self.run(OsStr::new(path), &["-f", "ndjson"]);
+                if !String::from_utf8_lossy(&alone.stdout).contains(path) {
+                    continue;
+                }
+                assert!(lines.iter().any(|line| line.to_string().contains(path)), "{}: {path}", self.name);
             }
         }
         // One that cannot be read does not keep the others from being answered.
@@ -313,8 +322,9 @@ impl Verb {
         let output = child.wait_with_output().expect("idx ends");
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/at/all"));
-        let text = self.document(&output).to_string();
-        assert!(text.contains(paths[0].to_str().expect("UTF-8")));
+        let (text, path) = (self.document(&output).to_string(), paths[0].to_str().expect("UTF-8"));
+        let alone = self.run(&paths[0], &["-f", "json"]);
+        assert!(text.contains(path) || !String::from_utf8_lossy(&alone.stdout).contains(path), "{}: {path}", self.name);
     }
 }
 
@@ -367,9 +377,9 @@ manners!(log, [MAILBOX]);
 manners!(modseq, [MAILBOX]);
 manners!(expunges, [MAILBOX]);
 manners!(qresync, [MAILBOX, "--uidvalidity", "1", "--modseq", "1"]);
-manners!(check, [MAILBOX, "--max-log-size", "1"]);
+manners!(check, [MAILBOX]);
 manners!(scan, [MAILBOX]);
-manners!(simulate, [MAILBOX, "--now", "1795500000"]);
+manners!(simulate, [MAILBOX]);
 
 #[test]
 fn verbs_about_idx_itself_have_help() {

@@ -575,7 +575,7 @@ fn hostile_uid_ranges() {
     let everything = words(&[1, u32::MAX]);
     let mut expunges = Log::new(1);
     expunges.append(1..=100_000);
-    (0..50_000).for_each(|_| {
+    (0..25_000).for_each(|_| {
         expunges.record(build::EXPUNGE | build::EXTERNAL, &everything);
     });
     attack_log("expunges of everything", &expunges);
@@ -591,14 +591,14 @@ fn hostile_uid_ranges() {
     ] {
         let mut log = Log::new(1);
         log.append(1..=100_000).keyword(b"a", 1, 2);
-        (0..50_000).for_each(|_| {
+        (0..25_000).for_each(|_| {
             log.record(type_raw, &payload);
         });
         attack_log(&format!("{what} of everything"), &log);
     }
     let mut keywords = Log::new(1);
     keywords.append(1..=100_000);
-    (0..50_000).for_each(|_| {
+    (0..25_000).for_each(|_| {
         keywords.keyword(b"a", 1, u32::MAX);
     });
     attack_log("a keyword of everything", &keywords);

@@ -160,7 +160,7 @@ impl Beside {
 /// Dumps the bytes of a file. Nothing is read from disk; `path` is only shown.
 ///
 /// # Errors
-/// As [`file`].
+/// As [`file()`].
 pub fn bytes<D: Document>(
     path: &Path,
     kind: FileKind,
@@ -741,7 +741,9 @@ impl CacheLinks {
     fn of_current_index(path: &Path, options: &Options) -> Option<CacheLinks> {
         let set = options.uid.as_ref()?;
         let files = MailboxFiles::locate(path).ok()?;
-        let input = read(&files.path(Role::Index), options.mmap, true).ok()?;
+        // Only a few pages of it are looked at.
+        let mmap = if options.mmap == MmapPolicy::Auto { MmapPolicy::Always } else { options.mmap };
+        let input = read(&files.path(Role::Index), mmap, true).ok()?;
         let stream = LogStream::open(&files.path(Role::Log)).ok()?;
         let index = IndexFile::parse(&input.bytes).ok().filter(|index| index.problems.is_empty())?;
         let (log, header) = (&stream.log.header, &index.header);

@@ -96,12 +96,13 @@ fn index(bytes: &[u8], walk: &mut Walk<'_>) {
         })
         .collect();
     columns.sort_unstable();
-    // Extensions that lie upon each other: the first one gives the bytes their name.
+    // Of those that lie in each other one is enough, or a hostile header asks for thousands in each record.
     let mut covered = 0;
     columns.retain(|(start, len, _)| {
-        let seen = start + len > covered;
-        covered = covered.max(start + len);
-        seen
+        let end = (start + len).min(index.record_size);
+        let adds = *start < index.record_size && end > covered;
+        covered = covered.max(end);
+        adds
     });
     for i in 0..index.count() {
         let at = index.records_at + i * index.record_size;

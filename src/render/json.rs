@@ -31,15 +31,17 @@ impl Json {
             }
             return;
         }
-        self.buf.reserve(name.len() + 4);
-        if is_plain(name.as_bytes()) {
-            self.buf.extend_from_slice(if comma { b",\"" } else { b"\"" });
-            self.buf.extend_from_slice(name.as_bytes());
-            self.buf.extend_from_slice(b"\":");
+        if comma {
+            self.buf.push(b',');
+        }
+        let mut quoted = [b'"'; 32];
+        if let (true, Some(to)) = (is_plain(name.as_bytes()), quoted.get_mut(1..=name.len()))
+            && name.len() < 29
+        {
+            to.copy_from_slice(name.as_bytes());
+            quoted[name.len() + 2] = b':';
+            self.buf.extend_from_slice(&quoted[..name.len() + 3]);
         } else {
-            if comma {
-                self.buf.push(b',');
-            }
             self.escaped(name.as_bytes());
             self.buf.push(b':');
         }
@@ -147,11 +149,11 @@ fn is_plain(text: &[u8]) -> bool {
     let (chunks, rest) = text.as_chunks::<8>();
     let bad = chunks.iter().fold(0, |bad, chunk| {
         let word = u64::from_le_bytes(*chunk);
-        bad | word & HIGH
-            | zero(word & ONES * 0xe0)
-            | zero(word ^ ONES * u64::from(b'"'))
-            | zero(word ^ ONES * u64::from(b'\\'))
-            | zero(word ^ ONES * 0x7f)
+        bad | (word & HIGH)
+            | zero(word & (ONES * 0xe0))
+            | zero(word ^ (ONES * u64::from(b'"')))
+            | zero(word ^ (ONES * u64::from(b'\\')))
+            | zero(word ^ (ONES * 0x7f))
     });
     bad == 0 && rest.iter().all(|byte| byte.is_ascii() && !NEEDS_ESCAPE[usize::from(*byte)])
 }
