@@ -10,7 +10,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("source", &["format", "model"]),
     ("store", &["format", "model", "source"]),
     ("check", &["format", "model", "source"]),
-    ("render", &["format", "model", "source", "check", "ops"]),
+    ("render", &["format", "model"]),
     ("ops", &["format", "model", "source", "store", "check", "render"]),
     ("cli", &["format", "model", "source", "store", "check", "render", "ops"]),
     ("main", &["cli"]),

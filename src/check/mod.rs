@@ -1,7 +1,7 @@
 //! The rules a mailbox's index files must obey, and what breaks them. Nothing is mended here and nothing is printed.
 //!
 //! [`mailbox`] reads the files and judges them, [`snapshot`] judges files already read. Rules that look at one file are in
-//! [`log`], [`index`] and [`cache`]; those that need several, or the replayed state, in [`state`].
+//! `log`, `index` and `cache`; those that need several, or the replayed state, in `state`.
 //!
 //! A flaw is reported once, by the rule it breaks first: what only follows from it is left out.
 

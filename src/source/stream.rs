@@ -181,7 +181,7 @@ impl LogStream {
 
     /// Reads the file on a thread of its own and hands out its bytes from the next record on, block by block. `take` gets a
     /// block and says how many of its bytes it has used up; the rest comes again in front of the next block. It ends the
-    /// reading with `None`, as does a rest of more than [`CARRY`] bytes. Returns how many bytes were used.
+    /// reading with `None`, as does a rest of more than `CARRY` bytes. Returns how many bytes were used.
     ///
     /// # Errors
     /// As read(2).
