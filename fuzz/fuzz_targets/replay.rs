@@ -1,4 +1,4 @@
-//! An index and two logs replayed, at once and in two steps. The input holds the three files, each with its length in front.
+//! An index and two logs replayed. The input holds the three files, each with its length in front.
 
 #![no_main]
 
