@@ -8,7 +8,6 @@ mod support;
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -101,14 +100,16 @@ fn broken_mailbox(dir: &Path) -> (PathBuf, Vec<u8>) {
     std::fs::remove_file(dir.join("dovecot.index.cache")).expect("removed");
     let mut bytes = std::fs::read(&index).expect("readable");
     bytes[40..44].fill(0xff);
-    let mut log = File::options().append(true).open(dir.join("dovecot.index.log")).expect("the log");
-    let mut records = Vec::new();
+    let log = dir.join("dovecot.index.log");
+    let mut records = std::fs::read(&log).expect("readable");
+    // A log after a rotation: what the index holds is in no log any more.
+    records[12..20].copy_from_slice(&[1_u32.to_le_bytes(), 4000_u32.to_le_bytes()].concat());
     for i in 0..(1 << 20) / 20_u32 {
         records.extend([0x80, 0x80, 0x80, 0x85, 4, 0, 0, 0]);
         let uid = 1 + i * 17 % 1_000_000;
         records.extend([uid.to_le_bytes(), uid.to_le_bytes(), [0x08, 0, 0, 0]].concat());
     }
-    log.write_all(&records).expect("written");
+    std::fs::write(log, records).expect("written");
     (index, bytes)
 }
 
