@@ -4,7 +4,7 @@
 //! same code reads a log in memory and one that is streamed.
 
 use super::disk::{Disk, disk_struct};
-use super::record::{Append, ExtIntro, FlagUpdate, HEADER_SIZE, ModseqUpdate, Record, RecordType};
+use super::record::{Append, ExtIntro, FlagUpdate, HEADER_SIZE, ModseqUpdate, Record, RecordType, flag};
 use super::{DecodeError, Endian, FileKind, packed};
 
 disk_struct! {
@@ -321,7 +321,10 @@ fn modseq_after(modseq: u64, record: &Record<'_>, kind: Option<RecordType>, vers
         Some(RecordType::Expunge | RecordType::ExpungeGuid) if record.external() => modseq.saturating_add(1),
         Some(RecordType::FlagUpdate) => {
             let visible = version < VERSION_HIDE_INTERNAL_MODSEQS
-                || record.elements::<FlagUpdate>().any(|update| !update.is_internal());
+                || record.payload.chunks_exact(FlagUpdate::SIZE).any(|raw| match raw.get(8..11) {
+                    Some([add, remove, inc]) => (add | remove) & flag::IMAP != 0 || *inc != 0,
+                    _ => false,
+                });
             modseq.saturating_add(u64::from(visible))
         }
         Some(RecordType::ModseqUpdate) => {
