@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use super::{Code, Finding, Findings, Log, Severity, Subject};
 use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, header_flag};
-use crate::format::record::{Record, RecordType};
 use crate::format::{Disk, Endian};
 use crate::model::chain::{Replayed, Until};
 use crate::model::{Chain, ChainFile, LogPos, Mailbox};
@@ -338,7 +337,7 @@ fn skipped_request(file: &ChainFile<'_>, tail: u64) -> Option<u64> {
     let mut done = 0;
     let mut requests = Vec::new();
     for record in file.records() {
-        if record.offset < tail && is_request(&record) {
+        if record.offset < tail && record.is_request() {
             requests.push(record.offset);
         } else if let Some((_, tail)) = super::log::published_tail(&record) {
             done = done.max(tail);
@@ -622,19 +621,4 @@ fn list(mailbox: &Mailbox, add: &mut impl FnMut(Code, Option<u32>, String)) {
             add(Code::D9, Some(uid), "its parents form a loop".into());
         }
     }
-}
-
-/// Requests that a client made and the storage has not executed yet.
-fn is_request(record: &Record<'_>) -> bool {
-    !record.external()
-        && matches!(
-            record.kind(),
-            Some(
-                RecordType::FlagUpdate
-                    | RecordType::KeywordUpdate
-                    | RecordType::KeywordReset
-                    | RecordType::Expunge
-                    | RecordType::ExpungeGuid
-            )
-        )
 }

@@ -4,7 +4,7 @@
 //! same code reads a log in memory and one that is streamed.
 
 use super::disk::{Disk, disk_struct};
-use super::record::{Append, ExtIntro, FlagUpdate, HEADER_SIZE, ModseqUpdate, Record, RecordType, flag};
+use super::record::{Append, ExtIntro, FlagUpdate, HEADER_SIZE, ModseqUpdate, Record, RecordType, is_internal};
 use super::{DecodeError, Endian, FileKind, packed};
 
 disk_struct! {
@@ -322,7 +322,7 @@ fn modseq_after(modseq: u64, record: &Record<'_>, kind: Option<RecordType>, vers
         Some(RecordType::FlagUpdate) => {
             let visible = version < VERSION_HIDE_INTERNAL_MODSEQS
                 || record.payload.chunks_exact(FlagUpdate::SIZE).any(|raw| match raw.get(8..11) {
-                    Some([add, remove, inc]) => (add | remove) & flag::IMAP != 0 || *inc != 0,
+                    Some([add, remove, inc]) => !is_internal(*add, *remove, *inc),
                     _ => false,
                 });
             modseq.saturating_add(u64::from(visible))

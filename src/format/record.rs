@@ -206,11 +206,17 @@ disk_struct! {
     }
 }
 
+/// `MAIL_TRANSACTION_FLAG_UPDATE_IS_INTERNAL`: no IMAP flag changes, and no new modseq is asked for.
+#[inline]
+pub(super) fn is_internal(add_flags: u8, remove_flags: u8, modseq_inc_flag: u8) -> bool {
+    (add_flags | remove_flags) & flag::IMAP == 0 && modseq_inc_flag == 0
+}
+
 impl FlagUpdate {
     /// True when the change touches no IMAP flag and does not ask for a new modseq.
     #[inline]
     pub fn is_internal(&self) -> bool {
-        (self.add_flags | self.remove_flags) & flag::IMAP == 0 && self.modseq_inc_flag == 0
+        is_internal(self.add_flags, self.remove_flags, self.modseq_inc_flag)
     }
 }
 
@@ -444,6 +450,22 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn external(&self) -> bool {
         self.type_raw & EXTERNAL != 0
+    }
+
+    /// True when a client asked for a change of messages that the storage has yet to execute: it counts as pending until the
+    /// tail offset has passed it.
+    pub fn is_request(&self) -> bool {
+        !self.external()
+            && matches!(
+                self.kind(),
+                Some(
+                    RecordType::FlagUpdate
+                        | RecordType::KeywordUpdate
+                        | RecordType::KeywordReset
+                        | RecordType::Expunge
+                        | RecordType::ExpungeGuid
+                )
+            )
     }
 
     /// True when dsync made the change.

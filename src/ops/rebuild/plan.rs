@@ -1028,21 +1028,7 @@ fn pending(log: &Survey<'_>, mailbox: &Mailbox) -> Vec<u8> {
     let same = mailbox.header.log_file_seq == log.seq();
     let tail = if same { u64::from(mailbox.header.log_file_tail_offset) } else { 0 };
     let file = log.file();
-    let requests = file.records().filter(|record| {
-        let kind = record.kind();
-        record.offset >= tail
-            && !record.external()
-            && matches!(
-                kind,
-                Some(
-                    RecordType::FlagUpdate
-                        | RecordType::KeywordUpdate
-                        | RecordType::KeywordReset
-                        | RecordType::Expunge
-                        | RecordType::ExpungeGuid
-                )
-            )
-    });
+    let requests = file.records().filter(|record| record.offset >= tail && record.is_request());
     requests.flat_map(|record| record.bytes.to_vec()).collect()
 }
 
