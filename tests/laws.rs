@@ -10,6 +10,7 @@ use idx::format::log::{LogFile, LogHeader};
 use idx::format::{Disk, Endian, FileKind};
 use idx::model::chain::{Replayed, Until};
 use idx::model::{Chain, ChainFile, LogPos, Mailbox};
+use idx::ops::log::{History, Options};
 use idx::ops::spans;
 use idx::source::{LogStream, StreamStep};
 use proptest::prelude::*;
@@ -358,4 +359,39 @@ proptest! {
         });
         prop_assert_eq!(end, bytes.len() as u64);
     }
+}
+
+/// All records are counted by a walk of its own, and those that are chosen one by one as they are shown: choosing all of them
+/// must give the same counts, also where the log is damaged.
+#[test]
+fn all_records_are_counted_as_chosen_ones_are() {
+    let everything = Options {
+        position: Some((LogPos::default(), LogPos { seq: u32::MAX, offset: u64::MAX })),
+        ..Options::default()
+    };
+    let mut hours = 0;
+    for path in fixtures() {
+        let bytes = std::fs::read(&path).expect("readable");
+        if kind_of(&path, &bytes) != FileKind::Log {
+            continue;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let copy = dir.path().join("a-log");
+        for damage in [None, Some(bytes.len() / 2), Some(bytes.len() - 1)] {
+            let mut bytes = bytes.clone();
+            if let Some(at) = damage {
+                bytes[at / 4 * 4] ^= 0xff;
+            }
+            std::fs::write(&copy, &bytes).expect("written");
+            let count = |options| {
+                let mut history = History::open(&copy, false).expect("a log");
+                let stats = history.stats(options).expect("readable");
+                (stats.types(), stats.origins(), stats.hours(), stats.span(), stats.notes)
+            };
+            let (all, chosen) = (count(&Options::default()), count(&everything));
+            assert_eq!(all, chosen, "{} {damage:?}", path.display());
+            hours += all.2.len();
+        }
+    }
+    assert!(hours > 100, "{hours}");
 }

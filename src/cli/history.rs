@@ -11,8 +11,9 @@ use crate::format::ext::Visit;
 use crate::format::record::{Append, ExpungeGuid, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange};
 use crate::model::{LogPos, UidSet};
 use crate::ops::clock::{Bracket, Stamp};
-use crate::ops::log::{Count, Entry, Note, NoteKind, Sink, Stats, origin};
+use crate::ops::log::{Entry, Note, NoteKind, Sink, origin};
 use crate::ops::records::emit_data;
+use crate::ops::stats::{Count, Stats};
 use crate::render::text::{flag_text, printable, utc};
 use crate::render::{Compact, Emit, Format, Json, Style};
 

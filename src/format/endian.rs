@@ -46,11 +46,16 @@ impl Endian {
     /// Reads a `u32` at byte `at`; `None` if the slice is too short.
     #[inline]
     pub fn u32_at(self, bytes: &[u8], at: usize) -> Option<u32> {
-        let raw = *bytes.get(at..)?.first_chunk::<4>()?;
-        Some(match self {
+        Some(self.u32_of(*bytes.get(at..)?.first_chunk::<4>()?))
+    }
+
+    /// The `u32` of four bytes in this order.
+    #[inline]
+    pub const fn u32_of(self, raw: [u8; 4]) -> u32 {
+        match self {
             Endian::Little => u32::from_le_bytes(raw),
             Endian::Big => u32::from_be_bytes(raw),
-        })
+        }
     }
 
     /// Reads a `u64` at byte `at`; `None` if the slice is too short.

@@ -4,11 +4,15 @@
 /// Decodes a coded size or offset. `None` when a byte lacks bit 7: not written yet, or broken.
 #[inline]
 pub const fn decode(raw: [u8; 4]) -> Option<u32> {
-    let [a, b, c, d] = raw;
-    if a & b & c & d & 0x80 == 0 {
+    let word = u32::from_be_bytes(raw);
+    // Nearly all records of a log are this short.
+    if word & 0xffff_ff80 == 0x8080_8080 {
+        return Some((word & 0x7f) << 2);
+    }
+    if word & 0x8080_8080 != 0x8080_8080 {
         return None;
     }
-    Some(((a as u32 & 0x7f) << 23) | ((b as u32 & 0x7f) << 16) | ((c as u32 & 0x7f) << 9) | ((d as u32 & 0x7f) << 2))
+    Some((word >> 24 & 0x7f) << 23 | (word >> 16 & 0x7f) << 16 | (word >> 8 & 0x7f) << 9 | (word & 0x7f) << 2)
 }
 
 /// Encodes a size or offset; `None` unless it is a multiple of 4 below 0x40000000.

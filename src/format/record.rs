@@ -148,8 +148,15 @@ impl RecordType {
     }
 
     /// The masked type word.
-    pub fn raw(self) -> u32 {
-        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or(0, |(_, raw, _)| *raw)
+    pub const fn raw(self) -> u32 {
+        let mut all: &[(RecordType, u32, &str)] = &Self::ALL;
+        while let [(kind, raw, _), rest @ ..] = all {
+            if *kind as u8 == self as u8 {
+                return *raw;
+            }
+            all = rest;
+        }
+        0
     }
 
     /// doveadm's name.

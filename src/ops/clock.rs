@@ -217,6 +217,10 @@ pub struct Clock {
     names: ExtNames,
     /// What the extensions are that `names` knows by number.
     kinds: Vec<Ext>,
+    /// Some of them have clocks in their headers.
+    header_clocks: bool,
+    /// Some of them have clocks in their records.
+    record_clocks: bool,
     /// `names` knows the number of the keywords.
     keywords: bool,
     list_index: bool,
@@ -334,7 +338,7 @@ impl Clock {
             self.names = ExtNames::default();
         }
         self.names.next_file();
-        self.kinds.clear();
+        self.learn();
         self.keywords = false;
         let pos = LogPos { seq: header.file_seq, offset: 0 };
         let stamp = i64::from(header.create_stamp);
@@ -462,6 +466,21 @@ impl Clock {
         }
     }
 
+    /// The types of which [`record`](Clock::record) must see every record, as bits of the type word; of boundaries and of
+    /// intros by number it needs only the last before one of these. An expunge by GUID shares bits with some of them. It
+    /// changes only with what `record` is shown.
+    pub fn watched(&self) -> u32 {
+        const ALWAYS: u32 = RecordType::HeaderUpdate.raw()
+            | RecordType::ExtIntro.raw()
+            | RecordType::ExtReset.raw()
+            | RecordType::ExtHdr32.raw()
+            | RecordType::AttributeUpdate.raw();
+        let header = if self.header_clocks { RecordType::ExtHdr.raw() } else { 0 };
+        let record = if self.record_clocks { RecordType::ExtRec.raw() } else { 0 };
+        let keyword = if self.keywords { 0 } else { RecordType::KeywordUpdate.raw() };
+        ALWAYS | header | record | keyword
+    }
+
     /// Takes an intro that gives its extension by a number that is known.
     #[inline]
     fn known_intro(&mut self, record: &Record<'_>) -> bool {
@@ -506,10 +525,13 @@ impl Clock {
                     self.list_index |= intro.name == b"list";
                 }
                 self.names.follow(record);
-                let known = self.names.current_id().and_then(|(id, size)| Some((*self.kinds.get(id)?, size)));
-                let (ext, size) = known.unwrap_or_else(|| self.learn());
-                self.current.ext = ext;
-                self.current.record_size = size;
+                if self.kinds.len() != self.names.count() {
+                    self.learn();
+                }
+                if let Some((id, size)) = self.names.current_id() {
+                    self.current.ext = self.kinds.get(id).copied().unwrap_or_default();
+                    self.current.record_size = size;
+                }
             }
             // The first keyword makes an extension without an intro.
             Some(RecordType::KeywordUpdate) if !self.keywords => {
@@ -552,11 +574,12 @@ impl Clock {
         }
     }
 
-    /// Looks up what the current extension is, and remembers it for all that have a number.
+    /// Looks up what the extensions are.
     #[cold]
-    fn learn(&mut self) -> (Ext, u16) {
+    fn learn(&mut self) {
         self.kinds = (0..).map_while(|id| self.names.name(id)).map(Ext::of).collect();
-        self.names.current().map_or((Ext::Other, 0), |(name, size)| (name.map_or(Ext::Other, Ext::of), size))
+        self.header_clocks = self.kinds.iter().any(|ext| *ext != Ext::Other);
+        self.record_clocks = self.kinds.iter().any(|ext| matches!(ext, Ext::Mdbox | Ext::Guid));
     }
 
     fn base_header(&mut self, start: LogPos, pos: LogPos, offset: usize, data: &[u8], endian: Endian) {

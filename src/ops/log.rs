@@ -1,6 +1,5 @@
 //! `idx log`: the joined history of `.log.2` and `.log`, record by record, in memory that does not grow with it.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,9 +9,10 @@ use std::time::Duration;
 
 use super::clock::{self, Bracket, Clock, Evidence};
 use super::records::{ExtNames, touches};
+use super::stats::{Stats, tally};
 use crate::format::log::{EndReason, LogHeader, resynchronize};
 use crate::format::record::{Record, RecordType};
-use crate::format::{DecodeError, FileKind, packed};
+use crate::format::{DecodeError, FileKind};
 use crate::model::{LogPos, UidSet};
 use crate::source::{
     LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, Watch, tail_state,
@@ -29,8 +29,6 @@ const MOST_WAITING: usize = 32;
 const WINDOW: usize = (1 << 20) + 1;
 /// How far windows overlap.
 const OVERLAP: u64 = 1 << 18;
-/// Hours that statistics tell apart.
-const MOST_HOURS: usize = 20_000;
 
 /// Which records to show.
 #[derive(Clone, Debug, Default)]
@@ -408,7 +406,9 @@ impl History {
         let running = options.timeless();
         let all = running && !options.filters();
         if all {
-            self.tally(&mut stats, &mut clock)?;
+            for log in &mut self.logs {
+                tally(&mut log.stream, &mut stats, &mut clock).map_err(|error| log.error(error))?;
+            }
         }
         let result = self.walk(AtEnd::Live, |found| {
             match found {
@@ -441,47 +441,6 @@ impl History {
         stats.files = self.logs.iter().map(|log| (log.path.clone(), log.stream.stat.size)).collect();
         self.clock = clock;
         result.map(|_| stats)
-    }
-
-    /// Counts all records of sound logs, and leaves what is not plain to a walk. The logs are then at their ends.
-    fn tally(&mut self, stats: &mut Stats, clock: &mut Clock) -> Result<(), LogError> {
-        for log in &mut self.logs {
-            clock.log_begin(&log.stream.log.header);
-            let (mut pos, endian) = (log.stream.pos(), log.stream.log.endian);
-            let start = pos;
-            // Offsets past 4 GiB are damage: the framer says so.
-            let end = log.stream.stat.size.min(u64::from(u32::MAX));
-            let mut plain = true;
-            let used = log.stream.blocks(|window| {
-                let mut used = 0_usize;
-                while let Some(rest) = window.get(used..)
-                    && plain
-                    && let Some((head, _)) = rest.split_first_chunk::<12>()
-                {
-                    let [a, b, c, d, ..] = *head;
-                    let type_raw = endian.u32_at(head, 4).unwrap_or(0);
-                    let kind = RecordType::of(type_raw);
-                    let left = end.saturating_sub(pos);
-                    let transaction = if kind == Some(RecordType::Boundary) { endian.u32_at(head, 8) } else { None };
-                    let size = packed::decode([a, b, c, d]).unwrap_or(0);
-                    if size < 12 || u64::from(size.max(transaction.unwrap_or(0))) > left {
-                        plain = false;
-                        break;
-                    }
-                    let Some((bytes, _)) = rest.split_at_checked(size as usize) else { break };
-                    let payload = bytes.get(8..).unwrap_or_default();
-                    let record = Record { offset: pos, size, type_raw, payload, bytes, endian, modseq: 0 };
-                    clock.record(&record);
-                    stats.add(&record, clock.running());
-                    used = used.saturating_add(size as usize);
-                    pos = pos.saturating_add(u64::from(size));
-                }
-                (plain || used > 0).then_some(used)
-            });
-            let used = used.map_err(|error| log.error(error))?;
-            log.stream.seek(start.saturating_add(used), 0);
-        }
-        Ok(())
     }
 
     /// Shows what is there and then what comes, until `stop` says so: across rotations, without loss and without doubling.
@@ -781,125 +740,4 @@ fn open_pair(files: &MailboxFiles) -> Result<Vec<Opened>, PathError> {
         return Ok(list);
     }
     Err(PathError::Busy(path))
-}
-
-/// A number of records and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Count {
-    /// Records.
-    pub count: u64,
-    /// Their bytes, headers included.
-    pub bytes: u64,
-}
-
-impl Count {
-    #[inline]
-    fn add(&mut self, bytes: u32) {
-        self.count = self.count.wrapping_add(1);
-        self.bytes = self.bytes.wrapping_add(u64::from(bytes));
-    }
-}
-
-/// Kinds that are counted: the types and what is none.
-const KINDS: usize = RecordType::ALL.len() + 1;
-
-/// What `--stats` counts.
-#[derive(Debug, Default)]
-pub struct Stats {
-    kinds: [Count; KINDS],
-    origins: [Count; 3],
-    hours: BTreeMap<i64, Count>,
-    hour: (i64, Count),
-    time: Option<i64>,
-    /// Earliest and latest lower bound of a record, UNIX seconds.
-    span: Option<(i64, i64)>,
-    /// Upper bound of the last record, UNIX seconds.
-    pub until: Option<i64>,
-    /// The files and their sizes, in bytes.
-    pub files: Vec<(PathBuf, u64)>,
-    /// What must not be in sound files.
-    pub notes: Vec<Note>,
-}
-
-impl Stats {
-    #[inline]
-    fn add(&mut self, record: &Record<'_>, time: Option<i64>) {
-        let kind = record.kind().map_or(KINDS - 1, |kind| kind as usize);
-        if let Some(count) = self.kinds.get_mut(kind) {
-            count.add(record.size);
-        }
-        let origin = if record.sync() { 2 } else { usize::from(record.external()) };
-        if let Some(count) = self.origins.get_mut(origin) {
-            count.add(record.size);
-        }
-        if time != self.time {
-            self.next_time(time);
-        }
-        if time.is_some() {
-            self.hour.1.add(record.size);
-        }
-    }
-
-    #[cold]
-    fn next_time(&mut self, time: Option<i64>) {
-        self.time = time;
-        let Some(time) = time else { return };
-        self.span.get_or_insert((time, time)).1 = time;
-        let hour = time.div_euclid(3600);
-        if hour == self.hour.0 {
-            return;
-        }
-        let (last, count) = std::mem::replace(&mut self.hour, (hour, Count::default()));
-        if count.count > 0 && (self.hours.len() < MOST_HOURS || self.hours.contains_key(&last)) {
-            let sum = self.hours.entry(last).or_default();
-            *sum = Count { count: sum.count + count.count, bytes: sum.bytes + count.bytes };
-        }
-    }
-
-    /// Records and bytes of each type that occurs, most bytes first.
-    pub fn types(&self) -> Vec<(&'static str, Count)> {
-        let names =
-            RecordType::ALL.iter().map(|(kind, _, name)| (*kind as usize, *name)).chain([(KINDS - 1, "unknown")]);
-        let mut list: Vec<_> = names.filter_map(|(i, name)| Some((name, *self.kinds.get(i)?))).collect();
-        list.retain(|(_, count)| count.count > 0);
-        list.sort_by_key(|(_, count)| std::cmp::Reverse(count.bytes));
-        list
-    }
-
-    /// Records and bytes by who made the change.
-    pub fn origins(&self) -> [(&'static str, Count); 3] {
-        let [request, external, sync] = self.origins;
-        [("request", request), ("external", external), ("sync", sync)]
-    }
-
-    /// All records.
-    pub fn total(&self) -> Count {
-        self.origins
-            .iter()
-            .fold(Count::default(), |sum, one| Count { count: sum.count + one.count, bytes: sum.bytes + one.bytes })
-    }
-
-    /// Records and bytes by the hour in which they were written at the earliest: its start in UNIX seconds.
-    pub fn hours(&self) -> Vec<(i64, Count)> {
-        let mut hours = self.hours.clone();
-        let (last, count) = self.hour;
-        if count.count > 0 {
-            let sum = hours.entry(last).or_default();
-            *sum = Count { count: sum.count + count.count, bytes: sum.bytes + count.bytes };
-        }
-        hours.into_iter().map(|(hour, count)| (hour * 3600, count)).collect()
-    }
-
-    /// Earliest time of the first and latest time of the last record, UNIX seconds.
-    pub fn span(&self) -> Option<(i64, i64)> {
-        let (from, to) = self.span?;
-        Some((from, self.until.unwrap_or(to).max(to)))
-    }
-
-    /// Bytes for each hour of the span, which counts as one hour at least.
-    pub fn bytes_per_hour(&self) -> Option<u64> {
-        let (from, to) = self.span()?;
-        let seconds = u64::try_from(to.saturating_sub(from)).unwrap_or(0).max(3600);
-        Some(u64::try_from(u128::from(self.total().bytes) * 3600 / u128::from(seconds)).unwrap_or(u64::MAX))
-    }
 }

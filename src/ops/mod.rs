@@ -16,5 +16,6 @@ pub mod scan;
 pub mod show;
 pub mod simulate;
 pub mod spans;
+pub mod stats;
 pub mod transcript;
 pub mod undo;

@@ -129,6 +129,11 @@ impl ExtNames {
         }
     }
 
+    /// How many extensions are known by name.
+    pub fn count(&self) -> usize {
+        self.names.list.len()
+    }
+
     /// Name of the extension with that number.
     pub fn name(&self, id: usize) -> Option<&[u8]> {
         self.names.list.get(id).map(Vec::as_slice)
