@@ -228,6 +228,75 @@ fn undo_restores_every_byte_mode_and_time() {
     }
 }
 
+/// `getfacl` of a file, without its name.
+fn acl(path: &Path) -> Vec<u8> {
+    let mut value = vec![0; 1024];
+    let len = rustix::fs::getxattr(path, "system.posix_acl_access", &mut value[..]).unwrap_or(0);
+    value.truncate(len);
+    value
+}
+
+/// A shared mailbox that is open to one more user stays open to that user, and one that is not stays closed whatever ACL the
+/// directory hands to new files.
+#[test]
+fn access_lists_are_kept() {
+    // `user::rw-, user:1234:rw-, group::r--, mask::rw-, other::---` as linux/posix_acl_xattr.h codes it.
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, perm, id) in
+        [(1_u16, 6_u16, u32::MAX), (2, 6, 1234), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)]
+    {
+        list.extend(tag.to_le_bytes());
+        list.extend(perm.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    let temp = chain();
+    let index = temp.path().join(INDEX);
+    let flags = rustix::fs::XattrFlags::empty();
+    edit(&index, |b| b.truncate(60));
+    rustix::fs::setxattr(&index, "system.posix_acl_access", &list, flags).expect("a file system with ACLs");
+    assert_eq!(idx(&["rebuild"], temp.path()).0, 0);
+    assert_eq!(acl(&index), list);
+    assert_eq!(fs::metadata(&index).expect("index").mode() & 0o777, 0o660);
+    assert_eq!(idx(&["undo"], temp.path()).0, 0);
+    assert_eq!((acl(&index), fs::metadata(&index).expect("index").len()), (list.clone(), 60));
+
+    let temp = chain();
+    let index = temp.path().join(INDEX);
+    edit(&index, |b| b.truncate(60));
+    rustix::fs::setxattr(temp.path(), "system.posix_acl_default", &list, flags).expect("a file system with ACLs");
+    assert_eq!(idx(&["rebuild"], temp.path()).0, 0);
+    assert_eq!((acl(&index), fs::metadata(&index).expect("index").mode() & 0o777), (Vec::new(), 0o640));
+}
+
+/// Whoever owns a mailbox can write an undo file; it must not make root hand out programs that run as root.
+#[test]
+fn a_forged_undo_file_gives_no_mode_beyond_permissions() {
+    let temp = chain();
+    let undo = temp.path().join("dovecot.index.idx-undo");
+    edit(&temp.path().join(INDEX), |b| b.truncate(60));
+    assert_eq!(idx(&["rebuild"], temp.path()).0, 0);
+    let mut old = tar::Archive::new(fs::File::open(&undo).expect("undo file"));
+    let mut new = tar::Builder::new(Vec::new());
+    for entry in old.entries().expect("a tar") {
+        let mut entry = entry.expect("an entry");
+        let name = entry.path().expect("a name").into_owned();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut bytes).expect("readable");
+        if name.ends_with("manifest.json") {
+            let mut manifest: Value = serde_json::from_slice(&bytes).expect("JSON");
+            manifest["files"][0]["before"]["mode"] = 0o6755.into();
+            bytes = serde_json::to_vec(&manifest).expect("JSON");
+        }
+        let mut header = entry.header().clone();
+        header.set_size(bytes.len() as u64);
+        new.append_data(&mut header, name, &bytes[..]).expect("appended");
+    }
+    fs::write(&undo, new.into_inner().expect("written")).expect("undo file");
+    let (code, report) = idx(&["undo", "--force"], temp.path());
+    assert_eq!((code, report["status"].as_str()), (0, Some("restored")), "{report}");
+    assert_eq!(fs::metadata(temp.path().join(INDEX)).expect("index").mode() & 0o7777, 0o755);
+}
+
 #[test]
 fn undo_refuses_what_was_written_since_unless_forced() {
     let temp = chain();

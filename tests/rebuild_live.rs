@@ -496,26 +496,38 @@ fn random_histories_come_out_byte_for_byte() {
     println!("{compared} histories");
 }
 
-/// Rebuilds all the time while a client appends, stores and expunges: nobody may notice. `IDX_SECONDS` sets how long.
+/// Rebuilds all the time, under the lock that Dovecot is set to, while two clients append, store, move and expunge: nobody may
+/// notice, and nothing may be lost. `IDX_SECONDS` sets how long.
 #[test]
 #[ignore = "needs dovecot"]
 fn beside_running_clients() {
-    let seconds = std::env::var("IDX_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let seconds = std::env::var("IDX_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(8);
     for installation in Installation::all() {
-        for format in [Format::Maildir, Format::Sdbox] {
-            let dovecot = Dovecot::with(installation.clone(), format, &ROTATE_NEVER);
+        for (format, method, rotate) in [
+            (Format::Maildir, "fcntl", false),
+            (Format::Sdbox, "flock", false),
+            (Format::Maildir, "dotlock", false),
+            (Format::Sdbox, "fcntl", true),
+        ] {
+            let mut settings = if rotate { ROTATE_OFTEN.to_vec() } else { ROTATE_NEVER.to_vec() };
+            settings.push(("lock_method", method));
+            let dovecot = Dovecot::with(installation.clone(), format, &settings);
             Workload::new(5).operations(30).run(&dovecot);
             let dir = dovecot.index_dir("INBOX");
+            let rebuild = || idx(&["rebuild", "--lock-method", method], &dir);
             let stop = AtomicBool::new(false);
             let (mut runs, mut rebuilt) = (0_u32, 0_u32);
+            let mut operations = 0;
             std::thread::scope(|scope| {
                 let rebuilder = scope.spawn(|| {
                     let mut count = (0, 0);
                     while !stop.load(Ordering::Relaxed) {
                         // With the whole history in the log an index is nothing but a snapshot: without it Dovecot does not
                         // complain, and there is something to rebuild.
-                        let _ = fs::remove_file(dir.join("dovecot.index"));
-                        let (code, report) = idx(&["rebuild"], &dir);
+                        if !rotate {
+                            let _ = fs::remove_file(dir.join("dovecot.index"));
+                        }
+                        let (code, report) = rebuild();
                         assert!(code == 0, "{report}");
                         count.0 += 1;
                         count.1 += u32::from(report["status"] == "rebuilt");
@@ -526,15 +538,32 @@ fn beside_running_clients() {
                 let mut seed = 900;
                 while Instant::now() < deadline && !rebuilder.is_finished() {
                     seed += 1;
-                    Workload::new(seed).operations(60).second_session(true).run(&dovecot);
+                    let history = Workload::new(seed).operations(60).second_session(true).run(&dovecot);
+                    operations += 60;
+                    let state = dovecot.qresync().state("INBOX");
+                    let uids: Vec<u32> = state.messages.iter().map(|message| message.uid).collect();
+                    assert_eq!(uids, history.uids, "seed {seed}: what the clients were told is not what is there");
                 }
                 stop.store(true, Ordering::Relaxed);
                 (runs, rebuilt) = rebuilder.join().expect("no rebuild failed");
             });
+            let before = look(&dovecot);
+            if !rotate {
+                fs::remove_file(dir.join("dovecot.index")).expect("rebuilt a moment ago");
+            }
+            assert_eq!(rebuild().0, 0);
+            let after = look(&dovecot);
+            assert!(after.state == before.state, "{}", first_difference(&before.state, &after.state));
             let problems = dovecot.error_log();
             assert!(problems.is_empty(), "Dovecot logged {problems:#?}");
-            assert!(rebuilt > 0, "{runs} runs, and nothing to rebuild");
-            println!("{} {}: {runs} runs, {rebuilt} of them rebuilt", installation.version(), format.name());
+            let place = format!("{} {} {method}", installation.version(), format.name());
+            if rotate {
+                let log = fs::read(dir.join("dovecot.index.log")).expect("log");
+                assert!(u32_at(&log, 8) > 3, "{place}: the log was not rotated");
+            } else {
+                assert!(rebuilt > 0, "{place}: {runs} runs, and nothing to rebuild");
+            }
+            println!("{place}: {operations} operations, {runs} runs, {rebuilt} of them rebuilt");
         }
     }
 }

@@ -6,13 +6,22 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 
+/// The extended attributes that say who may use a file: its POSIX ACL and its SELinux context.
+const ACL: &str = "system.posix_acl_access";
+const SELINUX: &str = "security.selinux";
+/// Mode bits that a file is given: not set-user-ID and its like, which an index never has, but a forged undo file might.
+const PERMISSIONS: u32 = 0o777;
+/// Largest extended attribute of Linux.
+const MAX_XATTR: usize = 1 << 16;
+
 /// What a file is besides its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     /// Permission bits.
     pub mode: u32,
@@ -24,27 +33,41 @@ pub struct Attributes {
     pub mtime: i64,
     /// Its nanoseconds.
     pub mtime_nsec: i64,
+    /// POSIX ACL beyond the permission bits, as the kernel codes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Vec<u8>>,
+    /// SELinux context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<Vec<u8>>,
 }
 
 impl Attributes {
     /// The attributes of the file at `path`.
     ///
     /// # Errors
-    /// As stat(2).
+    /// As stat(2) and getxattr(2).
     pub fn at(path: &Path) -> io::Result<Attributes> {
-        std::fs::metadata(path).map(|meta| Attributes::from(&meta))
-    }
-}
-
-impl From<&std::fs::Metadata> for Attributes {
-    fn from(meta: &std::fs::Metadata) -> Attributes {
-        Attributes {
-            mode: meta.mode() & 0o7777,
+        let meta = std::fs::metadata(path)?;
+        let xattr = |name| {
+            let mut value = vec![0; MAX_XATTR];
+            match rustix::io::retry_on_intr(|| rustix::fs::getxattr(path, name, &mut value[..])) {
+                Ok(len) => {
+                    value.truncate(len);
+                    Ok(Some(value))
+                }
+                Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+                Err(error) => Err(io::Error::from(error)),
+            }
+        };
+        Ok(Attributes {
+            mode: meta.mode() & PERMISSIONS,
             uid: meta.uid(),
             gid: meta.gid(),
             mtime: meta.mtime(),
             mtime_nsec: meta.mtime_nsec(),
-        }
+            acl: xattr(ACL)?,
+            selinux: xattr(SELINUX)?,
+        })
     }
 }
 
@@ -112,7 +135,7 @@ fn write_staged(
     file.sync_all()
 }
 
-/// Owner first, mode second: chown may clear bits.
+/// Owner first, mode last: chown may clear bits, and a directory may have given the file an ACL.
 fn give(file: &File, attributes: &Attributes) -> io::Result<()> {
     let have = file.metadata()?;
     if (have.uid(), have.gid()) != (attributes.uid, attributes.gid) {
@@ -120,7 +143,18 @@ fn give(file: &File, attributes: &Attributes) -> io::Result<()> {
         let gid = (have.gid() != attributes.gid).then(|| Gid::from_raw(attributes.gid));
         rustix::fs::fchown(file, uid, gid)?;
     }
-    rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode & 0o7777))?;
+    match &attributes.acl {
+        Some(acl) => rustix::fs::fsetxattr(file, ACL, acl, XattrFlags::empty())?,
+        None => match rustix::fs::fremovexattr(file, ACL) {
+            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Err(error) => return Err(error.into()),
+        },
+    }
+    if let Some(context) = &attributes.selinux {
+        // Who may not relabel gets the context of the directory, as Dovecot does.
+        let _ = rustix::fs::fsetxattr(file, SELINUX, context, XattrFlags::empty());
+    }
+    rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode & PERMISSIONS))?;
     Ok(())
 }
 
@@ -160,7 +194,7 @@ pub fn exchange(a: &Path, b: &Path) -> Result<(), StoreError> {
 /// As unlink(2).
 pub fn remove(path: &Path) -> Result<(), StoreError> {
     match rustix::io::retry_on_intr(|| rustix::fs::unlink(path)) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(StoreError::new(path, "cannot remove", error)),
     }
 }

@@ -324,7 +324,7 @@ impl<'a> Set<'a> {
             let name = name_of(files, role);
             let saved = interrupted.and_then(|undo| {
                 let entry = undo.manifest.files.iter().find(|entry| entry.name == name)?;
-                Some(entry.before.as_ref().and_then(|saved| Some((undo.saved(&name)?, saved.attributes))))
+                Some(entry.before.as_ref().and_then(|saved| Some((undo.saved(&name)?, saved.attributes.clone()))))
             });
             if saved.is_some() {
                 unsure.push(role);
@@ -342,7 +342,7 @@ impl<'a> Set<'a> {
                 members.push(Member { role, bytes, attributes });
             }
         }
-        let of = |role: Role| members.iter().find(|member| member.role == role).map(|member| member.attributes);
+        let of = |role: Role| members.iter().find(|member| member.role == role).map(|member| member.attributes.clone());
         let order = [Role::Index, Role::Log, Role::OldLog, Role::Backup, Role::Cache];
         let none = || PathError::NoIndex(files.index.clone());
         let template = order.into_iter().find_map(of).ok_or_else(none)?;
@@ -357,8 +357,8 @@ impl<'a> Set<'a> {
         self.get(role).map(|member| member.bytes)
     }
 
-    fn attributes(&self, role: Role) -> Attributes {
-        self.get(role).map_or(self.template, |member| member.attributes)
+    fn attributes(&self, role: Role) -> &Attributes {
+        self.get(role).map_or(&self.template, |member| &member.attributes)
     }
 
     /// The bytes to plan with.
@@ -429,7 +429,7 @@ impl<'a> Set<'a> {
             });
             let Some(bytes) = bytes.filter(|_| redo || !in_place) else { continue };
             let temp = commit::temporary(&files.path(*role));
-            let result = commit::stage(&temp, &self.attributes(*role), false, &mut |out| out.write_all(bytes))
+            let result = commit::stage(&temp, self.attributes(*role), false, &mut |out| out.write_all(bytes))
                 .and_then(|()| check_staged(&temp, bytes));
             if let Err(error) = result {
                 unstage(&staged);
@@ -549,7 +549,8 @@ impl<'a> Set<'a> {
                 untouched.push(Witness { name, size, sha256 });
                 continue;
             }
-            let before = member.map(|member| Saved { sum: Sum::of(member.bytes), attributes: member.attributes });
+            let before =
+                member.map(|member| Saved { sum: Sum::of(member.bytes), attributes: member.attributes.clone() });
             let entry = Entry { name, before, after: bytes.map(Sum::of) };
             list.push((entry, member.map(|member| member.bytes.to_vec())));
         }
@@ -606,10 +607,10 @@ fn write_elsewhere(dir: &Path, files: &MailboxFiles, set: &Set<'_>, plan: &Plan)
     for (role, bytes) in set.after(plan) {
         let Some(bytes) = bytes else { continue };
         let path = dir.join(name_of(files, role));
-        let have = std::fs::metadata(dir).map_err(|error| StoreError::new(dir, "cannot read", error))?;
-        // What is written elsewhere belongs to whoever asked for it.
-        let owner = Attributes::from(&have);
-        let attributes = Attributes { uid: owner.uid, gid: owner.gid, ..set.attributes(role) };
+        let owner = Attributes::at(dir).map_err(|error| StoreError::new(dir, "cannot read", error))?;
+        // What is written elsewhere belongs to whoever asked for it, and to nobody else.
+        let mode = set.attributes(role).mode;
+        let attributes = Attributes { mode, acl: None, selinux: None, ..owner };
         commit::write_file(&path, &attributes, false, &mut |out| out.write_all(bytes))?;
     }
     Ok(())
