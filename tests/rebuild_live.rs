@@ -13,6 +13,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use idx::format::log::LogFile;
+use idx::format::record::Record;
 use serde_json::Value;
 
 use support::dovecot::{Dovecot, Format, Installation};
@@ -442,11 +444,11 @@ fn every_damage_after_rotations() {
 }
 
 /// The index Dovecot wrote after a random history comes out of the logs again, byte for byte. `IDX_HISTORIES` sets how many
-/// histories for each installation and format.
+/// histories for each installation and format; of mbox, where Dovecot sleeps, a tenth.
 #[test]
 #[ignore = "needs dovecot"]
 fn random_histories_come_out_byte_for_byte() {
-    let histories = std::env::var("IDX_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let histories = std::env::var("IDX_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(167);
     let settings = [
         ("mail_index_log_rotate_min_size", "1G"),
         ("mail_index_log_rotate_max_size", "1G"),
@@ -455,8 +457,13 @@ fn random_histories_come_out_byte_for_byte() {
     ];
     let (mut compared, mut failures) = (0, Vec::new());
     for installation in Installation::all() {
-        // Stand-alone sessions of 2.3.19 on mbox now and then die of an assertion of their own.
-        for format in [Format::Maildir, Format::Sdbox, Format::Mdbox] {
+        for format in Format::ALL {
+            // Stand-alone sessions of 2.3.19 on mbox now and then die of an assertion of their own.
+            let histories = match format {
+                Format::Mbox if installation.version().starts_with("2.3.") => 0,
+                Format::Mbox => histories / 10,
+                _ => histories,
+            };
             for seed in 0..histories {
                 let dovecot = Dovecot::with(installation.clone(), format, &settings);
                 Workload::new(5000 + seed).operations(60).keywords(20).run(&dovecot);
@@ -474,7 +481,13 @@ fn random_histories_come_out_byte_for_byte() {
                     continue;
                 }
                 let mut have = fs::read(copy.join("dovecot.index")).expect("index");
-                // The tail is written as the head by 2.3.19 and later; the rotation time is in no log.
+                // Written as the head by 2.3.19 and later, whatever it was: the same when nothing is left to be done between.
+                let (tail, head) = (u32_at(&have, 64), u32_at(&want, 68));
+                let log = fs::read(copy.join("dovecot.index.log")).expect("log");
+                let file = LogFile::parse(&log, log.len() as u64).expect("a log");
+                let is_pending = |record: Record<'_>| record.offset >= u64::from(tail) && record.is_request();
+                assert!(tail == u32_at(&want, 64) || tail < head && !file.records(&log).any(is_pending), "seed {seed}");
+                // The rotation time is in no log.
                 for at in [64..68, 76..80] {
                     have[at.clone()].fill(0);
                     want[at].fill(0);

@@ -14,9 +14,9 @@ use super::logs::Survey;
 use super::salvage::{Hints, Mended, fix_counters, mend};
 use super::storage::Storage;
 use crate::format::cache::{Cache, CacheHeader};
-use crate::format::index::IndexFile;
+use crate::format::index::{IndexFile, header_flag};
 use crate::format::log::LogHeader;
-use crate::format::record::{Append, ExpungeGuid, RecordType, UidRange};
+use crate::format::record::{Append, ExpungeGuid, RecordType, UidRange, flag};
 use crate::format::{Disk, Endian};
 use crate::model::chain::{Replayed, Start, Until};
 use crate::model::mailbox::ModseqHeader;
@@ -402,6 +402,11 @@ fn replay(base: Base, mailbox: Mailbox, logs: &Logs<'_>, from: LogPos, unreset: 
     }
     let chain = chain_of(&files, &file);
     let mut replayed = chain.replay(mailbox, Until::End).ok()?;
+    // Dovecot replays a log in many small parts and looks each time whether the flag still holds; one long replay does not.
+    let mailbox = &mut replayed.mailbox;
+    if !mailbox.positions().any(|i| mailbox.flags(i) & flag::DIRTY != 0) {
+        mailbox.header.flags &= !header_flag::HAVE_DIRTY;
+    }
     let appended = chain.files.iter().flat_map(|file| {
         let seq = file.seq();
         file.records().filter(move |record| LogPos { seq, offset: record.offset } >= from)
