@@ -455,18 +455,24 @@ fn random_histories_come_out_byte_for_byte() {
         ("mail_index_rewrite_min_log_bytes", "500"),
         ("mail_index_rewrite_max_log_bytes", "1k"),
     ];
-    let (mut compared, mut failures) = (0, Vec::new());
+    let (mut compared, mut died, mut failures) = (0, 0, Vec::new());
     for installation in Installation::all() {
         for format in Format::ALL {
-            // Stand-alone sessions of 2.3.19 on mbox now and then die of an assertion of their own.
-            let histories = match format {
-                Format::Mbox if installation.version().starts_with("2.3.") => 0,
-                Format::Mbox => histories / 10,
-                _ => histories,
-            };
+            let histories = if format == Format::Mbox { histories / 10 } else { histories };
             for seed in 0..histories {
                 let dovecot = Dovecot::with(installation.clone(), format, &settings);
-                Workload::new(5000 + seed).operations(60).keywords(20).run(&dovecot);
+                let workload = Workload::new(5000 + seed).operations(60).keywords(20);
+                if format == Format::Mbox {
+                    // Sessions on mbox now and then die of an assertion of their own (istream-header-filter.c).
+                    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| workload.run(&dovecot)));
+                    if made.is_err() {
+                        assert!(dovecot.error_log().iter().any(|line| line.contains("istream-header-filter.c")));
+                        died += 1;
+                        continue;
+                    }
+                } else {
+                    workload.run(&dovecot);
+                }
                 let copy = dovecot.snapshot(&dovecot.index_dir("INBOX"));
                 let Ok(mut want) = fs::read(copy.join("dovecot.index")) else { continue };
                 for file in ["dovecot.index", "dovecot.index.backup", "dovecot.index.cache"] {
@@ -506,7 +512,7 @@ fn random_histories_come_out_byte_for_byte() {
     }
     assert!(failures.is_empty(), "{} of {compared}:\n{}", failures.len(), failures.join("\n"));
     assert!(compared > 0);
-    println!("{compared} histories");
+    println!("{compared} histories; {died} sessions died");
 }
 
 /// Rebuilds all the time, under the lock that Dovecot is set to, while two clients append, store, move and expunge: nobody may
