@@ -14,7 +14,7 @@ use crate::ops::clock::{Bracket, Stamp};
 use crate::ops::log::{Entry, Note, NoteKind, Sink, origin};
 use crate::ops::records::emit_data;
 use crate::ops::stats::{Count, Stats};
-use crate::render::text::{flag_text, printable, utc};
+use crate::render::text::{flag_text, printable, rfc3339, utc};
 use crate::render::{Compact, Emit, Format, Json, Style};
 
 /// The JSON schema of every document and line.
@@ -39,21 +39,10 @@ impl Rfc3339 {
     fn get(&mut self, seconds: i64) -> &str {
         if self.last != Some(seconds) {
             self.last = Some(seconds);
-            self.text.clear();
-            match jiff::Timestamp::from_second(seconds) {
-                Ok(time) => {
-                    let _ = write!(self.text, "{time}");
-                }
-                Err(_) => self.text.push('?'),
-            }
+            self.text = rfc3339(seconds);
         }
         &self.text
     }
-}
-
-/// UNIX seconds as RFC 3339 UTC.
-pub fn rfc3339(seconds: i64) -> String {
-    Rfc3339::default().get(seconds).to_owned()
 }
 
 /// Writes a history.

@@ -12,6 +12,7 @@ use crate::model::qresync::{self, oldest_modseq};
 use crate::model::{LogPos, UidSet};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
+use crate::render::text::rfc3339;
 use crate::source::{MailboxFiles, PathError, Role};
 
 /// The JSON schema of the document and of every line.
@@ -353,10 +354,6 @@ pub fn write<D: Document>(path: &Path, expunges: &mut Expunges, table: bool, out
         })
     })?;
     out.end()
-}
-
-fn rfc3339(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
 fn emit_one<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {

@@ -57,6 +57,11 @@ pub fn utc(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
+/// UNIX seconds as RFC 3339 in UTC, `2026-11-23T03:52:08Z`.
+pub fn rfc3339(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.to_string())
+}
+
 /// Field names whose numbers are UNIX times.
 fn is_stamp(name: &str) -> bool {
     matches!(
