@@ -281,8 +281,19 @@ impl Mailbox {
         (i < self.physical_len() && self.uid(i) == uid && !self.is_dead(i)).then_some(i)
     }
 
+    /// Position of the first message with at least that UID. UIDs ascend by one or more, which leaves little to search where
+    /// few are missing.
     fn lower_bound(&self, uid: u32) -> usize {
-        let (mut low, mut high) = (0, self.physical_len());
+        let Some(end) = self.physical_len().checked_sub(1) else { return 0 };
+        let (first, last) = (self.uid(0), self.uid(end));
+        if uid <= first {
+            return 0;
+        }
+        if uid > last {
+            return end + 1;
+        }
+        let mut low = end.saturating_sub((last - uid) as usize);
+        let mut high = end.min((uid - first) as usize);
         while low < high {
             let mid = low.midpoint(high);
             if self.uid(mid) < uid { low = mid + 1 } else { high = mid }

@@ -488,8 +488,11 @@ impl Clock {
             return false;
         }
         let intro = ExtIntro::read(record.payload, record.endian);
-        let Some(ext) = self.kinds.get(intro.ext_id as usize) else { return false };
-        self.current.ext = *ext;
+        let known = self.kinds.get(intro.ext_id as usize).copied();
+        // A number of which nothing is known yet, and nothing to look it up in.
+        let nameless = intro.ext_id != u32::MAX && self.kinds.len() == self.names.count();
+        let Some(ext) = known.or(nameless.then_some(Ext::Other)) else { return false };
+        self.current.ext = ext;
         self.current.reset_id = intro.reset_id;
         self.current.record_size = intro.record_size;
         true

@@ -32,8 +32,9 @@ impl Count {
         self.bytes = self.bytes.saturating_add(more.bytes);
     }
 
-    fn plus(self, count: u64, bytes: usize) -> Count {
-        Count { count: self.count + count, bytes: self.bytes + bytes as u64 }
+    fn plus(mut self, more: Count) -> Count {
+        self.add(more);
+        self
     }
 
     /// What has been counted since it was `before`.
@@ -226,61 +227,118 @@ struct Tally<'a> {
     stats: &'a mut Stats,
 }
 
-impl Tally<'_> {
-    /// Counts the whole records of `window`, which begins at `pos`, and says how many bytes they are; `None` when the first
-    /// one is not plain.
-    fn block(&mut self, window: &[u8]) -> Option<usize> {
-        let endian = self.endian;
-        let mut left = self.end.saturating_sub(self.pos);
-        let mut watched = self.clock.watched();
-        // Records in the high half, bytes in the low one: a window is shorter than 4 GiB.
-        let mut slots = [0_u64; SLOTS];
-        // The last boundary and intro that the clock has not been shown.
-        let (mut boundary, mut intro): (&[u8], &[u8]) = (&[], &[]);
-        let (before, mut count) = (self.done, 0_u64);
-        let mut plain = true;
-        let mut rest = window;
-        while let Some([a, b, c, d, word @ .., e, f, g, h]) = rest.first_chunk::<12>() {
+/// Why [`skim`] stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// Before a record that the clock must see.
+    Watched,
+    /// The window ends within the next record.
+    Short,
+    /// The next record is not plain.
+    Rough,
+}
+
+/// A window of a log that is being counted.
+struct Skim<'w> {
+    window: &'w [u8],
+    /// The next record and all behind it.
+    rest: &'w [u8],
+    /// Bytes of the file behind the window.
+    beyond: u64,
+    /// By slot: records in the high half, bytes in the low one. A window is shorter than 4 GiB.
+    slots: [u64; SLOTS],
+    /// The last boundary and intro that the clock has not been shown.
+    boundary: &'w [u8],
+    intro: &'w [u8],
+}
+
+impl Skim<'_> {
+    /// Counts records up to one that has a bit of `watched` in its type.
+    #[inline(never)]
+    fn run(&mut self, endian: Endian, watched: u32) -> Stop {
+        let (mut rest, mut boundary, mut intro) = (self.rest, self.boundary, self.intro);
+        let stop = loop {
+            let Some([a, b, c, d, word @ .., e, f, g, h]) = rest.first_chunk::<12>() else { break Stop::Short };
             let size = packed::decode([*a, *b, *c, *d]).unwrap_or(0);
             let type_raw = endian.u32_of(*word);
             let first = endian.u32_of([*e, *f, *g, *h]);
             let masked = type_raw & TYPE_MASK;
             let is_boundary = masked == BOUNDARY;
-            let extent = if is_boundary { first.max(size) } else { size };
-            if size < 12 || u64::from(extent) > left {
-                plain = false;
-                break;
+            let left = self.beyond + rest.len() as u64;
+            if size < 12 || is_boundary && u64::from(first) > left {
+                break Stop::Rough;
             }
-            let Some(next) = rest.get(size as usize..) else { break };
-            if let Some(sum) = slots.get_mut((slot_of(masked) | type_raw >> 28 << 5) as usize % SLOTS) {
-                *sum = sum.wrapping_add(1 << 32 | u64::from(size));
-            }
+            let Some(next) = rest.get(size as usize..) else {
+                break if u64::from(size) > left { Stop::Rough } else { Stop::Short };
+            };
             let is_numbered_intro = masked == INTRO && size == NUMBERED_INTRO && first != u32::MAX;
             let is_tail = masked == HEADER_UPDATE && size == FIELD_UPDATE && first & 0xffff == TAIL_OFFSET;
+            if masked & watched != 0 && !is_tail && !is_numbered_intro {
+                break Stop::Watched;
+            }
+            if let Some(sum) = self.slots.get_mut((slot_of(masked) | type_raw >> 28 << 5) as usize % SLOTS) {
+                *sum = sum.wrapping_add(1 << 32 | u64::from(size));
+            }
             boundary = if is_boundary { rest } else { boundary };
             intro = if is_numbered_intro { rest } else { intro };
-            if masked & watched != 0 && !is_tail && !is_numbered_intro {
-                self.show(window, std::mem::take(&mut boundary));
-                self.show(window, std::mem::take(&mut intro));
-                let time = self.clock.running();
-                self.show(window, rest);
-                if self.clock.running() != time {
-                    self.done = before.plus(count, window.len() - rest.len());
-                    self.stats.spend(time, self.done.since(self.timed));
-                    self.timed = self.done;
-                }
-                watched = self.clock.watched();
-            }
-            count += 1;
-            left -= u64::from(size);
             rest = next;
+        };
+        (self.rest, self.boundary, self.intro) = (rest, boundary, intro);
+        stop
+    }
+
+    /// Counts the next record, which [`run`](Skim::run) has looked at.
+    fn take(&mut self, endian: Endian) {
+        let size = self.rest.first_chunk::<4>().and_then(|raw| packed::decode(*raw)).unwrap_or(0);
+        let type_raw = endian.u32_at(self.rest, 4).unwrap_or(0);
+        if let Some(sum) = self.slots.get_mut((slot_of(type_raw & TYPE_MASK) | type_raw >> 28 << 5) as usize % SLOTS) {
+            *sum = sum.wrapping_add(1 << 32 | u64::from(size));
         }
-        self.show(window, boundary);
-        self.show(window, intro);
-        let used = window.len() - rest.len();
-        self.done = before.plus(count, used);
+        self.rest = self.rest.get(size as usize..).unwrap_or_default();
+    }
+
+    /// Bytes counted so far.
+    fn used(&self) -> usize {
+        self.window.len() - self.rest.len()
+    }
+
+    /// What has been counted so far.
+    fn sum(&self) -> Count {
+        Count { count: self.slots.iter().map(|sum| sum >> 32).sum(), bytes: self.used() as u64 }
+    }
+}
+
+impl Tally<'_> {
+    /// Counts the whole records of `window`, which begins at `pos`, and says how many bytes they are; `None` when the first
+    /// one is not plain.
+    fn block(&mut self, window: &[u8]) -> Option<usize> {
+        let beyond = self.end.saturating_sub(self.pos).saturating_sub(window.len() as u64);
+        let mut skim = Skim { window, rest: window, beyond, slots: [0; SLOTS], boundary: &[], intro: &[] };
+        let before = self.done;
+        let mut watched = self.clock.watched();
+        let stop = loop {
+            match skim.run(self.endian, watched) {
+                Stop::Watched => {}
+                stop => break stop,
+            }
+            self.show(window, std::mem::take(&mut skim.boundary));
+            self.show(window, std::mem::take(&mut skim.intro));
+            let time = self.clock.running();
+            self.show(window, skim.rest);
+            if self.clock.running() != time {
+                self.done = before.plus(skim.sum());
+                self.stats.spend(time, self.done.since(self.timed));
+                self.timed = self.done;
+            }
+            watched = self.clock.watched();
+            skim.take(self.endian);
+        };
+        self.show(window, skim.boundary);
+        self.show(window, skim.intro);
+        let used = skim.used();
+        self.done = before.plus(skim.sum());
         self.pos += used as u64;
-        for (slot, sum) in (0_u32..).zip(slots) {
+        for (slot, sum) in (0_u32..).zip(skim.slots) {
             let masked = match slot & 31 {
                 SLOT_EXPUNGE => RecordType::Expunge.raw(),
                 SLOT_EXPUNGE_GUID => RecordType::ExpungeGuid.raw(),
@@ -291,7 +349,7 @@ impl Tally<'_> {
                 self.stats.count(masked | slot >> 5 << 28, Count { count: sum >> 32, bytes: sum & 0xffff_ffff });
             }
         }
-        (plain || used > 0).then_some(used)
+        (stop == Stop::Short || used > 0).then_some(used)
     }
 
     /// Shows the clock the record that `rest`, the end of `window`, begins with, if there is one.
