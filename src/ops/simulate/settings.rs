@@ -12,7 +12,7 @@ pub const DAY: i64 = 86_400;
 pub const HOUR: i64 = 3_600;
 
 /// The settings, as Dovecot uses them. Names in JSON are those of `dovecot.conf`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Settings {
     /// Bytes: a smaller log is not rotated.
     #[serde(rename = "mail_index_log_rotate_min_size")]

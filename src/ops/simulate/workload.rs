@@ -613,6 +613,11 @@ impl State {
         Some((bytes as f64 / days, past.len() as f64 / days))
     }
 
+    /// True when the logs tell of less than a day: what is foretold from them is a guess.
+    pub fn is_brief(&self) -> bool {
+        self.sample().is_some_and(|(_, span)| span < DAY)
+    }
+
     /// The part of the past that is repeated: whole days if there is a week of them, so that the hours keep their place;
     /// else all of it, because little would be left.
     fn sample(&self) -> Option<(&[Past], i64)> {
@@ -626,8 +631,12 @@ impl State {
         };
         let from = self.start.at - span;
         let first = self.past.partition_point(|one| one.at < from);
-        let past = self.past.get(first..).filter(|past| !past.is_empty())?;
-        (span > 0).then_some((past, span))
+        let (past, span) = match self.past.get(first..).filter(|past| !past.is_empty()) {
+            Some(past) => (past, span),
+            // All there is happened in the part of a day that would be cut off.
+            None => (self.past.as_slice(), self.start.at - self.from),
+        };
+        (span > 0 && !past.is_empty()).then_some((past, span))
     }
 
     /// What a transaction of the past expunged.
