@@ -1,7 +1,7 @@
 //! Holds `idx simulate` against real Dovecot.
 //!
-//! Run with `cargo test --test simulate_live -- --ignored`. It needs Dovecot's `imap`, and Debian's `faketime` for the tests
-//! that let weeks pass. `IDX_SIMULATE_FULL=1` runs every workload with every setting over 30 days and prints the table that
+//! Run with `cargo test --test simulate_live -- --ignored`. It needs Dovecot's `imap`, a Dovecot 2.4 that `IDX_DOVECOT_24`
+//! names, and Debian's `faketime` for the tests that let weeks pass. `IDX_SIMULATE_FULL=1` runs every workload with every setting over 30 days and prints the table that
 //! the README shows; without it a part of that is run.
 
 mod support;
@@ -15,7 +15,7 @@ use idx::format::log::LogFile;
 use idx::format::record::RecordType;
 use idx::ops::simulate::workload::Storage;
 use serde_json::{Value, json};
-use support::dovecot::{Dovecot, FAKETIME_ENVIRONMENT, Format, copy_tree};
+use support::dovecot::{Dovecot, FAKETIME_ENVIRONMENT, Format, Installation, copy_tree};
 use support::imap::Session;
 use support::workload::{ROTATE_NEVER, Rng};
 
@@ -233,15 +233,17 @@ struct Life {
 }
 
 impl Life {
-    fn begin(habit: Habit, limits: &Limits, at: i64) -> Life {
-        let settings = [
-            FAKETIME_ENVIRONMENT,
+    fn begin(installation: Installation, habit: Habit, limits: &Limits, at: i64) -> Life {
+        let mut settings = vec![
             ("mail_index_log_rotate_min_size", limits[0]),
             ("mail_index_log_rotate_max_size", limits[1]),
             ("mail_index_log_rotate_min_age", limits[2]),
             ("mail_index_log2_max_age", limits[3]),
         ];
-        let dovecot = Dovecot::new(habit.format, &settings);
+        if !installation.has_new_settings() {
+            settings.push(FAKETIME_ENVIRONMENT);
+        }
+        let dovecot = Dovecot::with(installation, habit.format, &settings);
         let watch = Watch::new(&dovecot.index_dir("INBOX"));
         let rng = Rng::new(habit.seed);
         let mut life = Life {
@@ -401,6 +403,7 @@ fn flags(limits: &Limits) -> Vec<String> {
 
 /// A row of the table.
 struct Row {
+    version: String,
     habit: &'static str,
     format: &'static str,
     limits: &'static str,
@@ -412,9 +415,9 @@ struct Row {
     differences: Vec<String>,
 }
 
-fn run(habit: Habit, name: &'static str, limits: &Limits, from: i64, days: i64) -> Row {
-    let mut life = Life::begin(habit, limits, from);
-    let settings = flags(limits);
+fn run(installation: &Installation, habit: Habit, name: &'static str, limits: &Limits, from: i64, days: i64) -> Row {
+    let mut life = Life::begin(installation.clone(), habit, limits, from);
+    let settings = [flags(limits), vec!["--dovecot".to_owned(), installation.version().to_owned()]].concat();
     let mut rng = Rng::new(habit.seed ^ 0x5eed);
     let instants = instants(&habit, &mut rng, from + HOUR, days);
     let mut differences = Vec::new();
@@ -461,6 +464,7 @@ fn run(habit: Habit, name: &'static str, limits: &Limits, from: i64, days: i64) 
     problems.retain(|line| !line.contains("timestamp is different than current time"));
     assert!(problems.is_empty(), "Dovecot logged {problems:#?}");
     Row {
+        version: installation.version().to_owned(),
         habit: habit.name,
         format: habit.format.name(),
         limits: name,
@@ -483,27 +487,40 @@ fn tomorrow() -> i64 {
 #[test]
 #[ignore = "needs dovecot and faketime"]
 fn rotations_deletions_and_answers_are_those_of_dovecot() {
+    compare_with(&Installation::system());
+}
+
+/// The same with Dovecot 2.4.
+#[test]
+#[ignore = "needs dovecot and faketime"]
+fn rotations_deletions_and_answers_are_those_of_dovecot_2_4() {
+    let installation = Installation::all().into_iter().find(Installation::has_new_settings);
+    compare_with(&installation.expect("IDX_DOVECOT_24 names an installation of Dovecot 2.4"));
+}
+
+fn compare_with(installation: &Installation) {
     let full = std::env::var_os("IDX_SIMULATE_FULL").is_some();
     let mut rows = Vec::new();
     for (i, habit) in HABITS.into_iter().enumerate() {
         for (j, (name, limits)) in LIMITS.iter().enumerate() {
             if full {
-                rows.push(run(habit, name, limits, tomorrow(), 30));
+                rows.push(run(installation, habit, name, limits, tomorrow(), 30));
             } else if i == j {
-                rows.push(run(habit, name, limits, tomorrow(), 10));
+                rows.push(run(installation, habit, name, limits, tomorrow(), 10));
             }
         }
     }
     println!(
-        "| workload | format | settings | events | log bytes | rotations | `.log.2` unlinked | answers | exact | equal |"
+        "| Dovecot | workload | format | settings | events | log bytes | rotations | `.log.2` unlinked | answers | exact | equal |"
     );
-    println!("|---|---|---|---:|---:|---:|---:|---:|---:|---|");
+    println!("|---|---|---|---|---:|---:|---:|---:|---:|---:|---|");
     let mut all = Vec::new();
     for row in rows {
         let (real, told) = row.rotations;
         let same = if row.differences.is_empty() { "all" } else { "NO" };
         println!(
-            "| {} | {} | {} | {} | {} | {real} = {told} | {} = {} | {} | {} | {same} |",
+            "| {} | {} | {} | {} | {} | {} | {real} = {told} | {} = {} | {} | {} | {same} |",
+            row.version,
             row.habit,
             row.format,
             row.limits,
@@ -630,7 +647,7 @@ fn a_replay_foretells_the_future() {
     ] {
         let (past_days, days) = (30, 60);
         let from = tomorrow() - 100 * DAY;
-        let mut life = Life::begin(habit, &limits, from);
+        let mut life = Life::begin(Installation::system(), habit, &limits, from);
         let mut rng = Rng::new(habit.seed ^ 0xf00d);
         let instants = instants(&habit, &mut rng, from + HOUR, past_days + days);
         let now = from + past_days * DAY;

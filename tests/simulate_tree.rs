@@ -146,7 +146,8 @@ fn compare(distribution: &Value, alone: &BTreeMap<String, Value>) {
 fn one_set_of_settings_is_recommended_for_all() {
     let spool = spool();
     let path = text(spool.path());
-    let more = ["--want", "5d", "--for", "60d"];
+    let question = ["--want", "5d", "--for", "60d"];
+    let more = [&question[..], &["--log-rotate-min-size", "1k", "--log2-max-age", "1d"]].concat();
     let document = json(&[&[path], &more[..]].concat());
     let recommended = &document["recommended"];
     assert_eq!((&recommended["reached"], &recommended["missing"]), (&json!(true), &json!(0)));
@@ -157,7 +158,7 @@ fn one_set_of_settings_is_recommended_for_all() {
         recommended["dovecot_conf"]["2.4"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
     let config = spool.path().join("dovecot.conf");
     fs::write(&config, lines.join("\n")).expect("written");
-    let with = alone(&document, &[&more[..], &["--config", text(&config)]].concat());
+    let with = alone(&document, &[&question[..], &["--config", text(&config)]].concat());
     let without = alone(&document, &more);
     let disk = |all: &BTreeMap<String, Value>| {
         all.values().map(|one| one["disk"]["mean_bytes"].as_u64().unwrap()).sum::<u64>()
