@@ -266,6 +266,15 @@ impl Dovecot {
         output
     }
 
+    /// What `doveconf ARGS` prints; `None` when it refuses the configuration.
+    pub fn doveconf(&self, args: &[&str]) -> Option<String> {
+        let mut command = self.installation.command("doveconf", self.user);
+        self.add_environment(&mut command);
+        command.arg("-c").arg(self.inside(&self.base.path().join("dovecot.conf"))).args(args);
+        let output = command.output().expect("doveconf can be started");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// `doveadm ARGS` to be run by the caller. Paths are as [`try_doveadm`](Self::try_doveadm) takes them.
     pub fn command_for(&self, args: &[&OsStr]) -> Command {
         let mut command = self.installation.command("doveadm", self.user);
