@@ -75,6 +75,8 @@ struct Watch {
     index: Option<u64>,
     /// When it was replaced without a rotation.
     rewrites: Vec<i64>,
+    /// A process has opened the mailbox and nothing was seen of it yet.
+    opened: bool,
 }
 
 impl Watch {
@@ -97,7 +99,10 @@ impl Watch {
         }
         self.index = index;
         let mut push = |bytes: u64, modseq: u64, sync: bool, expunged: Option<&str>| {
-            self.trace.push(json!({"at": at, "bytes": bytes, "modseq": modseq, "expunged": expunged, "sync": sync}));
+            let opens = std::mem::take(&mut self.opened);
+            self.trace.push(json!({
+                "at": at, "bytes": bytes, "modseq": modseq, "expunged": expunged, "sync": sync, "opens": opens
+            }));
         };
         match now.file_seq - before.file_seq {
             0 => {
@@ -283,6 +288,7 @@ impl Life {
 
     fn session(&mut self, at: i64, work: impl FnOnce(&mut Life, &mut Session, i64)) {
         let mut session = self.dovecot.imap_at(at);
+        self.watch.opened = true;
         session.enable_qresync();
         self.watch.look(at, None);
         let selected = session.select("INBOX");

@@ -52,7 +52,19 @@ fn spool() -> TempDir {
     ] {
         copy_tree(&fixtures.join(from), &spool.path().join(to)).expect("copy");
     }
+    age(spool.path());
     spool
+}
+
+/// Gives every file the same time, whenever the fixtures were checked out: 2026-11-24T00:00:00Z.
+fn age(path: &Path) {
+    if path.is_dir() {
+        fs::read_dir(path).expect("directory").for_each(|entry| age(&entry.expect("entry").path()));
+    } else {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_478_400);
+        let file = fs::OpenOptions::new().write(true).open(path);
+        file.and_then(|file| file.set_modified(time)).expect("mtime can be set");
+    }
 }
 
 /// What `idx simulate` says of each mailbox of a tree when asked for that alone.
@@ -292,7 +304,8 @@ fn a_mailbox_with_folders_is_one_mailbox_unless_all_are_asked_for() {
     assert!(rows(&both).iter().all(|row| row["rotations"].is_array()));
     // The index that was named is the one that is simulated.
     let list = dave.join("dovecot.list.index.log");
-    assert!(json(&[text(&list)])["rotations"].is_array());
+    let list = json(&[text(&list)]);
+    assert!(list["rotations"].is_array() && list["notes"].to_string().contains("8k, 64k"), "{}", list["notes"]);
 }
 
 #[test]
@@ -329,6 +342,20 @@ fn the_table_shows_the_worst() {
     assert_eq!(shown(&three), worst);
     assert!(three.contains(&format!("{} more", rows(&document).len() - 3)), "{three}");
     assert_eq!(shown(&table(&["--worst", "0"])).len(), rows(&document).len());
+}
+
+#[test]
+fn pictures_of_many_mailboxes_have_labelled_axes() {
+    let spool = spool();
+    let file = spool.path().join("a.svg");
+    json(&["--want", "10d", "--plot", text(&file), text(spool.path())]);
+    let svg = fs::read_to_string(&file).expect("a picture");
+    for text in ["mailboxes (%)", "window (", "exact answers (%)", "time away", "median over", "wanted", "never lose"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    let file = spool.path().join("a.png");
+    json(&["--plot", text(&file), text(spool.path())]);
+    assert!(fs::read(file).expect("a picture").starts_with(b"\x89PNG"));
 }
 
 #[test]

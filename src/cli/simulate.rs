@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::plot::Drawing;
 use super::progress::Progress;
 use super::scan::Jobs;
 use super::time::Time;
@@ -14,6 +15,7 @@ use crate::ops::clock;
 use crate::ops::simulate::advise::Want;
 use crate::ops::simulate::retention::Population;
 use crate::ops::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
+use crate::ops::simulate::survey::Spread;
 use crate::ops::simulate::tree::{self, Told};
 use crate::ops::simulate::workload::{Pattern, Storage, Synthetic, Trace};
 use crate::ops::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
@@ -122,7 +124,7 @@ pub struct Simulate {
     /// Of many mailboxes, share of those that shall keep it; one set of settings is for all
     #[arg(long, help_heading = "Answers", value_name = "SHARE", default_value_t = 1.0, requires = "want")]
     mailboxes: f64,
-    /// Draw the window over time and the answers by time away
+    /// Draw the window over time, or the windows of many mailboxes, and the answers by time away
     #[arg(long, help_heading = "Answers", value_name = "FILE.svg|FILE.png")]
     plot: Option<PathBuf>,
 }
@@ -271,11 +273,16 @@ impl Simulate {
     }
 
     fn draw(&self, path: &Path, report: &simulate::report::Report, context: &mut Context) -> anyhow::Result<()> {
-        let Some(picture) = report.picture() else {
-            context.failure(&format!("{}: there is nothing to draw", path.display()));
-            return Ok(());
+        let spread = report.survey().and_then(|survey| Spread::of(&survey.rows, &survey.distribution));
+        let drawing = match (&spread, report.picture()) {
+            (Some(spread), _) => Drawing::Many(spread),
+            (None, Some(picture)) => Drawing::One(picture),
+            (None, None) => {
+                context.failure(&format!("{}: there is nothing to draw", path.display()));
+                return Ok(());
+            }
         };
-        if let Err(error) = plot::simulation(path, picture) {
+        if let Err(error) = plot::simulation(path, drawing) {
             context.failure(&format!("{}: {error}", path.display()));
         }
         Ok(())

@@ -29,7 +29,7 @@ use super::clock::Clock;
 use super::load;
 use crate::model::Mailbox;
 use crate::model::chain::Until;
-use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Snapshot};
+use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.simulate/1";
@@ -154,10 +154,29 @@ fn subject(
         damaged.iter().chain(&loaded.problems).map(|(role, error)| (files.path(*role), error.to_string())).collect();
     problems.extend(loaded.replayed.stopped.iter().map(|error| (files.path(Role::Log), error.to_string())));
     let now = now::Files::read(&chain, &clock);
-    let scenario = prepare(Some(&state), options);
+    let mut scenario = prepare(Some(&state), options);
+    if let (Some(note), Ok(scenario)) = (constants(files), &mut scenario) {
+        scenario.notes.push(note.into());
+    }
     let path = Some(path.to_owned());
     let subject = Subject { path, name: None, user: None, state: Some(state), scenario, problems, now };
     Ok((subject, loaded.replayed.mailbox))
+}
+
+/// What rotates an index that is none of a mailbox (`mailbox-list-index.c`, `mail-index.c`).
+fn constants(files: &MailboxFiles) -> Option<&'static str> {
+    let is = |family: Family| files.index.file_name().is_some_and(|name| name == family.prefix());
+    if is(Family::List) {
+        Some(
+            "these settings are for mailboxes; Dovecot rotates the list of mailboxes by constants: 8k, 64k, 5 mins, .log.2 10 mins",
+        )
+    } else if is(Family::Map) || is(Family::Private) {
+        Some(
+            "these settings are for mailboxes; Dovecot rotates this index by constants: 32k, 1M, 5 mins, .log.2 2 days",
+        )
+    } else {
+        None
+    }
 }
 
 /// Traffic without a mailbox.

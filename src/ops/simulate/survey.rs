@@ -367,3 +367,48 @@ fn population(rows: &[Row]) -> Option<PopulationCost> {
         vanished_bytes_per_day: (!bytes.is_empty()).then(|| bytes.iter().sum()),
     })
 }
+
+/// What is drawn of many mailboxes. Windows are in order, the shortest first, of those that lose history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread {
+    /// Mailboxes there is an answer for.
+    pub told: usize,
+    /// Mailboxes that never lose anything in the time simulated.
+    pub complete: usize,
+    /// Medians over time, seconds.
+    pub medians: Vec<i64>,
+    /// The shortest window of each, seconds.
+    pub shortest: Vec<i64>,
+    /// At present, seconds.
+    pub now: Vec<i64>,
+    /// Share of exact answers by seconds away.
+    pub shares: Vec<(i64, f64)>,
+    /// The window that is wanted, seconds.
+    pub want: Option<i64>,
+}
+
+impl Spread {
+    /// What there is to draw; `None` when nothing was told of any mailbox.
+    pub fn of(rows: &[Row], distribution: &Distribution) -> Option<Spread> {
+        let sorted = |mut list: Vec<i64>| {
+            list.sort_unstable();
+            list
+        };
+        let lossy = || rows.iter().filter_map(|row| row.retention).filter(|r| !r.complete);
+        let now = rows.iter().filter_map(|row| row.now).filter(|now| !now.complete);
+        let shares = distribution.clients.iter();
+        let mut shares: Vec<(i64, f64)> =
+            shares.filter_map(|client| Some((client.offline_seconds, client.exact_share?))).collect();
+        shares.sort_by_key(|(away, _)| *away);
+        let told = distribution.mailboxes.saturating_sub(distribution.untold);
+        (told > 0).then(|| Spread {
+            told,
+            complete: distribution.complete,
+            medians: sorted(lossy().map(|r| r.median_seconds).collect()),
+            shortest: sorted(lossy().map(|r| r.min_seconds).collect()),
+            now: sorted(now.filter_map(|now| now.window_seconds).collect()),
+            shares,
+            want: distribution.want.map(|want| want.want_seconds),
+        })
+    }
+}

@@ -49,6 +49,13 @@ struct TraceLine {
     sync: bool,
     #[serde(default)]
     need_rotate: bool,
+    /// Whether a process opens the mailbox for this event; without it each event has a process of its own.
+    #[serde(default = "yes")]
+    opens: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A trace as it was read.
@@ -77,6 +84,7 @@ impl Trace {
                 modseq: one.modseq,
                 sync: one.sync,
                 need_rotate: one.need_rotate,
+                opens: one.opens,
             };
             if let Some(last) = trace.events.last() {
                 if event.at < last.at {
@@ -404,7 +412,7 @@ impl Synthetic {
                 };
                 modseq += u64::from(command != Command::Sync);
                 let sync = self.sync_every == 0 || command == Command::Sync;
-                events.push(Event { at, bytes: appended, modseq, sync, need_rotate: false });
+                events.push(Event { at, bytes: appended, modseq, sync, need_rotate: false, opens: true });
             }
             hour = end;
         }
@@ -694,7 +702,7 @@ impl State {
                         expunges.push(Expunge { at, uid1: uid, uid2: uid });
                     }
                 }
-                events.push(Event { at, bytes: one.bytes, modseq, sync: true, need_rotate: false });
+                events.push(Event { at, bytes: one.bytes, modseq, sync: true, need_rotate: false, opens: true });
             }
         }
         let mut history = History::new(events, to);
