@@ -108,6 +108,7 @@ where
             (FONT, 21),
         )
         .margin(14)
+        .margin_right(30)
         .x_label_area_size(46)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..100.0, 0.0..highest / scale * 1.12)?;
@@ -118,6 +119,7 @@ where
         .x_desc("mailboxes (%)")
         .y_desc(format!("window ({name})"))
         .x_labels(11)
+        .x_label_formatter(&|share: &f64| format!("{share:.0}"))
         .y_label_formatter(&|window: &f64| {
             if highest / scale < 5.0 { format!("{window:.1}") } else { format!("{window:.0}") }
         })

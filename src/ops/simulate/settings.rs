@@ -137,7 +137,7 @@ impl Settings {
 /// # Errors
 /// When a value cannot be read.
 pub fn read_config(text: &str, settings: &mut Settings) -> Result<Vec<String>, String> {
-    let mut remarks = Vec::new();
+    let mut remarks: Vec<(usize, String)> = Vec::new();
     let mut blocks: Vec<String> = Vec::new();
     let mut of_imap: Vec<(usize, &str, &str)> = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -152,7 +152,8 @@ pub fn read_config(text: &str, settings: &mut Settings) -> Result<Vec<String>, S
             continue;
         }
         if line.starts_with("!include") {
-            remarks.push(format!("line {number}: {line} is not read; the output of doveconf -n has it all"));
+            let remark = format!("{line} is not read; the output of doveconf -n has it all");
+            remarks.push((number, remark));
             continue;
         }
         let Some((name, value)) = line.split_once('=') else { continue };
@@ -164,7 +165,7 @@ pub fn read_config(text: &str, settings: &mut Settings) -> Result<Vec<String>, S
         match blocks.as_slice() {
             [] => {
                 if is_zero(value) {
-                    remarks.push(format!("line {number}: {name} = {value} means the built-in default"));
+                    remarks.push((number, format!("{name} = {value} means the built-in default")));
                 }
                 *settings = scratch;
             }
@@ -172,21 +173,24 @@ pub fn read_config(text: &str, settings: &mut Settings) -> Result<Vec<String>, S
             blocks => {
                 let place = blocks.join(" { ");
                 let ends = " }".repeat(blocks.len());
-                remarks.push(format!(
-                    "line {number}: {name} = {value} within {place} {{{ends} is left out: it is not for all mailboxes and sessions"
-                ));
+                let remark = format!(
+                    "{name} = {value} within {place} {{{ends} is left out: it is not for all mailboxes and sessions"
+                );
+                remarks.push((number, remark));
             }
         }
     }
     for (number, name, value) in of_imap {
         settings.set(name, value).map_err(|error| format!("line {number}: {error}"))?;
         let zero = if is_zero(value) { ", and means the built-in default" } else { "" };
-        remarks.push(format!(
-            "line {number}: {name} = {value} within protocol imap {{ }} is used, as IMAP sessions do; other processes \
-             (deliveries, doveadm) have what is outside of it{zero}"
-        ));
+        let remark = format!(
+            "{name} = {value} within protocol imap {{ }} is used, as IMAP sessions do; other processes (deliveries, doveadm) have \
+             what is outside of it{zero}"
+        );
+        remarks.push((number, remark));
     }
-    Ok(remarks)
+    remarks.sort_by_key(|(number, _)| *number);
+    Ok(remarks.into_iter().map(|(number, remark)| format!("line {number}: {remark}")).collect())
 }
 
 fn is_zero(value: &str) -> bool {
