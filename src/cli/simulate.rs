@@ -135,6 +135,7 @@ Examples:
   idx simulate ~/Maildir                       how far back it reaches, and what the next rotation drops
   idx simulate --want 14d --plot w.svg ~/Maildir
                                                the cheapest settings for clients that are away for two weeks
+  idx simulate --want 7d -j 8 /var/vmail       all mailboxes, the worst first, and one set of settings for all
   idx simulate --synthetic --appends-per-day 200 --flags-per-day 600 --expunges-per-day 150 --for 90d --storage sdbox
 
 ",
