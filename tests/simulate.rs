@@ -312,3 +312,32 @@ fn pictures_have_labelled_axes() {
     assert!(fs::read(file("a.png")).expect("a picture").starts_with(b"\x89PNG"));
     assert_eq!(idx(&[&args[..], &["--plot", &file("a.gif")]].concat()).status.code(), Some(2));
 }
+
+#[test]
+fn the_index_is_rewritten_by_a_process_that_had_much_to_read() {
+    let traces = Traces::new();
+    let event = |at: i64, bytes: u64, opens: bool| {
+        let modseq = 2 + at;
+        format!(
+            "{}\n",
+            json!({"at": T + at, "bytes": bytes, "modseq": modseq, "expunged": null, "sync": true, "opens": opens})
+        )
+    };
+    let rewrites = |events: &[(u64, bool)]| {
+        let lines: String = (0..).zip(events).map(|(at, (bytes, opens))| event(at, *bytes, *opens)).collect();
+        json(&["--trace", &traces.file(&lines)])["index_rewrites"].clone()
+    };
+    // One process writes 12,000 bytes bit by bit: it never has to read more than 8 KiB.
+    let mut events = vec![(1000, true)];
+    events.extend([(1000, false); 11]);
+    assert_eq!(rewrites(&events), 0);
+    // The next one has; once written, nothing is left to do for those after it.
+    events.extend([(1000, true), (1000, false), (1000, true)]);
+    assert_eq!(rewrites(&events), 1);
+    // What a process appends at once it reads at once.
+    assert_eq!(rewrites(&[(100, true), (9000, false)]), 1);
+    // Beyond 128 KiB it does not matter who has read what.
+    let mut events = vec![(1000, true)];
+    events.extend([(1000, false); 140]);
+    assert_eq!(rewrites(&events), 1);
+}

@@ -67,7 +67,7 @@ enum Verb {
     Rebuild(rebuild::Rebuild),
     Undo(undo::Undo),
     Scan(scan::Scan),
-    Simulate(simulate::Simulate),
+    Simulate(Box<simulate::Simulate>),
     Completions(complete::Completions),
     Man(complete::Man),
     Help(complete::Help),

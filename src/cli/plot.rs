@@ -8,6 +8,7 @@ use plotters::prelude::*;
 use plotters::style::FontStyle;
 
 use crate::ops::simulate::report::{Curve, Picture};
+use crate::ops::simulate::survey::Spread;
 
 /// Size of a picture in pixels.
 const SIZE: (u32, u32) = (1100, 820);
@@ -15,6 +16,8 @@ const SIZE: (u32, u32) = (1100, 820);
 const PRESENT: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
 /// The recommended settings.
 const RECOMMENDED: RGBColor = RGBColor(0xc8, 0x5a, 0x10);
+/// The present time.
+const NOW: RGBColor = RGBColor(0x3a, 0x8a, 0x3a);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 const FONT: &str = "sans-serif";
 /// Seconds in a day.
@@ -22,11 +25,20 @@ const DAY: f64 = 86_400.0;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Draws what a simulation found: the window over time with its rotations, and the share of exact answers by time away.
+/// What can be drawn.
+#[derive(Clone, Copy, Debug)]
+pub enum Drawing<'a> {
+    /// One mailbox: the window over time with its rotations, and the share of exact answers by time away.
+    One(&'a Picture),
+    /// Many mailboxes: their windows, the worst first, and the share of exact answers by time away.
+    Many(&'a Spread),
+}
+
+/// Draws what a simulation found.
 ///
 /// # Errors
 /// When the name ends neither in `.svg` nor in `.png`, or the file cannot be written.
-pub fn simulation(path: &Path, picture: &Picture) -> io::Result<()> {
+pub fn simulation(path: &Path, drawing: Drawing<'_>) -> io::Result<()> {
     let other = |error: Failure| io::Error::other(error.to_string());
     // Only fonts that are registered can be drawn into a PNG.
     let font: &'static [u8] = epaint_default_fonts::UBUNTU_LIGHT;
@@ -36,27 +48,110 @@ pub fn simulation(path: &Path, picture: &Picture) -> io::Result<()> {
     match extension.as_deref() {
         Some("svg") => {
             let mut text = String::new();
-            draw(SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), picture).map_err(other)?;
+            draw(SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), drawing).map_err(other)?;
             std::fs::write(path, text)
         }
         Some("png") => {
             // The backend would report an unwritable file as a broken image.
             std::fs::File::create(path)?;
-            draw(BitMapBackend::new(path, SIZE).into_drawing_area(), picture).map_err(other)
+            draw(BitMapBackend::new(path, SIZE).into_drawing_area(), drawing).map_err(other)
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the name of a picture ends in .svg or .png")),
     }
 }
 
-fn draw<B: DrawingBackend>(area: DrawingArea<B, Shift>, picture: &Picture) -> Result<(), Failure>
+fn draw<B: DrawingBackend>(area: DrawingArea<B, Shift>, drawing: Drawing<'_>) -> Result<(), Failure>
 where
     B::ErrorType: 'static,
 {
     area.fill(&WHITE)?;
     let (top, bottom) = area.split_vertically(SIZE.1 * 55 / 100);
-    window(&top, picture)?;
-    shares(&bottom, picture)?;
+    match drawing {
+        Drawing::One(picture) => {
+            window(&top, picture)?;
+            let list: Vec<Line<'_>> =
+                curves(picture).map(|(curve, colour, label)| (curve.shares.as_slice(), colour, label)).collect();
+            shares(&bottom, "Clients that come back: share of exact VANISHED answers", &list, false)?;
+        }
+        Drawing::Many(spread) => {
+            windows(&top, spread)?;
+            let title = format!("Clients of {} mailboxes that come back: share of exact VANISHED answers", spread.told);
+            shares(&bottom, &title, &[(spread.shares.as_slice(), PRESENT, "present settings")], true)?;
+        }
+    }
     area.present()?;
+    Ok(())
+}
+
+/// Points of a curve, its colour and its name.
+type Line<'a> = (&'a [(i64, f64)], RGBColor, &'static str);
+
+/// The windows of many mailboxes, sorted.
+fn windows<B: DrawingBackend>(area: &DrawingArea<B, Shift>, spread: &Spread) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let lists = [
+        (&spread.medians, PRESENT, "median over the time simulated"),
+        (&spread.shortest, RECOMMENDED, "shortest in the time simulated"),
+        (&spread.now, NOW, "now"),
+    ];
+    let highest = lists.iter().flat_map(|(list, ..)| list.iter()).chain(spread.want.as_ref()).max();
+    let highest = highest.copied().unwrap_or(0).max(60) as f64;
+    let (name, scale) = unit(highest);
+    let mut chart = ChartBuilder::on(area)
+        .caption(
+            format!(
+                "Retention windows of {} mailboxes, the worst first; {} never lose anything",
+                spread.told, spread.complete
+            ),
+            (FONT, 21),
+        )
+        .margin(14)
+        .margin_right(30)
+        .x_label_area_size(46)
+        .y_label_area_size(70)
+        .build_cartesian_2d(0.0..100.0, 0.0..highest / scale * 1.12)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(GRID)
+        .x_desc("mailboxes (%)")
+        .y_desc(format!("window ({name})"))
+        .x_labels(11)
+        .x_label_formatter(&|share: &f64| format!("{share:.0}"))
+        .y_label_formatter(&|window: &f64| {
+            if highest / scale < 5.0 { format!("{window:.1}") } else { format!("{window:.0}") }
+        })
+        .axis_desc_style((FONT, 17))
+        .label_style((FONT, 15))
+        .draw()?;
+    for (list, colour, label) in lists.into_iter().filter(|(list, ..)| !list.is_empty()) {
+        let share = |i: usize| i as f64 * 100.0 / spread.told.max(1) as f64;
+        // A step for each mailbox; those that are not in the list lost nothing and have no window.
+        let steps = list.iter().enumerate().flat_map(|(i, window)| {
+            let window = *window as f64 / scale;
+            [(share(i), window), (share(i + 1), window)]
+        });
+        chart
+            .draw_series(LineSeries::new(steps, colour.stroke_width(2)))?
+            .label(label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], colour.stroke_width(3)));
+    }
+    if let Some(want) = spread.want {
+        let line = [(0.0, want as f64 / scale), (100.0, want as f64 / scale)];
+        chart
+            .draw_series(LineSeries::new(line, BLACK.stroke_width(1)))?
+            .label("wanted")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], BLACK.stroke_width(1)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .background_style(WHITE.mix(0.9))
+        .border_style(GRID)
+        .label_font((FONT, 16))
+        .draw()?;
     Ok(())
 }
 
@@ -138,15 +233,21 @@ where
     Ok(())
 }
 
-fn shares<B: DrawingBackend>(area: &DrawingArea<B, Shift>, picture: &Picture) -> Result<(), Failure>
+/// The share of exact answers by time away; with `points` those that were asked for are marked.
+fn shares<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    title: &str,
+    lines: &[Line<'_>],
+    points: bool,
+) -> Result<(), Failure>
 where
     B::ErrorType: 'static,
 {
-    let longest = curves(picture).flat_map(|(curve, ..)| curve.shares.iter()).map(|(away, _)| *away).max();
+    let longest = lines.iter().flat_map(|(list, ..)| list.iter()).map(|(away, _)| *away).max();
     let hour = 3600.0;
     let longest = (longest.unwrap_or(7200).max(7200) as f64) / hour;
     let mut chart = ChartBuilder::on(area)
-        .caption("Clients that come back: share of exact VANISHED answers", (FONT, 21))
+        .caption(title, (FONT, 21))
         .margin(14)
         .x_label_area_size(46)
         .y_label_area_size(70)
@@ -181,11 +282,13 @@ where
         ));
         area.draw_text(&text, &style, (x - left, y - upper + 6))?;
     }
-    for (curve, colour, label) in curves(picture) {
-        let points: Vec<(f64, f64)> =
-            curve.shares.iter().map(|(away, share)| (*away as f64 / hour, share * 100.0)).collect();
+    for &(list, colour, label) in lines {
+        let list: Vec<(f64, f64)> = list.iter().map(|(away, share)| (*away as f64 / hour, share * 100.0)).collect();
+        if points {
+            chart.draw_series(list.iter().map(|point| Circle::new(*point, 4, colour.filled())))?;
+        }
         chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
+            .draw_series(LineSeries::new(list, colour.stroke_width(2)))?
             .label(label)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], colour.stroke_width(3)));
     }

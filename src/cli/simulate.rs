@@ -1,16 +1,22 @@
 //! `idx simulate`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
 
+use super::plot::Drawing;
+use super::progress::Progress;
+use super::scan::Jobs;
 use super::time::Time;
 use super::{Context, EXIT_STATUS, Status, expand_paths, plot};
 use crate::ops::clock;
 use crate::ops::simulate::advise::Want;
 use crate::ops::simulate::retention::Population;
 use crate::ops::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
+use crate::ops::simulate::survey::Spread;
+use crate::ops::simulate::tree::{self, Told};
 use crate::ops::simulate::workload::{Pattern, Storage, Synthetic, Trace};
 use crate::ops::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
 use crate::render;
@@ -25,9 +31,17 @@ use crate::render;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Simulate {
-    /// Mailbox directories or index files; - reads names from standard input, separated by NUL or newline
+    /// Mailboxes, index files, or directories with mailboxes below them; - reads names from standard input, separated by NUL or newline
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir
+    #[arg(short, long, visible_alias = "tree")]
+    recursive: bool,
+    /// Of many mailboxes, show the N worst in the table; 0 shows all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    worst: usize,
+    #[command(flatten)]
+    jobs: Jobs,
 
     /// Repeat the mailbox's own past: its records, sizes and rhythm (the default with a PATH)
     #[arg(long, help_heading = "Workload", conflicts_with_all = ["synthetic", "trace"])]
@@ -107,7 +121,10 @@ pub struct Simulate {
     /// Share of the time that it shall be kept
     #[arg(long, help_heading = "Answers", value_name = "SHARE", default_value_t = 0.99, requires = "want")]
     share: f64,
-    /// Draw the window over time and the answers by time away
+    /// Of many mailboxes, share of those that shall keep it; one set of settings is for all
+    #[arg(long, help_heading = "Answers", value_name = "SHARE", default_value_t = 1.0, requires = "want")]
+    mailboxes: f64,
+    /// Draw the window over time, or the windows of many mailboxes, and the answers by time away
     #[arg(long, help_heading = "Answers", value_name = "FILE.svg|FILE.png")]
     plot: Option<PathBuf>,
 }
@@ -118,6 +135,7 @@ Examples:
   idx simulate ~/Maildir                       how far back it reaches, and what the next rotation drops
   idx simulate --want 14d --plot w.svg ~/Maildir
                                                the cheapest settings for clients that are away for two weeks
+  idx simulate --want 7d -j 8 /var/vmail       all mailboxes, the worst first, and one set of settings for all
   idx simulate --synthetic --appends-per-day 200 --flags-per-day 600 --expunges-per-day 150 --for 90d --storage sdbox
 
 ",
@@ -175,6 +193,14 @@ impl When {
     }
 }
 
+/// Says what is wrong with a mailbox, or why there is no answer.
+fn tell(one: Told, context: &mut Context) {
+    match one {
+        Ok(problems) => problems.iter().for_each(|(path, problem)| context.finding(path, problem)),
+        Err(error) => context.failure(&error),
+    }
+}
+
 impl Simulate {
     /// Runs the verb.
     ///
@@ -193,8 +219,6 @@ impl Simulate {
             Ok(simulation) => simulation,
             Err(error) => return self.fail(context, &error),
         };
-        let mut failures = Vec::new();
-        let mut problems = Vec::new();
         let paths = expand_paths(&self.paths)?;
         if paths.is_empty() {
             match simulate::traffic(&options) {
@@ -202,42 +226,64 @@ impl Simulate {
                 Err(error) => return self.fail(context, &error),
             }
         }
-        for path in &paths {
-            match simulate::mailbox(path, &options) {
-                Ok(mut subject) => {
-                    problems.append(&mut subject.problems);
+        let progress = Progress::new("mailboxes", false);
+        let mut told: Vec<Told> = Vec::new();
+        let mut walked = false;
+        let is_tree: HashSet<&Path> =
+            paths.iter().map(PathBuf::as_path).filter(|path| tree::is_tree(path, self.recursive)).collect();
+        let is_tree = |path: &PathBuf| is_tree.contains(path.as_path());
+        for group in paths.chunk_by(|a, b| is_tree(a) && is_tree(b)) {
+            if group.iter().all(is_tree) {
+                walked = true;
+                simulation.trees(group, self.jobs.count(), |one| {
+                    progress.step();
+                    progress.aside(|| tell(one, context));
+                });
+                continue;
+            }
+            for path in group {
+                progress.step();
+                let one = simulate::mailbox(path, &options).map(|mut subject| {
+                    let problems = std::mem::take(&mut subject.problems);
                     simulation.add(subject);
+                    problems
+                });
+                if let Err(error) = &one {
+                    simulation.fail(error);
                 }
-                Err(error) => failures.push((path, error)),
+                told.push(one);
             }
         }
-        if !paths.is_empty() && failures.len() == paths.len() {
-            for (path, error) in &failures {
+        progress.finish();
+        // When nothing else can be said, an error is the document.
+        if simulation.answers() == 0 && (!walked || simulation.failures().len() == 1) {
+            for (path, error) in simulation.failures() {
                 context.error_document(SCHEMA, path, error)?;
-                context.failure(error);
             }
-            return Ok(());
+        } else {
+            let mut report = simulation.finish();
+            report.show_at_most(if self.worst == 0 { usize::MAX } else { self.worst });
+            render::print(&report, context.format, &context.style, &mut context.out)?;
+            if let Some(plot) = &self.plot {
+                self.draw(plot, &report, context)?;
+            }
         }
-        let report = simulation.finish();
-        render::print(&report, context.format, &context.style, &mut context.out)?;
-        for (path, problem) in &problems {
-            context.finding(path, problem);
-        }
-        for (_, error) in &failures {
-            context.failure(error);
-        }
-        if let Some(plot) = &self.plot {
-            self.draw(plot, &report, context)?;
-        }
+        // Of mailboxes that were named, what is wrong comes after the answers.
+        told.into_iter().for_each(|one| tell(one, context));
         Ok(())
     }
 
     fn draw(&self, path: &Path, report: &simulate::report::Report, context: &mut Context) -> anyhow::Result<()> {
-        let Some(picture) = report.picture() else {
-            context.failure(&format!("{}: there is nothing to draw", path.display()));
-            return Ok(());
+        let spread = report.survey().and_then(|survey| Spread::of(&survey.rows, &survey.distribution));
+        let drawing = match (&spread, report.picture()) {
+            (Some(spread), _) => Drawing::Many(spread),
+            (None, Some(picture)) => Drawing::One(picture),
+            (None, None) => {
+                context.failure(&format!("{}: there is nothing to draw", path.display()));
+                return Ok(());
+            }
         };
-        if let Err(error) = plot::simulation(path, picture) {
+        if let Err(error) = plot::simulation(path, drawing) {
             context.failure(&format!("{}: {error}", path.display()));
         }
         Ok(())
@@ -312,7 +358,10 @@ impl Simulate {
             Some(_) if !(self.share > 0.0 && self.share <= 1.0) => {
                 return Err(question(format!("--share {}: expected a share above 0 and up to 1", self.share)));
             }
-            want => want.map(|offline| Want { offline, share: self.share }),
+            Some(_) if !(self.mailboxes > 0.0 && self.mailboxes <= 1.0) => {
+                return Err(question(format!("--mailboxes {}: expected a share above 0 and up to 1", self.mailboxes)));
+            }
+            want => want.map(|offline| Want { offline, share: self.share, mailboxes: self.mailboxes }),
         };
         let offline = self.offline.iter().map(|when| back("--offline", *when)).collect::<Result<_, _>>()?;
         let workload = match workload {

@@ -29,7 +29,7 @@ const IMAP_BINARIES: [&str; 4] = [
 /// The name the mailboxes belong to.
 const USER: &str = "tester";
 
-/// The setting that lets Dovecot keep a clock that `faketime` has set.
+/// The setting that lets a Dovecot of 2.3 keep a clock that `faketime` has set; in 2.4 the configuration of these tests does.
 pub const FAKETIME_ENVIRONMENT: (&str, &str) = ("import_environment", "TZ USER HOME LD_PRELOAD FAKETIME NO_FAKE_STAT");
 
 /// The user and group, usually nobody and nogroup, that Dovecot runs as under root.
@@ -93,7 +93,7 @@ impl Installation {
     }
 
     /// Whether settings are written in the syntax of 2.4.
-    fn has_new_settings(&self) -> bool {
+    pub fn has_new_settings(&self) -> bool {
         let mut numbers = self.version.split('.').map(|number| number.parse().unwrap_or(0_u32));
         (numbers.next(), numbers.next()) >= (Some(2), Some(4))
     }
@@ -154,9 +154,10 @@ pub struct Dovecot {
 impl Drop for Dovecot {
     /// Removes what libfaketime leaves in shared memory when a process ends as Dovecot's do.
     fn drop(&mut self) {
+        let shared = self.installation.root.as_deref().unwrap_or(Path::new("/")).join("dev/shm");
         for pid in self.faked.take() {
             for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
-                let _ = fs::remove_file(Path::new("/dev/shm").join(name));
+                let _ = fs::remove_file(shared.join(name));
             }
         }
     }
@@ -213,15 +214,27 @@ impl Dovecot {
         Session::new(child.expect("the imap process can be started"), self.log())
     }
 
-    /// Starts an IMAP session whose clock stands still at `time`, UNIX seconds, by means of `libfaketime`. The settings must
-    /// let [`FAKETIME_ENVIRONMENT`] through. File times stay real.
+    /// Starts an IMAP session whose clock stands still at `time`, UNIX seconds, by means of `libfaketime`. The settings of a
+    /// 2.3 must let [`FAKETIME_ENVIRONMENT`] through. File times stay real.
     pub fn imap_at(&self, time: i64) -> Session {
-        assert!(self.installation.root.is_none(), "faketime is not used in a changed root");
-        let mut command = self.installation.command(self.installation.imap, self.user);
-        self.add_environment(&mut command);
+        let library = match &self.installation.root {
+            None => libfaketime(),
+            // In a changed root the library is a copy of this system's.
+            Some(_) => {
+                let copy = self.base.path().join("libfaketime.so.1");
+                if !copy.exists() {
+                    fs::copy(libfaketime(), &copy).expect("libfaketime can be copied");
+                }
+                self.inside(&copy)
+            }
+        };
         let time = jiff::Timestamp::from_second(time).expect("a time").strftime("%Y-%m-%d %H:%M:%S").to_string();
-        // Not through the `faketime` command, which leaves a semaphore behind for each process.
-        command.env("LD_PRELOAD", libfaketime()).env("FAKETIME", time).env("NO_FAKE_STAT", "1");
+        // Not through the `faketime` command, which leaves a semaphore behind for each process. It is env that sets these, so
+        // that chroot itself does not look for the library outside.
+        let mut command = self.installation.command("env", self.user);
+        self.add_environment(&mut command);
+        command.arg(format!("LD_PRELOAD={}", library.display())).arg(format!("FAKETIME={time}")).arg("NO_FAKE_STAT=1");
+        command.arg(self.installation.imap);
         command.arg("-c").arg(self.inside(&self.base.path().join("dovecot.conf")));
         let log = OpenOptions::new().append(true).open(self.log()).expect("log file");
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
@@ -251,6 +264,15 @@ impl Dovecot {
         let mut log = OpenOptions::new().append(true).open(self.log()).expect("log file");
         io::copy(&mut output.stderr.as_slice(), &mut log).expect("log file");
         output
+    }
+
+    /// What `doveconf ARGS` prints; `None` when it refuses the configuration.
+    pub fn doveconf(&self, args: &[&str]) -> Option<String> {
+        let mut command = self.installation.command("doveconf", self.user);
+        self.add_environment(&mut command);
+        command.arg("-c").arg(self.inside(&self.base.path().join("dovecot.conf"))).args(args);
+        let output = command.output().expect("doveconf can be started");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// `doveadm ARGS` to be run by the caller. Paths are as [`try_doveadm`](Self::try_doveadm) takes them.
@@ -403,7 +425,8 @@ fn new_mail_settings(version: &str, format: Format, home: &str) -> String {
     };
     format!(
         "dovecot_config_version = {version}\ndovecot_storage_version = {version}\n\
-         import_environment {{\n USER=%{{env:USER}}\n HOME=%{{env:HOME}}\n TZ=%{{env:TZ}}\n}}\n\
+         import_environment {{\n USER=%{{env:USER}}\n HOME=%{{env:HOME}}\n TZ=%{{env:TZ}}\n \
+         LD_PRELOAD=%{{env:LD_PRELOAD}}\n FAKETIME=%{{env:FAKETIME}}\n NO_FAKE_STAT=%{{env:NO_FAKE_STAT}}\n}}\n\
          mail_driver = {}\nmail_path = {home}/{}\n{more}",
         format.name(),
         format.directory()

@@ -171,6 +171,8 @@ struct Run<'a> {
     at: i64,
     segment_from: i64,
     index_tail: u64,
+    /// The process that wrote `dovecot.index` last, by its first event.
+    written_by: Option<u32>,
     /// The first sync that has not been looked at.
     next: usize,
     counts_rewrites: bool,
@@ -197,6 +199,7 @@ impl<'a> Run<'a> {
             at: start.at,
             segment_from: start.at,
             index_tail: start.index_tail,
+            written_by: None,
             next: 0,
             counts_rewrites: false,
             limit: None,
@@ -317,6 +320,7 @@ impl<'a> Run<'a> {
         };
         self.base = total;
         self.index_tail = LOG_HEADER;
+        self.written_by = Some(self.history.sync_open(k));
         self.next = k + 1;
     }
 
@@ -360,22 +364,20 @@ impl<'a> Run<'a> {
         self.at = to;
     }
 
-    /// Counts how often `dovecot.index` is written at the syncs before `end`, when each is made by a process that opens the
-    /// mailbox anew: at once beyond `rewrite_max`, and beyond `rewrite_min` when so much had to be read to open it.
+    /// Counts how often `dovecot.index` is written at the syncs before `end`: beyond `rewrite_max` at once, and beyond
+    /// `rewrite_min` by a process that has had to read that much at a time since it last wrote one (`index_min_write`), be
+    /// it to open the mailbox or because it appended that much itself.
     fn count_rewrites(&mut self, end: usize) {
         if !self.counts_rewrites {
             return;
         }
+        let (min, max) = (self.settings.rewrite_min, self.settings.rewrite_max);
         let mut k = self.next;
         loop {
             let over = |limit: u64| self.total_for(self.index_tail.saturating_add(limit).saturating_add(1));
-            let at_max = self.history.first_sync_with(k, over(self.settings.rewrite_max));
-            // The event before a sync made the log that long, so it is the sync after that.
-            let mut at_min = self.history.first_sync_with(k, over(self.settings.rewrite_min));
-            while at_min < end
-                && self.size_at(self.history.total_before_sync(at_min))
-                    <= self.index_tail.saturating_add(self.settings.rewrite_min)
-            {
+            let at_max = self.history.first_sync_with(k, over(max));
+            let mut at_min = self.history.first_sync_with(k, over(min));
+            while at_min < end.min(at_max) && !self.has_read_much(at_min) {
                 at_min += 1;
             }
             let at = at_max.min(at_min);
@@ -384,7 +386,16 @@ impl<'a> Run<'a> {
             }
             self.outcome.rewrites += 1;
             self.index_tail = self.size_at(self.history.sync_total(at));
+            self.written_by = Some(self.history.sync_open(at));
             k = at + 1;
         }
+    }
+
+    fn has_read_much(&self, k: usize) -> bool {
+        let (history, min) = (self.history, self.settings.rewrite_min);
+        let open = history.sync_open(k);
+        let at_open = self.size_at(history.total_before(open));
+        let opened = self.written_by != Some(open) && at_open > self.index_tail.saturating_add(min);
+        opened || history.sync_total(k).saturating_sub(history.total_before_sync(k)) > min
     }
 }

@@ -15,6 +15,8 @@ pub struct Event {
     pub sync: bool,
     /// Dovecot found a reason to rotate in any case (`need_rotate`).
     pub need_rotate: bool,
+    /// The process that does this opened the mailbox for it; else it had it open since the event before.
+    pub opens: bool,
 }
 
 /// A log file as far as rotation is concerned.
@@ -97,6 +99,10 @@ pub struct History {
     sync_at: Vec<i64>,
     sync_total: Vec<u64>,
     sync_event: Vec<u32>,
+    /// The first event of the process that did the sync.
+    sync_open: Vec<u32>,
+    /// The first event of the process that did the last event.
+    open: u32,
     /// Positions in the sync columns where `need_rotate` is set.
     forced: Vec<u32>,
     /// What was expunged, by time. May begin before the simulation does.
@@ -126,6 +132,9 @@ impl History {
         let area = self.area.last().copied().unwrap_or(0) + u128::from(before) * span.unsigned_abs() as u128;
         let modseq = self.modseq.last().map_or(event.modseq, |last| event.modseq.max(*last));
         let position = u32::try_from(self.at.len()).unwrap_or(u32::MAX);
+        if event.opens || position == 0 {
+            self.open = position;
+        }
         self.at.push(at);
         self.total.push(before.saturating_add(event.bytes));
         self.area.push(area);
@@ -137,6 +146,7 @@ impl History {
             self.sync_at.push(at);
             self.sync_total.push(before.saturating_add(event.bytes));
             self.sync_event.push(position);
+            self.sync_open.push(self.open);
         }
     }
 
@@ -184,8 +194,17 @@ impl History {
 
     /// Bytes appended before the event that ends with the sync at `k`.
     pub(super) fn total_before_sync(&self, k: usize) -> u64 {
-        let event = self.sync_event.get(k).map_or(0, |event| *event as usize);
-        event.checked_sub(1).and_then(|before| self.total.get(before)).copied().unwrap_or(0)
+        self.total_before(self.sync_event.get(k).copied().unwrap_or(0))
+    }
+
+    /// The first event of the process that did the sync at `k`.
+    pub(super) fn sync_open(&self, k: usize) -> u32 {
+        self.sync_open.get(k).copied().unwrap_or(0)
+    }
+
+    /// Bytes appended before an event.
+    pub(super) fn total_before(&self, event: u32) -> u64 {
+        (event as usize).checked_sub(1).and_then(|before| self.total.get(before)).copied().unwrap_or(0)
     }
 
     /// The modseq after the sync at `k`.

@@ -7,24 +7,29 @@
 pub mod advise;
 pub mod engine;
 pub mod history;
+mod many;
 pub mod now;
 pub mod report;
 pub mod retention;
 pub mod settings;
+pub mod survey;
+pub mod tree;
 pub mod workload;
 
 use std::path::{Path, PathBuf};
 
-use self::advise::Want;
+use self::advise::{Grid, Sums, Want};
 use self::engine::Outcome;
-use self::report::{Body, Distribution, Recommended, Report, SettingsUsed, Traffic};
+use self::report::{Body, Recommended, Report, SettingsUsed, Survey, Traffic};
 use self::retention::Population;
 use self::settings::{DAY, Rules, Settings, Version};
+use self::survey::Row;
 use self::workload::{Scenario, State, Synthetic, Trace};
 use super::clock::Clock;
 use super::load;
+use crate::model::Mailbox;
 use crate::model::chain::Until;
-use crate::source::{MailboxFiles, MmapPolicy, PathError, Role};
+use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.simulate/1";
@@ -82,6 +87,22 @@ pub enum SimulateError {
     Question(String),
 }
 
+impl SimulateError {
+    /// The path that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            SimulateError::Mailbox { path, .. } => Some(path),
+            SimulateError::Path(
+                PathError::Io { path, .. }
+                | PathError::NoIndex(path)
+                | PathError::Unknown { path, .. }
+                | PathError::Busy(path),
+            ) => Some(path),
+            SimulateError::Question(_) => None,
+        }
+    }
+}
+
 /// Days that are simulated when nobody says how many.
 const DEFAULT_SPAN: i64 = 30 * DAY;
 
@@ -90,6 +111,10 @@ const DEFAULT_SPAN: i64 = 30 * DAY;
 pub struct Subject {
     /// Where it is; `None` for traffic without a mailbox.
     pub path: Option<PathBuf>,
+    /// Its proper name, if it was found in a tree.
+    pub name: Option<String>,
+    /// Whose mailbox it is, if it was found in a tree that tells.
+    pub user: Option<String>,
     /// What its files say.
     pub state: Option<State>,
     /// What happens to it; `Err` when that cannot be told.
@@ -106,11 +131,21 @@ pub struct Subject {
 pub fn mailbox(path: &Path, options: &Options) -> Result<Subject, SimulateError> {
     let files = MailboxFiles::locate(path)?;
     let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
+    Ok(subject(path, &files, &snapshot, options)?.0)
+}
+
+/// The same with files that were read already; also tells the mailbox's state.
+fn subject(
+    path: &Path,
+    files: &MailboxFiles,
+    snapshot: &Snapshot,
+    options: &Options,
+) -> Result<(Subject, Mailbox), SimulateError> {
     let mut damaged = Vec::new();
-    let chain = load::chain(&snapshot, &mut damaged);
+    let chain = load::chain(snapshot, &mut damaged);
     let fail = |reason: String| SimulateError::Mailbox { path: path.to_owned(), reason };
-    let loaded = load::state(&snapshot, &chain, Until::End).map_err(|lost| fail(lost.reason))?;
-    let clock = Clock::build(&files)?;
+    let loaded = load::state(snapshot, &chain, Until::End).map_err(|lost| fail(lost.reason))?;
+    let clock = Clock::build(files)?;
     let Some(state) = State::read(&chain, &loaded.replayed.mailbox, &clock, options.now) else {
         let reason = damaged.first().map_or("there is no dovecot.index.log".to_owned(), |(_, error)| error.to_string());
         return Err(fail(reason));
@@ -119,8 +154,29 @@ pub fn mailbox(path: &Path, options: &Options) -> Result<Subject, SimulateError>
         damaged.iter().chain(&loaded.problems).map(|(role, error)| (files.path(*role), error.to_string())).collect();
     problems.extend(loaded.replayed.stopped.iter().map(|error| (files.path(Role::Log), error.to_string())));
     let now = now::Files::read(&chain, &clock);
-    let scenario = prepare(Some(&state), options);
-    Ok(Subject { path: Some(path.to_owned()), state: Some(state), scenario, problems, now })
+    let mut scenario = prepare(Some(&state), options);
+    if let (Some(note), Ok(scenario)) = (constants(files), &mut scenario) {
+        scenario.notes.push(note.into());
+    }
+    let path = Some(path.to_owned());
+    let subject = Subject { path, name: None, user: None, state: Some(state), scenario, problems, now };
+    Ok((subject, loaded.replayed.mailbox))
+}
+
+/// What rotates an index that is none of a mailbox (`mailbox-list-index.c`, `mail-index.c`).
+fn constants(files: &MailboxFiles) -> Option<&'static str> {
+    let is = |family: Family| files.index.file_name().is_some_and(|name| name == family.prefix());
+    if is(Family::List) {
+        Some(
+            "these settings are for mailboxes; Dovecot rotates the list of mailboxes by constants: 8k, 64k, 5 mins, .log.2 10 mins",
+        )
+    } else if is(Family::Map) || is(Family::Private) {
+        Some(
+            "these settings are for mailboxes; Dovecot rotates this index by constants: 32k, 1M, 5 mins, .log.2 2 days",
+        )
+    } else {
+        None
+    }
 }
 
 /// Traffic without a mailbox.
@@ -129,7 +185,15 @@ pub fn mailbox(path: &Path, options: &Options) -> Result<Subject, SimulateError>
 /// When there can be none: a replay needs a mailbox.
 pub fn traffic(options: &Options) -> Result<Subject, SimulateError> {
     let scenario = prepare(None, options).map_err(SimulateError::Question)?;
-    Ok(Subject { path: None, state: None, scenario: Ok(scenario), problems: Vec::new(), now: None })
+    Ok(Subject {
+        path: None,
+        name: None,
+        user: None,
+        state: None,
+        scenario: Ok(scenario),
+        problems: Vec::new(),
+        now: None,
+    })
 }
 
 fn prepare(state: Option<&State>, options: &Options) -> Result<Scenario, String> {
@@ -154,16 +218,42 @@ fn prepare(state: Option<&State>, options: &Options) -> Result<Scenario, String>
     }
 }
 
-/// Simulates one mailbox after the other; of each only the answer is kept, and what `--want` and a picture need.
+/// Mailboxes that could not be simulated and are named in a document; all of them are counted.
+const MOST_ERRORS: usize = 1000;
+
+/// What could not be simulated.
+#[derive(Clone, Debug, Default)]
+struct Errors {
+    list: Vec<(PathBuf, String)>,
+    count: usize,
+}
+
+impl Errors {
+    fn note(&mut self, error: &SimulateError) {
+        self.count += 1;
+        if self.list.len() < MOST_ERRORS {
+            let path = error.path().map_or_else(PathBuf::new, Path::to_owned);
+            self.list.push((path, error.to_string()));
+        }
+    }
+}
+
+/// Simulates one mailbox after the other. Of one all is told; of many only the answers are kept, and for `--want` the sums.
 #[derive(Debug)]
 pub struct Simulation<'o> {
     options: &'o Options,
     rules: Rules,
     notes: Vec<String>,
-    bodies: Vec<Body>,
-    scenarios: Vec<Scenario>,
-    /// The worst mailbox so far, to be drawn.
-    worst: Option<((u8, i64), Outcome, Option<i64>)>,
+    /// The answers; in full for mailboxes that were named one by one.
+    entries: Vec<(Row, Option<Box<Body>>)>,
+    /// Of the first mailbox, as long as it is the only one: what happened, and what settings are tried on.
+    only: Option<(Option<Outcome>, Option<Scenario>)>,
+    /// Settings to try on many mailboxes, and what they do.
+    grid: Option<Grid>,
+    sums: Sums,
+    errors: Errors,
+    /// Mailboxes were looked for.
+    walked: bool,
 }
 
 impl<'o> Simulation<'o> {
@@ -186,53 +276,133 @@ impl<'o> Simulation<'o> {
                 options.version
             ));
         }
-        Ok(Simulation { options, rules, notes, bodies: Vec::new(), scenarios: Vec::new(), worst: None })
+        let (entries, sums, errors) = (Vec::new(), Sums::default(), Errors::default());
+        Ok(Simulation { options, rules, notes, entries, only: None, grid: None, sums, errors, walked: false })
+    }
+
+    /// What is recommended is for a Dovecot that can be set.
+    fn rules_to_recommend(&self) -> Rules {
+        if self.rules.has_settings { self.rules } else { Rules::of(Version::default()) }
+    }
+
+    /// Notes a mailbox that cannot be simulated.
+    pub fn fail(&mut self, error: &SimulateError) {
+        self.errors.note(error);
+    }
+
+    /// Mailboxes that cannot be simulated, the first thousand: paths and reasons.
+    pub fn failures(&self) -> &[(PathBuf, String)] {
+        &self.errors.list
+    }
+
+    /// Mailboxes there is an answer for.
+    pub fn answers(&self) -> usize {
+        self.entries.len()
     }
 
     /// Simulates a mailbox, or traffic without one.
     pub fn add(&mut self, subject: Subject) {
         let (body, outcome) = body(&subject, self.options, &self.rules);
-        if let (Some(outcome), Ok(scenario)) = (outcome, &subject.scenario)
-            && self.worst.as_ref().is_none_or(|(rank, ..)| body.rank() < *rank)
-        {
-            self.worst = Some((body.rank(), outcome, scenario.known_from));
+        let row = Row::of(&subject, &body, outcome.as_ref(), self.options);
+        let tracked = row.tracks_modseqs;
+        let is_first = self.entries.is_empty() && !self.walked;
+        self.entries.push((row, Some(Box::new(body))));
+        let scenario = subject.scenario.ok();
+        if is_first {
+            self.only = Some((outcome, scenario));
+            return;
         }
-        self.bodies.push(body);
-        if self.options.want.is_some() {
-            self.scenarios.extend(subject.scenario);
+        self.becomes_many();
+        self.try_settings(scenario.filter(|_| tracked).as_ref());
+    }
+
+    /// From now on there is more than one mailbox.
+    fn becomes_many(&mut self) {
+        if let (Some(want), None) = (self.options.want, &self.grid) {
+            self.grid = Some(Grid::new(want, &self.options.settings, self.rules_to_recommend()));
+        }
+        if let Some((_, scenario)) = self.only.take() {
+            let tracked = self.entries.first().is_some_and(|(row, _)| row.tracks_modseqs);
+            self.try_settings(scenario.filter(|_| tracked).as_ref());
+        }
+    }
+
+    fn try_settings(&mut self, scenario: Option<&Scenario>) {
+        if let (Some(grid), Some(scenario)) = (&self.grid, scenario) {
+            self.sums.add(grid.measure(scenario).as_ref());
         }
     }
 
     /// The answer.
     pub fn finish(mut self) -> Report {
         let options = self.options;
-        let recommended = options.want.and_then(|want| self.recommend(want));
         let storage = match &options.workload {
             Workload::Synthetic(synthetic) => Some(synthetic.storage),
             _ => None,
         };
         let settings = SettingsUsed { dovecot: options.version.to_string(), storage, settings: options.settings };
-        let present = self.worst.map(|(_, outcome, known_from)| (outcome, known_from));
-        Report::new(settings, self.bodies, recommended, self.notes, present)
+        if let Some((outcome, scenario)) = self.only.take() {
+            let known_from = scenario.as_ref().and_then(|scenario| scenario.known_from);
+            let recommended = options.want.and_then(|want| self.recommend(want, scenario.as_ref()));
+            let body = self.entries.pop().and_then(|(_, body)| body).unwrap_or_default();
+            return Report::one(settings, *body, recommended, self.notes, outcome.map(|outcome| (outcome, known_from)));
+        }
+        let recommended = options.want.and_then(|want| self.recommend_to_many(want));
+        let mut entries = self.entries;
+        // The same order each time, whatever the order of the paths.
+        entries.sort_by(|(a, _), (b, _)| (a.rank(), &a.path).cmp(&(b.rank(), &b.path)));
+        let (rows, bodies): (Vec<Row>, Vec<Option<Box<Body>>>) = entries.into_iter().unzip();
+        let distribution = survey::distribution(&rows, self.errors.count, &options.offline, options.want);
+        let bodies = bodies.into_iter().flatten().map(|body| *body);
+        let bodies = (!self.walked).then(|| bodies.collect());
+        let survey = Survey { distribution, rows, bodies, errors: self.errors.list };
+        Report::many(settings, survey, recommended, self.notes)
     }
 
-    fn recommend(&mut self, want: Want) -> Option<Recommended> {
+    fn recommend_to_many(&mut self, want: Want) -> Option<Recommended> {
+        let skipped = self.sums.skipped;
+        if skipped > 0 {
+            self.notes.push(format!(
+                "{skipped} mailboxes are not judged: the time simulated is not longer than {}; simulate more with --for",
+                settings::interval_text(want.offline)
+            ));
+        }
+        let Some(found) = self.grid.as_ref().and_then(|grid| grid.best(&self.sums)) else {
+            self.notes.push("nothing can be recommended: there is no traffic to try settings on".into());
+            return None;
+        };
+        if !found.advice.reached {
+            self.notes.push(format!(
+                "no settings keep {} in {} % of the mailboxes: the nearest are given",
+                settings::interval_text(want.offline),
+                want.mailboxes * 100.0
+            ));
+        }
+        let mut recommended = Recommended::new(want, &found.advice);
+        recommended.of_many = Some(report::OfMany {
+            want_mailboxes: want.mailboxes,
+            mailboxes: found.mailboxes,
+            missing: found.missing,
+            missing_present: found.missing_present,
+        });
+        Some(recommended)
+    }
+
+    fn recommend(&mut self, want: Want, scenario: Option<&Scenario>) -> Option<Recommended> {
         let options = self.options;
         let told = |scenario: &&Scenario| scenario.history.end - scenario.start.at > want.offline;
-        let scenarios: Vec<&Scenario> = self.scenarios.iter().filter(told).collect();
-        if scenarios.is_empty() {
-            self.notes.push(match self.scenarios.is_empty() {
-                true => "nothing can be recommended: there is no traffic to try settings on".into(),
-                false => format!(
+        let Some(scenario) = scenario.filter(told) else {
+            self.notes.push(match scenario {
+                None => "nothing can be recommended: there is no traffic to try settings on".into(),
+                Some(_) => format!(
                     "nothing can be recommended: the time simulated is not longer than {}; simulate more with --for",
                     settings::interval_text(want.offline)
                 ),
             });
             return None;
-        }
-        // What is recommended is for a Dovecot that can be set.
-        let rules = if self.rules.has_settings { self.rules } else { Rules::of(Version::default()) };
-        let advice = advise::search(&scenarios, &options.settings, &rules, want);
+        };
+        let rules = self.rules_to_recommend();
+        let advice = advise::search(scenario, &options.settings, &rules, want);
         if !advice.reached {
             self.notes.push(format!(
                 "no settings keep {} for {} % of the time: the nearest are given",
@@ -241,21 +411,19 @@ impl<'o> Simulation<'o> {
             ));
         }
         let mut recommended = Recommended::new(want, &advice);
-        if let [scenario] = scenarios.as_slice() {
-            let outcome = engine::run(&scenario.history, &scenario.start, &advice.settings, &rules);
-            // Settings cannot bring back what is lost already, so they are judged once they had their time.
-            let from = scenario.start.at;
-            let mut clients = retention::clients(&scenario.history, &outcome, &away(options), from);
-            let gaps = options.population.as_ref().map_or(0, |population| population.gaps.len());
-            recommended.clients = clients.split_off(gaps);
-            recommended.population = options.population.as_ref().map(|population| population.cost(&clients));
-            recommended.retention = retention::measure(&outcome, from.saturating_add(want.offline));
-            recommended.rotations = outcome.rotations.len();
-            recommended.picture = Some((outcome, Some(from)));
-            if want.offline.saturating_mul(2) > scenario.history.end - from {
-                let note = "the time simulated is hardly longer than the window wanted: simulate more with --for";
-                self.notes.push(note.into());
-            }
+        let outcome = engine::run(&scenario.history, &scenario.start, &advice.settings, &rules);
+        // Settings cannot bring back what is lost already, so they are judged once they had their time.
+        let from = scenario.start.at;
+        let mut clients = retention::clients(&scenario.history, &outcome, &away(options), from);
+        let gaps = options.population.as_ref().map_or(0, |population| population.gaps.len());
+        recommended.clients = clients.split_off(gaps);
+        recommended.population = options.population.as_ref().map(|population| population.cost(&clients));
+        recommended.retention = retention::measure(&outcome, from.saturating_add(want.offline));
+        recommended.rotations = outcome.rotations.len();
+        recommended.picture = Some((outcome, Some(from)));
+        if want.offline.saturating_mul(2) > scenario.history.end - from {
+            let note = "the time simulated is hardly longer than the window wanted: simulate more with --for";
+            self.notes.push(note.into());
         }
         Some(recommended)
     }
@@ -319,22 +487,4 @@ fn body(subject: &Subject, options: &Options, rules: &Rules) -> (Body, Option<Ou
     }
     body.take(&outcome);
     (body, Some(outcome))
-}
-
-/// How mailboxes compare.
-pub(crate) fn distribution(bodies: &[Body]) -> Distribution {
-    let mut medians: Vec<i64> =
-        bodies.iter().filter_map(|body| body.retention).filter(|r| !r.complete).map(|r| r.median_seconds).collect();
-    medians.sort_unstable();
-    let at = |percent: usize| medians.get((medians.len().max(1) - 1) * percent / 100).copied();
-    Distribution {
-        mailboxes: bodies.len(),
-        complete: bodies.iter().filter(|body| body.retention.is_some_and(|r| r.complete)).count(),
-        untold: bodies.iter().filter(|body| body.retention.is_none()).count(),
-        min_median_seconds: at(0),
-        p10_median_seconds: at(10),
-        median_seconds: at(50),
-        p90_median_seconds: at(90),
-        max_median_seconds: at(100),
-    }
 }

@@ -80,6 +80,9 @@ pub struct NextRotation {
     pub reason: Option<Reason>,
     /// When it is due at the present rate, RFC 3339; `None` when nothing suggests that it ever is.
     pub at: Option<String>,
+    /// The same, UNIX seconds.
+    #[serde(skip)]
+    pub seconds: Option<i64>,
     /// The `.log.2` that it drops.
     pub drops: Option<File>,
     /// Clients with these modseqs get exact answers before it and fallback after it.
@@ -169,6 +172,7 @@ pub fn tell(state: &State, files: &Files, settings: &Settings, rules: &Rules, fu
         due: due.is_some(),
         reason: expected.map(|(_, reason)| reason),
         at: expected.map(|(at, _)| rfc3339(at)),
+        seconds: expected.map(|(at, _)| at),
         drops: old.map(|old| File::of(&old.log)),
         loses_exactness: old.and_then(|old| below(old.log.initial_modseq, log.initial_modseq)),
         oldest_modseq: log.initial_modseq,

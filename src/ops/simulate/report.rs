@@ -1,15 +1,17 @@
 //! What a simulation says, as JSON and for people.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::advise::{Advice, Want};
 use super::engine::{Deletion, Outcome, Rotation};
+use super::many;
 use super::now::{Now, rfc3339};
 use super::retention::{self, Client, PopulationCost, Retention};
 use super::settings::{DAY, HOUR, Settings, interval_text, size_text};
+use super::survey::{Distribution, Row};
 use super::workload::{Scenario, Storage};
 use crate::render::text::utc;
 use crate::render::{self, Style};
@@ -108,36 +110,6 @@ impl Body {
         self.index_rewrites = Some(outcome.rewrites);
         self.disk = Some(Disk { mean_bytes: outcome.disk_mean(), max_bytes: outcome.disk_max });
     }
-
-    /// The worst first: the shortest median window, then what could not be told, then what was never lost.
-    pub(super) fn rank(&self) -> (u8, i64) {
-        match self.retention {
-            Some(retention) if !retention.complete => (0, retention.median_seconds),
-            None => (1, 0),
-            Some(retention) => (2, retention.median_seconds),
-        }
-    }
-}
-
-/// How the mailboxes compare: medians of their windows, seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Distribution {
-    /// Mailboxes.
-    pub mailboxes: usize,
-    /// Mailboxes that never lost anything.
-    pub complete: usize,
-    /// Mailboxes without a window.
-    pub untold: usize,
-    /// The worst mailbox.
-    pub min_median_seconds: Option<i64>,
-    /// One in ten is worse.
-    pub p10_median_seconds: Option<i64>,
-    /// Half are worse.
-    pub median_seconds: Option<i64>,
-    /// One in ten is better.
-    pub p90_median_seconds: Option<i64>,
-    /// The best mailbox.
-    pub max_median_seconds: Option<i64>,
 }
 
 /// Lines for `dovecot.conf`.
@@ -182,8 +154,24 @@ pub struct Recommended {
     pub clients: Vec<Client>,
     /// What all clients together cost; of a single mailbox.
     pub population: Option<PopulationCost>,
+    /// What only many mailboxes have.
+    #[serde(flatten)]
+    pub of_many: Option<OfMany>,
     #[serde(skip)]
     pub(super) picture: Option<(Outcome, Option<i64>)>,
+}
+
+/// What there is to say of settings that are for many mailboxes. All have one `dovecot.conf`, so it is one set for all.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OfMany {
+    /// The share of the mailboxes that was wanted.
+    pub want_mailboxes: f64,
+    /// Mailboxes that were judged.
+    pub mailboxes: u64,
+    /// Those of them that do not keep the window.
+    pub missing: u64,
+    /// The same with the present settings.
+    pub missing_present: u64,
 }
 
 impl Recommended {
@@ -206,6 +194,7 @@ impl Recommended {
             retention: None,
             clients: Vec::new(),
             population: None,
+            of_many: None,
             picture: None,
         }
     }
@@ -264,14 +253,34 @@ impl Curve {
     }
 }
 
+/// The answers about many mailboxes.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// How they compare.
+    pub distribution: Distribution,
+    /// Each of them, the worst first.
+    pub rows: Vec<Row>,
+    /// The same in full, where they were named one by one.
+    pub bodies: Option<Vec<Body>>,
+    /// What could not be simulated: paths and reasons.
+    pub errors: Vec<(PathBuf, String)>,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    One(Box<Body>),
+    Many(Box<Survey>),
+}
+
 /// The whole answer.
 #[derive(Clone, Debug)]
 pub struct Report {
     settings: SettingsUsed,
-    bodies: Vec<Body>,
+    content: Content,
     recommended: Option<Recommended>,
     notes: Vec<String>,
     picture: Option<Picture>,
+    most_rows: usize,
 }
 
 #[derive(Serialize)]
@@ -285,22 +294,53 @@ struct One<'a> {
 #[derive(Serialize)]
 struct Many<'a> {
     settings: &'a SettingsUsed,
-    distribution: Distribution,
-    mailboxes: &'a [Body],
+    distribution: &'a Distribution,
+    mailboxes: Mailboxes<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Failure<'a>>,
+    recommended: &'a Option<Recommended>,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Mailboxes<'a> {
+    InFull(&'a [Body]),
+    Rows(&'a [Row]),
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    path: &'a Path,
+    error: &'a str,
+}
+
+/// A line of a list.
+#[derive(Serialize)]
+struct Section<'a, T: Serialize> {
+    section: &'static str,
+    #[serde(flatten)]
+    item: &'a T,
+}
+
+/// The line after the lists.
+#[derive(Serialize)]
+struct Summary<'a> {
+    settings: &'a SettingsUsed,
+    distribution: &'a Distribution,
     recommended: &'a Option<Recommended>,
     notes: &'a [String],
 }
 
 impl Report {
-    /// Puts the parts together; mailboxes are sorted, the worst first.
-    pub fn new(
+    /// The answer about one mailbox, or traffic without one.
+    pub fn one(
         settings: SettingsUsed,
-        mut bodies: Vec<Body>,
+        mut body: Body,
         recommended: Option<Recommended>,
-        notes: Vec<String>,
+        mut notes: Vec<String>,
         present: Option<(Outcome, Option<i64>)>,
     ) -> Report {
-        bodies.sort_by_key(Body::rank);
         let picture =
             present.filter(|(outcome, _)| !outcome.segments.is_empty()).map(|(outcome, known_from)| Picture {
                 from: outcome.segments.first().map_or(0, |segment| segment.from),
@@ -311,35 +351,67 @@ impl Report {
                     .and_then(|recommended| recommended.picture.as_ref())
                     .map(|(outcome, known_from)| Curve::of(outcome, *known_from)),
             });
-        let mut report = Report { settings, bodies, recommended, notes, picture };
-        if let [body] = report.bodies.as_mut_slice() {
-            let mut notes = std::mem::take(&mut report.notes);
-            notes.append(&mut body.notes);
-            body.notes = notes;
-        }
-        report
+        notes.append(&mut body.notes);
+        body.notes = notes;
+        let content = Content::One(Box::new(body));
+        Report { settings, content, recommended, notes: Vec::new(), picture, most_rows: usize::MAX }
     }
 
-    /// What to draw; `None` when no time passes.
+    /// The answer about many mailboxes.
+    pub fn many(
+        settings: SettingsUsed,
+        survey: Survey,
+        recommended: Option<Recommended>,
+        notes: Vec<String>,
+    ) -> Report {
+        let content = Content::Many(Box::new(survey));
+        Report { settings, content, recommended, notes, picture: None, most_rows: usize::MAX }
+    }
+
+    /// Lets the table show no more than so many mailboxes.
+    pub fn show_at_most(&mut self, rows: usize) {
+        self.most_rows = rows;
+    }
+
+    /// What to draw of one mailbox; `None` when no time passes.
     pub fn picture(&self) -> Option<&Picture> {
         self.picture.as_ref()
     }
 
-    /// What is said of each mailbox, the worst first.
-    pub fn bodies(&self) -> &[Body] {
-        &self.bodies
+    /// The answers about many mailboxes; `None` when it was one.
+    pub fn survey(&self) -> Option<&Survey> {
+        match &self.content {
+            Content::One(_) => None,
+            Content::Many(survey) => Some(survey),
+        }
+    }
+
+    /// What is recommended.
+    pub fn recommended(&self) -> Option<&Recommended> {
+        self.recommended.as_ref()
+    }
+}
+
+impl Survey {
+    fn failures(&self) -> impl Iterator<Item = Failure<'_>> {
+        self.errors.iter().map(|(path, error)| Failure { path, error })
     }
 }
 
 impl Serialize for Report {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.bodies.as_slice() {
-            [body] => One { settings: &self.settings, body, recommended: &self.recommended }.serialize(serializer),
-            bodies => Many {
-                settings: &self.settings,
-                distribution: super::distribution(bodies),
-                mailboxes: bodies,
-                recommended: &self.recommended,
+        let (settings, recommended) = (&self.settings, &self.recommended);
+        match &self.content {
+            Content::One(body) => One { settings, body, recommended }.serialize(serializer),
+            Content::Many(survey) => Many {
+                settings,
+                distribution: &survey.distribution,
+                mailboxes: match &survey.bodies {
+                    Some(bodies) => Mailboxes::InFull(bodies),
+                    None => Mailboxes::Rows(&survey.rows),
+                },
+                errors: survey.failures().collect(),
+                recommended,
                 notes: &self.notes,
             }
             .serialize(serializer),
@@ -367,14 +439,19 @@ impl render::Report for Report {
             interval_text(s.min_age),
             interval_text(s.log2_max_age),
         )?;
-        match self.bodies.as_slice() {
-            [body] => self.one(body, out, style)?,
-            bodies => self.many(bodies, out, style)?,
-        }
+        let notes = match &self.content {
+            Content::One(body) => {
+                self.print_one(body, out, style)?;
+                &body.notes
+            }
+            Content::Many(survey) => {
+                many::table(survey, self.most_rows, out, style)?;
+                &self.notes
+            }
+        };
         if let Some(recommended) = &self.recommended {
             recommendation(recommended, out, style)?;
         }
-        let notes = if let [body] = self.bodies.as_slice() { &body.notes } else { &self.notes };
         for note in notes {
             writeln!(out, "{} {note}", style.warning("note"))?;
         }
@@ -382,16 +459,29 @@ impl render::Report for Report {
     }
 
     fn lines(&self, out: &mut dyn Write) -> io::Result<()> {
-        for body in &self.bodies {
-            let one = One { settings: &self.settings, body, recommended: &self.recommended };
-            render::line(out, Self::SCHEMA, &one)?;
+        let (settings, recommended) = (&self.settings, &self.recommended);
+        let survey = match &self.content {
+            Content::One(body) => return render::line(out, Self::SCHEMA, &One { settings, body, recommended }),
+            Content::Many(survey) => survey,
+        };
+        if let Some(bodies) = &survey.bodies {
+            return bodies
+                .iter()
+                .try_for_each(|body| render::line(out, Self::SCHEMA, &One { settings, body, recommended }));
         }
-        Ok(())
+        for row in &survey.rows {
+            render::line(out, Self::SCHEMA, &Section { section: "mailboxes", item: row })?;
+        }
+        for failure in survey.failures() {
+            render::line(out, Self::SCHEMA, &Section { section: "errors", item: &failure })?;
+        }
+        let summary = Summary { settings, distribution: &survey.distribution, recommended, notes: &self.notes };
+        render::line(out, Self::SCHEMA, &Section { section: "summary", item: &summary })
     }
 }
 
 impl Report {
-    fn one(&self, body: &Body, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+    fn print_one(&self, body: &Body, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         if let Some(path) = &body.path {
             writeln!(out, "{} {}", style.heading("mailbox "), path.display())?;
         }
@@ -459,46 +549,6 @@ impl Report {
         clients(&body.clients, out, style)?;
         if let Some(cost) = &body.population {
             population(cost, out, style)?;
-        }
-        Ok(())
-    }
-
-    fn many(&self, bodies: &[Body], out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        let d = super::distribution(bodies);
-        let text = |seconds: Option<i64>| seconds.map_or("-".to_owned(), span);
-        writeln!(
-            out,
-            "{} {}: median window worst {}, p10 {}, median {}, p90 {}, best {}; {} never lost anything, {} without an answer",
-            style.heading("mailboxes"),
-            d.mailboxes,
-            text(d.min_median_seconds),
-            text(d.p10_median_seconds),
-            text(d.median_seconds),
-            text(d.p90_median_seconds),
-            text(d.max_median_seconds),
-            d.complete,
-            d.untold,
-        )?;
-        let head = format!("{:>9} {:>9} {:>9} {:>9} {:>10}  mailbox", "median", "min", "rotations", "unlinked", "logs");
-        writeln!(out, "{}", style.heading(&head))?;
-        for body in bodies {
-            let median = match body.retention {
-                Some(r) if r.complete => "all".to_owned(),
-                Some(r) => span(r.median_seconds),
-                None => "-".to_owned(),
-            };
-            let min = body.retention.filter(|r| !r.complete).map_or("-".to_owned(), |r| span(r.min_seconds));
-            let disk = body.disk.map_or("-".to_owned(), |disk| bytes(disk.mean_bytes));
-            let path = body.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-            writeln!(
-                out,
-                "{median:>9} {min:>9} {:>9} {:>9} {disk:>10}  {path}",
-                body.rotations.len(),
-                body.log2_deletions.len()
-            )?;
-            for note in &body.notes {
-                writeln!(out, "{:53}{}", "", style.dim(note))?;
-            }
         }
         Ok(())
     }
@@ -626,7 +676,7 @@ fn clients(clients: &[Client], out: &mut dyn Write, style: &Style) -> io::Result
     Ok(())
 }
 
-fn population(cost: &PopulationCost, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+pub(super) fn population(cost: &PopulationCost, out: &mut dyn Write, style: &Style) -> io::Result<()> {
     let share = cost.exact_share.map_or("an unknown share".to_owned(), |share| format!("{:.1} %", share * 100.0));
     let sent = cost.vanished_bytes_per_day.map_or("?".to_owned(), |sent| bytes(sent as u64));
     writeln!(
@@ -652,6 +702,16 @@ fn recommendation(r: &Recommended, out: &mut dyn Write, style: &Style) -> io::Re
         bytes(r.disk_bytes_mean),
         bytes(r.disk_bytes_mean_present),
     )?;
+    if let Some(many) = &r.of_many {
+        writeln!(
+            out,
+            "  one set for all: {} of {} mailboxes miss the window (now {}); wanted for {} % of the mailboxes",
+            many.missing,
+            many.mailboxes,
+            many.missing_present,
+            many.want_mailboxes * 100.0,
+        )?;
+    }
     if let Some(retention) = r.retention.filter(|retention| !retention.complete) {
         let (min, median, max) = (retention.min_seconds, retention.median_seconds, retention.max_seconds);
         writeln!(out, "  window min {}, median {}, max {}", span(min), span(median), span(max))?;

@@ -12,7 +12,7 @@ pub const DAY: i64 = 86_400;
 pub const HOUR: i64 = 3_600;
 
 /// The settings, as Dovecot uses them. Names in JSON are those of `dovecot.conf`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Settings {
     /// Bytes: a smaller log is not rotated.
     #[serde(rename = "mail_index_log_rotate_min_size")]
@@ -128,46 +128,97 @@ impl Settings {
     }
 }
 
-/// Reads `doveconf -n` output or a plain `dovecot.conf` of 2.3 or 2.4: the settings outside of any block count. Returns the
-/// remarks a user should see: settings within blocks, which are left out, and values of 0.
+/// Reads `doveconf -n` output or a plain `dovecot.conf` of 2.3 or 2.4. Settings outside of any block count, and those within
+/// `protocol imap { }`, which IMAP sessions have instead wherever they stand (a filter outranks what is global): sessions
+/// sync far more often than the other processes, so it is they who rotate. What other blocks hold is for some mailboxes,
+/// clients or processes only and is left out. Returns the remarks a user should see: each setting within a block with its
+/// line, values of 0, and files that are included and not read.
 ///
 /// # Errors
 /// When a value cannot be read.
 pub fn read_config(text: &str, settings: &mut Settings) -> Result<Vec<String>, String> {
-    let mut remarks = Vec::new();
+    let mut remarks: Vec<(usize, String)> = Vec::new();
     let mut blocks: Vec<String> = Vec::new();
+    let mut of_imap: Vec<(usize, &str, &str)> = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        let line = line.split_once(" #").map_or(line, |(value, _)| value).trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
+        let number = number + 1;
+        let line = without_comment(line).trim();
         if let Some(name) = line.strip_suffix('{') {
-            blocks.push(name.trim().to_owned());
+            blocks.push(name.split_whitespace().collect::<Vec<_>>().join(" "));
             continue;
         }
         if line == "}" {
             blocks.pop();
             continue;
         }
-        let Some((name, value)) = line.split_once('=') else { continue };
-        let (name, value) = (name.trim(), value.trim().trim_matches('"'));
-        let mut scratch = *settings;
-        let known = scratch.set(name, value).map_err(|error| format!("line {}: {error}", number + 1))?;
-        if !known {
+        if line.starts_with("!include") {
+            let remark = format!("{line} is not read; the output of doveconf -n has it all");
+            remarks.push((number, remark));
             continue;
         }
-        match blocks.last() {
-            Some(block) => remarks.push(format!("{name} = {value} within {block} {{ }} is left out")),
-            None => {
-                if value.starts_with('0') && value.trim_end_matches(|c: char| !c.is_ascii_digit()) == "0" {
-                    remarks.push(format!("{name} = {value} means the built-in default"));
+        let Some((name, value)) = line.split_once('=') else { continue };
+        let (name, value) = (name.trim(), unquoted(value.trim()));
+        let mut scratch = *settings;
+        if !scratch.set(name, value).map_err(|error| format!("line {number}: {error}"))? {
+            continue;
+        }
+        match blocks.as_slice() {
+            [] => {
+                if is_zero(value) {
+                    remarks.push((number, format!("{name} = {value} means the built-in default")));
                 }
                 *settings = scratch;
             }
+            [block] if block == "protocol imap" => of_imap.push((number, name, value)),
+            blocks => {
+                let place = blocks.join(" { ");
+                let ends = " }".repeat(blocks.len());
+                let remark = format!(
+                    "{name} = {value} within {place} {{{ends} is left out: it is not for all mailboxes and sessions"
+                );
+                remarks.push((number, remark));
+            }
         }
     }
-    Ok(remarks)
+    for (number, name, value) in of_imap {
+        settings.set(name, value).map_err(|error| format!("line {number}: {error}"))?;
+        let zero = if is_zero(value) { ", and means the built-in default" } else { "" };
+        let remark = format!(
+            "{name} = {value} within protocol imap {{ }} is used, as IMAP sessions do; other processes (deliveries, doveadm) have \
+             what is outside of it{zero}"
+        );
+        remarks.push((number, remark));
+    }
+    remarks.sort_by_key(|(number, _)| *number);
+    Ok(remarks.into_iter().map(|(number, remark)| format!("line {number}: {remark}")).collect())
+}
+
+fn is_zero(value: &str) -> bool {
+    value.starts_with('0') && value.trim_end_matches(|c: char| !c.is_ascii_digit()) == "0"
+}
+
+/// A line up to its comment, which `#` begins anywhere but in quotes.
+fn without_comment(line: &str) -> &str {
+    let mut quote = None;
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (None, '#') => return line.get(..at).unwrap_or(line),
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    line
+}
+
+fn unquoted(value: &str) -> &str {
+    let inner = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).unwrap_or(value)
+}
+
+/// True for the words that 2.4 has for no limit at all.
+fn is_unlimited(text: &str) -> bool {
+    matches!(text.trim(), "unlimited" | "infinite")
 }
 
 /// A size as Dovecot reads it: `32k`, `1 M`, `1MiB`, `4096`.
@@ -175,8 +226,7 @@ pub fn read_config(text: &str, settings: &mut Settings) -> Result<Vec<String>, S
 /// # Errors
 /// When it is none, or too large.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    // 2.4 has a word for no limit at all.
-    if text.trim().eq_ignore_ascii_case("unlimited") {
+    if is_unlimited(text) {
         return Ok(u64::MAX);
     }
     let (number, unit) = split_number(text)?;
@@ -198,9 +248,13 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// When it is none, or too large.
 pub fn parse_interval(text: &str) -> Result<i64, String> {
     let bad = || format!("{text:?} is no time (expected for example 5 mins, 12h, or 14 days)");
+    if is_unlimited(text) {
+        return Ok(i64::from(u32::MAX));
+    }
     let (number, unit) = split_number(text)?;
     let unit = unit.to_ascii_lowercase();
     let is = |names: &[&str]| !unit.is_empty() && names.iter().any(|name| name.starts_with(unit.as_str()));
+    let mut number = number;
     let seconds = match () {
         () if unit.is_empty() && number == 0 => 0,
         () if unit.is_empty() => {
@@ -214,7 +268,8 @@ pub fn parse_interval(text: &str) -> Result<i64, String> {
         () if (unit == "ms" || is(&["msecs", "mseconds", "millisecs", "milliseconds"]))
             && number.is_multiple_of(1000) =>
         {
-            return i64::try_from(number / 1000).map_err(|_| bad());
+            number /= 1000;
+            1
         }
         () => return Err(bad()),
     };
@@ -356,10 +411,22 @@ mod tests {
     fn config_of_both_syntaxes() {
         let mut settings = Settings::default();
         let text = "# 2.3.19.1\nmail_index_log_rotate_min_size = 1 k\nprotocol imap {\n  mail_index_log2_max_age = 9 days\n}\n\
-                    mail_index_log_rotate_min_age = 90 mins # note\nmail_index_log2_max_age = 0\n";
+                    mail_index_log_rotate_min_age = '90 mins'# note\nmail_index_log2_max_age = 0\n\
+                    remote 10.0.0.0/8 {\n  protocol imap {\n    mail_index_log_rotate_max_size = 5M\n  }\n}\n\
+                    !include local.conf\n";
         let remarks = read_config(text, &mut settings).expect("a configuration");
-        assert_eq!(settings, Settings { min_size: 1024, min_age: 5400, ..Settings::default() });
-        assert_eq!(remarks.len(), 2);
+        // A filter outranks what is global, although that comes later (doveconf warns of it).
+        let expected = Settings { min_size: 1024, min_age: 5400, log2_max_age: 9 * DAY, ..Settings::default() };
+        assert_eq!(settings, expected);
+        let found = |words: &str| remarks.iter().any(|remark| remark.contains(words));
+        assert!(found("line 4: mail_index_log2_max_age = 9 days within protocol imap { } is used"), "{remarks:?}");
+        assert!(found("line 7: mail_index_log2_max_age = 0 means"), "{remarks:?}");
+        assert!(
+            found("line 10:") && found("within remote 10.0.0.0/8 { protocol imap { } } is left out"),
+            "{remarks:?}"
+        );
+        assert!(found("line 13: !include local.conf is not read"), "{remarks:?}");
+        assert_eq!(remarks.len(), 4);
         assert!(read_config("mail_index_log2_max_age = 9", &mut settings).is_err());
     }
 

@@ -49,6 +49,13 @@ struct TraceLine {
     sync: bool,
     #[serde(default)]
     need_rotate: bool,
+    /// Whether a process opens the mailbox for this event; without it each event has a process of its own.
+    #[serde(default = "yes")]
+    opens: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A trace as it was read.
@@ -77,6 +84,7 @@ impl Trace {
                 modseq: one.modseq,
                 sync: one.sync,
                 need_rotate: one.need_rotate,
+                opens: one.opens,
             };
             if let Some(last) = trace.events.last() {
                 if event.at < last.at {
@@ -404,7 +412,7 @@ impl Synthetic {
                 };
                 modseq += u64::from(command != Command::Sync);
                 let sync = self.sync_every == 0 || command == Command::Sync;
-                events.push(Event { at, bytes: appended, modseq, sync, need_rotate: false });
+                events.push(Event { at, bytes: appended, modseq, sync, need_rotate: false, opens: true });
             }
             hour = end;
         }
@@ -613,6 +621,11 @@ impl State {
         Some((bytes as f64 / days, past.len() as f64 / days))
     }
 
+    /// True when the logs tell of less than a day: what is foretold from them is a guess.
+    pub fn is_brief(&self) -> bool {
+        self.sample().is_some_and(|(_, span)| span < DAY)
+    }
+
     /// The part of the past that is repeated: whole days if there is a week of them, so that the hours keep their place;
     /// else all of it, because little would be left.
     fn sample(&self) -> Option<(&[Past], i64)> {
@@ -626,8 +639,12 @@ impl State {
         };
         let from = self.start.at - span;
         let first = self.past.partition_point(|one| one.at < from);
-        let past = self.past.get(first..).filter(|past| !past.is_empty())?;
-        (span > 0).then_some((past, span))
+        let (past, span) = match self.past.get(first..).filter(|past| !past.is_empty()) {
+            Some(past) => (past, span),
+            // All there is happened in the part of a day that would be cut off.
+            None => (self.past.as_slice(), self.start.at - self.from),
+        };
+        (span > 0 && !past.is_empty()).then_some((past, span))
     }
 
     /// What a transaction of the past expunged.
@@ -685,7 +702,7 @@ impl State {
                         expunges.push(Expunge { at, uid1: uid, uid2: uid });
                     }
                 }
-                events.push(Event { at, bytes: one.bytes, modseq, sync: true, need_rotate: false });
+                events.push(Event { at, bytes: one.bytes, modseq, sync: true, need_rotate: false, opens: true });
             }
         }
         let mut history = History::new(events, to);
