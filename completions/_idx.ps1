@@ -192,6 +192,9 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
             break
         }
         'idx;simulate' {
+            [CompletionResult]::new('--worst', '--worst', [CompletionResultType]::ParameterName, 'Of many mailboxes, show the N worst in the table; 0 shows all')
+            [CompletionResult]::new('-j', '-j', [CompletionResultType]::ParameterName, 'Threads that read mailboxes [default: one per processor]')
+            [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'Threads that read mailboxes [default: one per processor]')
             [CompletionResult]::new('--trace', '--trace', [CompletionResultType]::ParameterName, 'Recorded events, one JSON object a line: {"at":SECONDS,"bytes":N,"modseq":M,"expunged":"SET"|null,"sync":BOOL}')
             [CompletionResult]::new('--appends-per-day', '--appends-per-day', [CompletionResultType]::ParameterName, 'Messages that arrive in a day')
             [CompletionResult]::new('--flags-per-day', '--flags-per-day', [CompletionResultType]::ParameterName, 'Flag changes in a day')
@@ -215,11 +218,15 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
             [CompletionResult]::new('--gaps', '--gaps', [CompletionResultType]::ParameterName, 'How long clients stay away, each with its weight')
             [CompletionResult]::new('--want', '--want', [CompletionResultType]::ParameterName, 'Find the cheapest settings that keep this window')
             [CompletionResult]::new('--share', '--share', [CompletionResultType]::ParameterName, 'Share of the time that it shall be kept')
-            [CompletionResult]::new('--plot', '--plot', [CompletionResultType]::ParameterName, 'Draw the window over time and the answers by time away')
+            [CompletionResult]::new('--mailboxes', '--mailboxes', [CompletionResultType]::ParameterName, 'Of many mailboxes, share of those that shall keep it; one set of settings is for all')
+            [CompletionResult]::new('--plot', '--plot', [CompletionResultType]::ParameterName, 'Draw the window over time, or the windows of many mailboxes, and the answers by time away')
             [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'How to print results')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'How to print results')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured')
             [CompletionResult]::new('--mmap', '--mmap', [CompletionResultType]::ParameterName, 'When to map files into memory instead of copying them')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir')
+            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir')
+            [CompletionResult]::new('--tree', '--tree', [CompletionResultType]::ParameterName, 'Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir')
             [CompletionResult]::new('--replay', '--replay', [CompletionResultType]::ParameterName, 'Repeat the mailbox''s own past: its records, sizes and rhythm (the default with a PATH)')
             [CompletionResult]::new('--synthetic', '--synthetic', [CompletionResultType]::ParameterName, 'Made-up traffic, by rates')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

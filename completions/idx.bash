@@ -607,12 +607,24 @@ _idx() {
             return 0
             ;;
         idx__subcmd__simulate)
-            opts="-f -h --replay --synthetic --trace --appends-per-day --flags-per-day --expunges-per-day --sync-every --pattern --burst --messages --seed --storage --for --now --config --dovecot --log-rotate-min-size --log-rotate-max-size --log-rotate-min-age --log2-max-age --offline --clients --gaps --want --share --plot --format --color --mmap --help"
+            opts="-r -j -f -h --tree --recursive --worst --jobs --replay --synthetic --trace --appends-per-day --flags-per-day --expunges-per-day --sync-every --pattern --burst --messages --seed --storage --for --now --config --dovecot --log-rotate-min-size --log-rotate-max-size --log-rotate-min-age --log2-max-age --offline --clients --gaps --want --share --mailboxes --plot --format --color --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --worst)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -702,6 +714,10 @@ _idx() {
                     return 0
                     ;;
                 --share)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mailboxes)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

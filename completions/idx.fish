@@ -214,6 +214,8 @@ always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand scan" -s a -l all -d 'Also list the indexes of mailbox lists, mdbox maps and private flags, and caches kept apart'
 complete -c idx -n "__fish_idx_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c idx -n "__fish_idx_using_subcommand simulate" -l worst -d 'Of many mailboxes, show the N worst in the table; 0 shows all' -r
+complete -c idx -n "__fish_idx_using_subcommand simulate" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l trace -d 'Recorded events, one JSON object a line: {"at":SECONDS,"bytes":N,"modseq":M,"expunged":"SET"|null,"sync":BOOL}' -r -F
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l appends-per-day -d 'Messages that arrive in a day' -r
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l flags-per-day -d 'Flag changes in a day' -r
@@ -240,7 +242,8 @@ complete -c idx -n "__fish_idx_using_subcommand simulate" -l clients -d 'Number 
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l gaps -d 'How long clients stay away, each with its weight' -r
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l want -d 'Find the cheapest settings that keep this window' -r
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l share -d 'Share of the time that it shall be kept' -r
-complete -c idx -n "__fish_idx_using_subcommand simulate" -l plot -d 'Draw the window over time and the answers by time away' -r -F
+complete -c idx -n "__fish_idx_using_subcommand simulate" -l mailboxes -d 'Of many mailboxes, share of those that shall keep it; one set of settings is for all' -r
+complete -c idx -n "__fish_idx_using_subcommand simulate" -l plot -d 'Draw the window over time, or the windows of many mailboxes, and the answers by time away' -r -F
 complete -c idx -n "__fish_idx_using_subcommand simulate" -s f -l format -d 'How to print results' -r -f -a "table\t'For people'
 json\t'One JSON document'
 ndjson\t'One JSON object per line'"
@@ -250,6 +253,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
+complete -c idx -n "__fish_idx_using_subcommand simulate" -s r -l recursive -l tree -d 'Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir'
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l replay -d 'Repeat the mailbox\'s own past: its records, sizes and rhythm (the default with a PATH)'
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l synthetic -d 'Made-up traffic, by rates'
 complete -c idx -n "__fish_idx_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -8,11 +8,7 @@ use super::settings::{DAY, Rules, Settings};
 use super::workload::State;
 use crate::model::{Chain, LogPos};
 use crate::ops::clock::{Bracket, Clock};
-
-/// UNIX seconds as RFC 3339 in UTC.
-pub(super) fn rfc3339(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.to_string())
-}
+use crate::render::text::rfc3339;
 
 /// What only the files can tell.
 #[derive(Clone, Debug)]

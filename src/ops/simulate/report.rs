@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::advise::{Advice, Want};
 use super::engine::{Deletion, Outcome, Rotation};
 use super::many;
-use super::now::{Now, rfc3339};
+use super::now::Now;
 use super::retention::{self, Client, PopulationCost, Retention};
 use super::settings::{DAY, HOUR, Settings, interval_text, size_text};
 use super::survey::{Distribution, Row};
 use super::workload::{Scenario, Storage};
-use crate::render::text::utc;
+use crate::render::text::{rfc3339, utc};
 use crate::render::{self, Style};
 
 /// The settings that were simulated.

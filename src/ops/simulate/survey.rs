@@ -7,10 +7,11 @@ use serde::{Serialize, Serializer};
 
 use super::advise::Want;
 use super::engine::{Outcome, Reason};
-use super::now::{Now, rfc3339};
+use super::now::Now;
 use super::report::{Body, Disk};
 use super::retention::{self, Client, PopulationCost, Retention};
 use super::{Options, Subject, Workload};
+use crate::render::text::rfc3339;
 
 /// Where the logs of one of many mailboxes stand at present.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
