@@ -303,3 +303,20 @@ fn damage_is_named_and_reading_goes_on() {
         assert!(code == Some(2) && document["error"].is_string(), "{args:?}: {code:?} {document}");
     }
 }
+
+/// A log that is broken early has a complaint for every record behind it; nobody reads a thousand lines.
+#[test]
+fn complaints_about_one_file_are_cut_short() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut log = support::build::Log::new(1);
+    for _ in 0..=99 {
+        log.append(7..=7);
+    }
+    fs::write(dir.path().join("dovecot.index.log"), &log.bytes).expect("written");
+    let output = run(&["modseq".as_ref(), dir.path().as_os_str()]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(text.lines().count(), 51, "{text}");
+    assert!(text.lines().take(50).all(|line| line.contains("Append with UID 7, but next_uid = 8")), "{text}");
+    assert!(text.ends_with("49 more findings, which are not printed\n"), "{text}");
+}

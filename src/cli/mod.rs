@@ -135,7 +135,12 @@ pub struct Context {
     /// Standard output.
     pub out: BufWriter<io::Stdout>,
     status: Status,
+    /// The file last complained of on stderr, and how often.
+    complaints: (PathBuf, usize),
 }
+
+/// Lines on stderr about one file: where a log is broken early, thousands of records behind it make no sense.
+const MOST_COMPLAINTS: usize = 50;
 
 impl Context {
     fn new(common: &Common) -> Context {
@@ -157,12 +162,20 @@ impl Context {
             },
             out: BufWriter::with_capacity(64 << 10, io::stdout()),
             status: Status::Sound,
+            complaints: (PathBuf::new(), 0),
         }
     }
 
     /// Says on stderr what is wrong with a result that was shown all the same; the exit code will be at least 1.
     pub fn finding(&mut self, path: &Path, what: &dyn std::fmt::Display) {
-        self.note(path, what);
+        if self.complaints.0 != path {
+            self.more_complaints();
+            self.complaints = (path.to_owned(), 0);
+        }
+        self.complaints.1 += 1;
+        if self.complaints.1 <= MOST_COMPLAINTS {
+            self.note(path, what);
+        }
         self.status = self.status.max(Status::Findings);
     }
 
@@ -182,6 +195,15 @@ impl Context {
     /// Raises the exit code.
     pub fn raise(&mut self, status: Status) {
         self.status = self.status.max(status);
+    }
+
+    /// Counts the findings of a file that were too many to print.
+    fn more_complaints(&mut self) {
+        let (path, count) = std::mem::take(&mut self.complaints);
+        if count > MOST_COMPLAINTS {
+            let more = count - MOST_COMPLAINTS;
+            self.note(&path, &format!("{more} more findings, which are not printed"));
+        }
     }
 
     fn note(&mut self, path: &Path, what: &dyn std::fmt::Display) {
@@ -305,6 +327,7 @@ pub fn main() -> ExitCode {
         Verb::Man(verb) => verb.run(&mut context),
         Verb::Help(verb) => verb.run(&mut context),
     };
+    context.more_complaints();
     match result.and_then(|()| context.out.flush().map_err(Into::into)) {
         Ok(()) => {}
         Err(error) => {
