@@ -97,6 +97,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
     }
     if !torn && replayed.stopped.is_none() {
         super::records::check(subject, &replayed.mailbox, found);
+        super::transactions::check(subject, &replayed.mailbox, found);
         outcome(subject, &replayed, found);
     }
     rotated(subject, &replayed.mailbox, index.is_some(), found);
