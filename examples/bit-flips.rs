@@ -5,9 +5,13 @@
 //! harmless because the format does not use the bits, and how many make another valid mailbox: there are no checksums.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use idx::check::{self, Options, Severity};
+use idx::check::{self, Options};
 use idx::format::cache::{Cache, CacheHeader, FieldHeaderStart, RecordStart, TileKind};
 use idx::format::ext::{ExtHeader, ModseqHeader, VsizeHeader};
 use idx::format::index::{IndexFile, IndexHeader};
@@ -16,64 +20,186 @@ use idx::format::record::{
     Append, AtomicInc, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, KeywordUpdate, ModseqUpdate, Record, RecordType,
     UidRange,
 };
-use idx::format::{Disk, Field};
+use idx::format::{Disk, Field, FileKind};
 use idx::model::chain::Until;
+use idx::source::walk::walk;
 use idx::source::{Bytes, Input, MailboxFiles, MmapPolicy, Role, Snapshot};
 
 /// Fields whose bits no Dovecot reads: a flip in them changes nothing.
 const UNUSED: [&str; 3] = ["padding", "unused", "spare"];
 
-fn main() {
-    let mut table: BTreeMap<(Role, String), [u64; 3]> = BTreeMap::new();
-    let options = Options { mmap: MmapPolicy::Never, ..Options::default() };
-    for index in std::env::args_os().skip(1).map(PathBuf::from) {
-        let files = MailboxFiles { index, cache: None };
-        let healthy = files.read(&Role::ALL, MmapPolicy::Never).expect("readable files");
-        let found = check::snapshot(&files, &healthy, &options);
-        assert!(found.is_empty(), "{}: not sound: {found:?}", files.index.display());
-        let inputs: Vec<(Role, Vec<u8>)> =
-            Role::ALL.into_iter().filter_map(|role| Some((role, healthy.get(role)?.bytes.to_vec()))).collect();
-        for (n, (role, bytes)) in inputs.iter().enumerate() {
-            // The backup is a copy of an older index.
-            if *role == Role::Backup {
-                continue;
+/// Bytes that a thread flips at a time.
+const PART: usize = 512;
+
+fn main() -> ExitCode {
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut wanted = None;
+    if let Some(at) = args.iter().position(|arg| arg == "--list") {
+        args.remove(at);
+        wanted = (at < args.len()).then(|| args.remove(at).into_string().expect("UTF-8"));
+    }
+    let roots: Vec<PathBuf> = args.into_iter().map(PathBuf::from).collect();
+    let mailboxes = mailboxes(&roots);
+    let jobs = jobs(&mailboxes);
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let work = || {
+            let mut outcome = Outcome::default();
+            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                flip(job, wanted.as_deref(), &mut outcome);
             }
+            outcome
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let mut total = Outcome::default();
+    outcomes.into_iter().for_each(|one| total.take(one));
+    if wanted.is_some() {
+        total.missed.sort();
+        total.missed.iter().for_each(|(_, line)| println!("{line}"));
+        return ExitCode::SUCCESS;
+    }
+    print(&mailboxes, &total);
+    ExitCode::SUCCESS
+}
+
+/// A sound mailbox.
+struct Mailbox {
+    files: MailboxFiles,
+    healthy: Snapshot,
+}
+
+/// The indexes below `roots`, each different one once: a mailbox whose files are those of one before it is left out.
+fn mailboxes(roots: &[PathBuf]) -> Vec<Mailbox> {
+    let mut list: Vec<Mailbox> = Vec::new();
+    walk(
+        roots,
+        1,
+        |found| found.units.into_iter().map(|unit| unit.files).collect::<Vec<_>>(),
+        |found| {
+            for files in found.expect("a readable directory") {
+                let healthy = files.read(&Role::ALL, MmapPolicy::Never).expect("readable files");
+                let found = check::snapshot(&files, &healthy, &options());
+                assert!(found.is_empty(), "{}: not sound: {found:?}", files.index.display());
+                list.push(Mailbox { files, healthy });
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    list
+}
+
+fn options() -> Options {
+    Options { mmap: MmapPolicy::Never, ..Options::default() }
+}
+
+/// A part of a file to be flipped.
+struct Job<'a> {
+    mailbox: &'a Mailbox,
+    role: Role,
+    names: Arc<Names>,
+    range: Range<usize>,
+}
+
+fn jobs(mailboxes: &[Mailbox]) -> Vec<Job<'_>> {
+    let mut list = Vec::new();
+    for mailbox in mailboxes {
+        for role in Role::ALL {
+            let Some(input) = mailbox.healthy.get(role) else { continue };
             let names = match role {
-                Role::Index | Role::Backup => index_fields(bytes),
-                Role::Log | Role::OldLog => log_fields(bytes),
-                Role::Cache => cache_fields(bytes, &cache_offsets(&files, &healthy)),
+                Role::Index | Role::Backup => index_fields(&input.bytes),
+                Role::Log | Role::OldLog => log_fields(&input.bytes),
+                Role::Cache => cache_fields(&input.bytes, &cache_offsets(&mailbox.files, &mailbox.healthy)),
             };
-            assert_eq!(names.len(), bytes.len());
-            for (at, name) in names.iter().enumerate() {
-                for bit in 0..8 {
-                    let parts = inputs.iter().enumerate().map(|(i, (role, bytes))| {
-                        let mut bytes = bytes.clone();
-                        if i == n {
-                            bytes[at] ^= 1 << bit;
-                        }
-                        let stat = healthy.get(*role).expect("read before").stat;
-                        (*role, Input { bytes: Bytes::Owned(bytes), stat })
-                    });
-                    let found = check::snapshot(&files, &Snapshot::new(parts.collect()), &options);
-                    let class = if found.iter().any(|finding| finding.severity >= Severity::Info) {
-                        0
-                    } else if UNUSED.iter().any(|word| name.contains(word)) {
-                        1
-                    } else {
-                        2
-                    };
-                    table.entry((*role, name.clone())).or_default()[class] += 1;
-                }
+            assert_eq!(names.0.len(), input.bytes.len());
+            let names = Arc::new(names);
+            for start in (0..input.bytes.len()).step_by(PART) {
+                let range = start..input.bytes.len().min(start + PART);
+                list.push(Job { mailbox, role, names: Arc::clone(&names), range });
             }
         }
     }
-    print(&table);
+    list
 }
 
-fn print(table: &BTreeMap<(Role, String), [u64; 3]>) {
+#[derive(Default)]
+struct Outcome {
+    rows: BTreeMap<(Role, Arc<str>), [u64; 3]>,
+    missed: Vec<((PathBuf, usize, u32), String)>,
+}
+
+impl Outcome {
+    fn take(&mut self, other: Outcome) {
+        for (key, counts) in other.rows {
+            let sums = self.rows.entry(key).or_default();
+            sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        }
+        self.missed.extend(other.missed);
+    }
+}
+
+fn flip(job: &Job<'_>, wanted: Option<&str>, outcome: &mut Outcome) {
+    let copy = |role: Role| {
+        let input = job.mailbox.healthy.get(role)?;
+        Some((role, Input { bytes: Bytes::Owned(input.bytes.to_vec()), stat: input.stat }))
+    };
+    let mut damaged: Snapshot = Role::ALL.into_iter().filter_map(copy).collect();
+    let options = options();
+    for at in job.range.clone() {
+        let name = &job.names.0[at];
+        if wanted.is_some_and(|wanted| !name.contains(wanted)) {
+            continue;
+        }
+        for bit in 0..8 {
+            let flip = |damaged: &mut Snapshot| {
+                let Some(Input { bytes: Bytes::Owned(bytes), .. }) = damaged.get_mut(job.role) else { unreachable!() };
+                bytes[at] ^= 1 << bit;
+                bytes[at]
+            };
+            let after = flip(&mut damaged);
+            let sound = check::listed(&job.mailbox.files, &damaged, &options, false);
+            let found = sound.is_none_or(|checked| !checked.findings.is_empty());
+            flip(&mut damaged);
+            let class = if found {
+                0
+            } else if UNUSED.iter().any(|word| name.contains(word)) {
+                1
+            } else {
+                2
+            };
+            outcome.rows.entry((job.role, Arc::clone(name))).or_default()[class] += 1;
+            if class == 2 && wanted.is_some() {
+                let path = job.mailbox.files.path(job.role);
+                let before = after ^ 1 << bit;
+                let context = context(&damaged.get(job.role).expect("there").bytes, job.role, at);
+                let line = format!("{}:{at} bit {bit}, {name}: {before:#04x} -> {after:#04x}{context}", path.display());
+                outcome.missed.push(((path, at, bit), line));
+            }
+        }
+    }
+}
+
+/// The log record around a byte.
+fn context(bytes: &[u8], role: Role, at: usize) -> String {
+    if role.kind() != FileKind::Log {
+        return String::new();
+    }
+    let log = LogFile::parse(bytes, bytes.len() as u64).expect("a log");
+    let record = log.records(bytes).find(|record| (record.offset..record.end()).contains(&(at as u64)));
+    record.map_or_else(String::new, |record| {
+        let request = if record.external() { "" } else { " (request)" };
+        let kind = record.kind().map_or("unknown", RecordType::name);
+        let hex: String = record.payload.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
+        format!(" in {kind}{request} at {}: {hex}", record.offset)
+    })
+}
+
+fn print(mailboxes: &[Mailbox], outcome: &Outcome) {
     let mut total = [0; 3];
-    for role in [Role::Index, Role::Log, Role::OldLog, Role::Cache] {
-        let rows: Vec<_> = table.iter().filter(|((have, _), _)| *have == role).collect();
+    for role in [Role::Index, Role::Backup, Role::Log, Role::OldLog, Role::Cache] {
+        let rows: Vec<_> = outcome.rows.iter().filter(|((have, _), _)| *have == role).collect();
         if rows.is_empty() {
             continue;
         }
@@ -87,19 +213,21 @@ fn print(table: &BTreeMap<(Role, String), [u64; 3]>) {
     }
     let all: u64 = total.iter().sum();
     println!("\n{all} flips: {} found, {} harmless, {} another valid mailbox.", total[0], total[1], total[2]);
+    println!("{} mailboxes", mailboxes.len());
 }
 
 /// The name of each byte of a file.
-struct Names(Vec<String>);
+struct Names(Vec<Arc<str>>);
 
 impl Names {
     fn new(len: usize) -> Names {
-        Names(vec!["unreachable (unused)".to_owned(); len])
+        Names(vec!["unreachable (unused)".into(); len])
     }
 
     fn put(&mut self, at: usize, len: usize, name: &str) {
+        let name: Arc<str> = name.into();
         for slot in self.0.iter_mut().skip(at).take(len) {
-            name.clone_into(slot);
+            *slot = Arc::clone(&name);
         }
     }
 
@@ -116,7 +244,7 @@ impl Names {
     }
 }
 
-fn index_fields(bytes: &[u8]) -> Vec<String> {
+fn index_fields(bytes: &[u8]) -> Names {
     let index = IndexFile::parse(bytes).expect("an index");
     let mut names = Names::new(bytes.len());
     names.fields(0, IndexHeader::FIELDS, "header: ");
@@ -143,10 +271,10 @@ fn index_fields(bytes: &[u8]) -> Vec<String> {
             names.put(at + usize::from(ext.header.record_offset), usize::from(ext.header.record_size), &name);
         }
     }
-    names.0
+    names
 }
 
-fn log_fields(bytes: &[u8]) -> Vec<String> {
+fn log_fields(bytes: &[u8]) -> Names {
     let log = LogFile::parse(bytes, bytes.len() as u64).expect("a log");
     let mut names = Names::new(bytes.len());
     names.fields(0, LogHeader::FIELDS, "header: ");
@@ -157,7 +285,7 @@ fn log_fields(bytes: &[u8]) -> Vec<String> {
         names.put(at + 4, 4, "type");
         payload(&record, at + 8, &mut stride, &mut names);
     }
-    names.0
+    names
 }
 
 fn payload(record: &Record<'_>, at: usize, stride: &mut usize, names: &mut Names) {
@@ -236,7 +364,7 @@ fn cache_offsets(files: &MailboxFiles, healthy: &Snapshot) -> Vec<u32> {
     mailbox.positions().filter_map(|i| mailbox.endian.u32_at(mailbox.ext_bytes(i, ext)?, 0)).collect()
 }
 
-fn cache_fields(bytes: &[u8], index_offsets: &[u32]) -> Vec<String> {
+fn cache_fields(bytes: &[u8], index_offsets: &[u32]) -> Names {
     let cache = Cache::parse(bytes, None).expect("a cache");
     let mut names = Names::new(bytes.len());
     names.fields(0, CacheHeader::FIELDS, "header: ");
@@ -277,5 +405,5 @@ fn cache_fields(bytes: &[u8], index_offsets: &[u32]) -> Vec<String> {
             at = (field.offset as usize + field.data.len()).next_multiple_of(4);
         }
     }
-    names.0
+    names
 }
