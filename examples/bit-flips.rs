@@ -1,10 +1,12 @@
 //! Flips every bit of a mailbox's index files, one at a time, and asks `idx::check` about each.
 //!
-//! `cargo run --release --example bit-flips -- INDEX...` takes paths of (existing or absent) `dovecot.index` files whose
-//! mailboxes must be sound, and prints a Markdown table with a row for each field: how many flips were found, how many are
-//! harmless because the format does not use the bits, and how many make another valid mailbox: there are no checksums.
+//! `cargo run --release --example bit-flips -- PATH...` takes directories, and flips what is in every index below them (the
+//! mailboxes must be sound). It prints a Markdown table with a row for each field: how many flips were detected, how many are
+//! harmless because the format does not use the bits, and how many nobody can detect, with the reason. A field with
+//! undetected flips and no reason makes it fail. With `--list TEXT` it names each undetected flip in the fields whose name
+//! contains the text instead: file, offset, bit, field, the byte before and after, and the log record around it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,8 +63,7 @@ fn main() -> ExitCode {
         total.missed.iter().for_each(|(_, line)| println!("{line}"));
         return ExitCode::SUCCESS;
     }
-    print(&mailboxes, &total);
-    ExitCode::SUCCESS
+    if print(mailboxes.len(), &total) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A sound mailbox.
@@ -71,7 +72,7 @@ struct Mailbox {
     healthy: Snapshot,
 }
 
-/// The indexes below `roots`, each different one once: a mailbox whose files are those of one before it is left out.
+/// The indexes below `roots`.
 fn mailboxes(roots: &[PathBuf]) -> Vec<Mailbox> {
     let mut list: Vec<Mailbox> = Vec::new();
     walk(
@@ -196,24 +197,308 @@ fn context(bytes: &[u8], role: Role, at: usize) -> String {
     })
 }
 
-fn print(mailboxes: &[Mailbox], outcome: &Outcome) {
-    let mut total = [0; 3];
+/// Why no reader can tell that a bit was flipped where nothing was found: the kind of file, the names of fields (`*` for any
+/// end, without " (request)"), and the argument.
+const UNTOLD: &[(FileKind, &[&str], &str)] = &[
+    // dovecot.index and its backup.
+    (
+        FileKind::Index,
+        &["record: flags"],
+        "any combination of the five flags, and of the storage's own bit, is valid; where the logs do not tell how it came to be, nothing repeats it",
+    ),
+    (
+        FileKind::Index,
+        &["record: uid", "header: next_uid"],
+        "UIDs only have to rise: another number between its neighbours, or a higher next_uid, is another mailbox; `--deep` asks the storage",
+    ),
+    (FileKind::Index, &["record: keywords"], "any set of the keywords that exist is valid"),
+    (FileKind::Index, &["header of keywords"], "another letter makes another keyword, and names are free"),
+    (
+        FileKind::Index,
+        &["record: modseq", "header of modseq: *"],
+        "a modseq only has to be no higher than the highest, and the position only has to be one that the logs agree with",
+    ),
+    (
+        FileKind::Index,
+        &["record: cache"],
+        "0 says that nothing is cached, and where the cache is another generation, or absent, the offset is not looked at",
+    ),
+    (
+        FileKind::Index,
+        &[
+            "record: vsize",
+            "header of hdr-vsize: *",
+            "header of hdr-pop3-uidl",
+            "record: guid",
+            "record: header-md5",
+            "record: mbox",
+            "record: mdbox",
+            "header of maildir",
+            "header of mbox",
+            "header of dbox-hdr",
+            "header of mdbox-hdr",
+            "record: list",
+            "header of list",
+            "record: msgs",
+            "record: map",
+            "record: ref",
+            "record: hmodseq",
+            "record: index sync",
+            "record: 1saved",
+            "record: virtual*",
+            "header of virtual",
+            "header of map",
+            "header of subs",
+        ],
+        "numbers and GUIDs of the storage, each possible by itself; `--deep` asks the storage",
+    ),
+    (FileKind::Index, &["header: uid_validity"], "any number but 0; `--deep` asks the storage"),
+    (
+        FileKind::Index,
+        &["header: day_first_uid", "header: day_stamp"],
+        "any earlier day, and any UIDs that fall with the days, are valid",
+    ),
+    (FileKind::Index, &["header: last_temp_file_scan", "header: log2_rotate_time"], "another time in the past"),
+    (
+        FileKind::Index,
+        &["header: first_recent_uid", "header: first_unseen_uid_lowwater", "header: first_deleted_uid_lowwater"],
+        "a mark may lie anywhere below the first message it is about",
+    ),
+    (
+        FileKind::Index,
+        &["header: minor_version"],
+        "an index of an older version; rules that came later are not held against it",
+    ),
+    (
+        FileKind::Index,
+        &["header: log_file_head_offset", "header: log_file_tail_offset", "header: log_file_seq"],
+        "another record boundary of a log that is there, or of one that is not, from which the same state is reached",
+    ),
+    (FileKind::Index, &["header: flags"], "a mark that an fsck leaves"),
+    (
+        FileKind::Index,
+        &[
+            "header: base_header_size",
+            "extension: hdr_size",
+            "extension: name_size",
+            "extension: record_offset",
+            "extension: record_size",
+            "extension: record_align",
+        ],
+        "the padding around it is taken for a part of it, or a part of it for padding, which other extensions may have",
+    ),
+    (
+        FileKind::Index,
+        &["extension: reset_id"],
+        "any number: extensions other than the cache have nothing that repeats it, and a cache of another number is another generation",
+    ),
+    // Logs.
+    (
+        FileKind::Log,
+        &["append: flags", "flag-update: add_flags", "flag-update: remove_flags"],
+        "any combination of flags is valid",
+    ),
+    (FileKind::Log, &["flag-update: modseq_inc_flag"], "a change may raise the modseq though it is internal, or not"),
+    (
+        FileKind::Log,
+        &[
+            "flag-update: uid1",
+            "flag-update: uid2",
+            "keyword-update: uid1",
+            "keyword-update: uid2",
+            "expunge: *",
+            "expunge-guid: uid",
+            "ext-atomic-inc: uid",
+            "ext-rec: uid",
+            "modseq-update: uid",
+            "append: uid",
+        ],
+        "another message that exists or existed, in the right order",
+    ),
+    (
+        FileKind::Log,
+        &["expunge-guid: guid_128"],
+        "16 arbitrary bytes, or zeros where the GUID is not known; the message is gone",
+    ),
+    (FileKind::Log, &["keyword-update: modify_type"], "a keyword may be added or removed"),
+    (
+        FileKind::Log,
+        &["keyword-update: name", "keyword-update: name_size"],
+        "another name is another keyword, and names are free",
+    ),
+    (
+        FileKind::Log,
+        &["ext-hdr: data", "ext-hdr32: data", "ext-rec: data", "ext-atomic-inc: diff"],
+        "the storage's own numbers; where the index is written later, or the value was replaced, nothing repeats them",
+    ),
+    (
+        FileKind::Log,
+        &["ext-hdr: offset", "ext-hdr: size", "ext-hdr32: *"],
+        "other bytes of a header that is large enough",
+    ),
+    (FileKind::Log, &["ext-intro: ext_id"], "another extension of the same shape"),
+    (
+        FileKind::Log,
+        &["ext-intro: flags"],
+        "0 sets the sizes, 1 only lets them grow; with the sizes that are, both do the same",
+    ),
+    (
+        FileKind::Log,
+        &["ext-intro: hdr_size", "ext-intro: record_size", "ext-intro: record_align"],
+        "whoever introduces an extension chooses its sizes; of the known ones that have always been the same, others are found",
+    ),
+    (
+        FileKind::Log,
+        &["ext-intro: name", "ext-intro: name_size"],
+        "a name that Dovecot does not know may be a plugin's; a shorter one leaves padding",
+    ),
+    (
+        FileKind::Log,
+        &["ext-intro: reset_id", "ext-reset: new_reset_id"],
+        "any number: in use before the oldest that is known, or not repeated",
+    ),
+    (FileKind::Log, &["ext-reset: preserve_data"], "a reset may keep the data"),
+    (FileKind::Log, &["header-update: data of uid_validity"], "any number but 0; `--deep` asks the storage"),
+    (
+        FileKind::Log,
+        &[
+            "header-update: data of next_uid",
+            "header-update: data of first_recent_uid",
+            "header-update: data of day_first_uid",
+            "header-update: data of day_stamp",
+        ],
+        "another number that suits the UIDs and days there are",
+    ),
+    (
+        FileKind::Log,
+        &["header-update: data of last_temp_file_scan", "header-update: data of log2_rotate_time"],
+        "another time in the past",
+    ),
+    (
+        FileKind::Log,
+        &["header-update: data of log_file_tail_offset"],
+        "an earlier record boundary, behind which nothing is pending",
+    ),
+    (
+        FileKind::Log,
+        &["header-update: data of flags", "header-update: offset", "header-update: size"],
+        "another field of the header for which the value is possible",
+    ),
+    (FileKind::Log, &["attribute-update: *"], "other letters, times and lengths of a value that is not in the log"),
+    (
+        FileKind::Log,
+        &["boundary: size"],
+        "the last record of a transaction may be one by itself, and the record after it may belong to it",
+    ),
+    (
+        FileKind::Log,
+        &["type"],
+        "external or not, dsync or not: of a record that is a transaction by itself all four are valid",
+    ),
+    (FileKind::Log, &["size"], "a record of another length whose rest is a record again"),
+    (FileKind::Log, &["header: create_stamp"], "another time in the past, after the index was created"),
+    (FileKind::Log, &["header: file_seq"], "a log that starts from nothing goes on counting from logs that are gone"),
+    (
+        FileKind::Log,
+        &["header: indexid"],
+        "the index's birth, which no other file repeats while there is no index, no older log and no cache",
+    ),
+    (
+        FileKind::Log,
+        &["header: initial_modseq"],
+        "what came before is gone: an index that is built anew keeps counting",
+    ),
+    (FileKind::Log, &["header: minor_version"], "version 1.2 has the same format"),
+    (
+        FileKind::Log,
+        &["header: prev_file_seq", "header: prev_file_offset"],
+        "where a log ended that is gone; a log numbered 1 that ended at 0 is how old versions said \"none\"",
+    ),
+    // The cache.
+    (FileKind::Cache, &["field header: decision"], "each of three decisions is possible, and each may be forced"),
+    (FileKind::Cache, &["field header: last_used"], "another time in the past"),
+    (
+        FileKind::Cache,
+        &["field header: name"],
+        "headers are cached under whatever name a client asks for, in its case; names of fields may be plugins'",
+    ),
+    (FileKind::Cache, &["field header: size", "field header: fields_count"], "spare bytes are allowed after the names"),
+    (
+        FileKind::Cache,
+        &[
+            "header: backwards_compat_used_file_size",
+            "header: continued_record_count",
+            "header: deleted_record_count",
+            "header: record_count",
+        ],
+        "how much was written, or expunged, since the last purge: what of it can no longer be reached is not known",
+    ),
+    (FileKind::Cache, &["header: minor_version"], "version 0 has the same format, but for its header"),
+    (
+        FileKind::Cache,
+        &["record: data"],
+        "the message's own text, dates and sizes; only `--deep` and a look at the message would tell",
+    ),
+    (
+        FileKind::Cache,
+        &["record: data size"],
+        "text that ends in a NUL, as versions before 2.3 wrote it, or a part of spare bytes",
+    ),
+    (
+        FileKind::Cache,
+        &["record: field index"],
+        "another field of the same type and size that the message did not have",
+    ),
+    (
+        FileKind::Cache,
+        &["record: prev_offset"],
+        "an older record of the message that nobody misses, or one that belongs to none",
+    ),
+    (FileKind::Cache, &["record: size"], "a record of another length whose fields still fill it"),
+];
+
+/// The number of the argument for a field.
+fn argument(role: Role, field: &str) -> Option<usize> {
+    let field = field.replace(" (request)", "");
+    let suits = |name: &&str| match name.strip_suffix('*') {
+        Some(start) => field.starts_with(start),
+        None => field == *name,
+    };
+    UNTOLD.iter().position(|(kind, names, _)| *kind == role.kind() && names.iter().any(|name| suits(&name)))
+}
+
+/// Prints the table; tells whether each field with undetected flips has its argument.
+fn print(count: usize, outcome: &Outcome) -> bool {
+    let (mut total, mut used, mut complete) = ([0; 3], BTreeSet::new(), true);
+    let rows = |role: Role| outcome.rows.iter().filter(move |((have, _), _)| *have == role);
+    outcome.rows.values().for_each(|counts| total.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n));
+    let all: u64 = total.iter().sum();
+    println!(
+        "**{count} indexes, {all} flips: {} detected, {} harmless by format, {} undetectable by format.**",
+        total[0], total[1], total[2]
+    );
     for role in [Role::Index, Role::Backup, Role::Log, Role::OldLog, Role::Cache] {
-        let rows: Vec<_> = outcome.rows.iter().filter(|((have, _), _)| *have == role).collect();
-        if rows.is_empty() {
+        if rows(role).next().is_none() {
             continue;
         }
-        println!("\n### dovecot.index{}\n", role.suffix());
-        println!("| field | flips | found | harmless | another valid mailbox |\n|---|---:|---:|---:|---:|");
-        for ((_, name), counts) in rows {
-            let [found, harmless, valid] = counts;
-            println!("| {name} | {} | {found} | {harmless} | {valid} |", found + harmless + valid);
-            total.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        println!("\n### {}\n", if role == Role::Index { "index" } else { role.suffix() });
+        println!("| field | flips | detected | harmless | undetectable | why |\n|---|---:|---:|---:|---:|---:|");
+        for ((_, name), [found, harmless, untold]) in rows(role) {
+            let why = if *untold > 0 { argument(role, name) } else { None };
+            if *untold > 0 && why.is_none() {
+                eprintln!("{}: {name}: {untold} flips are not found, and nothing says why", role.suffix());
+                complete = false;
+            }
+            used.extend(why);
+            let why = why.map_or_else(String::new, |why| format!("[{0}](#why-{0})", why + 1));
+            println!("| {name} | {} | {found} | {harmless} | {untold} | {why} |", found + harmless + untold);
         }
     }
-    let all: u64 = total.iter().sum();
-    println!("\n{all} flips: {} found, {} harmless, {} another valid mailbox.", total[0], total[1], total[2]);
-    println!("{} mailboxes", mailboxes.len());
+    println!("\n## Why nobody can tell\n");
+    for (i, (kind, _, why)) in UNTOLD.iter().enumerate().filter(|(i, _)| used.contains(i)) {
+        println!("- <a id=\"why-{0}\"></a>**{0}** ({kind}): {why}.", i + 1);
+    }
+    complete
 }
 
 /// The name of each byte of a file.
@@ -375,7 +660,8 @@ fn cache_fields(bytes: &[u8], index_offsets: &[u32]) -> Names {
         names.put(start, end - start, &format!("{prefix}padding"));
         names.fields(start, FieldHeaderStart::FIELDS, prefix);
         if old {
-            names.put(start + 12, header.size as usize - 12, "old field header: fields (unused)");
+            // Only the link to the next one is followed.
+            names.put(start + 4, header.size as usize - 4, "old field header: the rest (unused)");
             continue;
         }
         for field in &cache.fields {

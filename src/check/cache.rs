@@ -187,6 +187,9 @@ fn values(cache: &Cache<'_>, record: &CacheRecord) -> Option<DecodeError> {
 /// with a NUL in it, and headers under another header's name.
 fn unlikely(cache: &Cache<'_>, record: &CacheRecord) -> Option<(u64, String)> {
     let mut seen: Vec<u32> = Vec::new();
+    if record.size == 8 {
+        return Some((u64::from(record.offset) + 4, "a record without fields".to_owned()));
+    }
     for field in cache.fields(record).flatten() {
         let known = cache.fields.get(field.index as usize)?;
         let name = || String::from_utf8_lossy(known.name).into_owned();
@@ -262,7 +265,15 @@ fn counters(cache: &Cache<'_>, path: &Path, chains: u64, continued: u64, found: 
                 written += 1;
                 linked += u64::from(record.prev_offset != 0);
             }
-            TileKind::Unreadable | TileKind::Zeros => whole = false,
+            TileKind::Unreadable | TileKind::Zeros => {
+                // What a writer that died leaves behind looks like this as well.
+                if whole && item.kind == TileKind::Unreadable {
+                    let message = format!("{} bytes that belong to no record", item.range.end - item.range.start);
+                    let finding = Finding::new(Code::C4, path, message).at(item.range.start);
+                    found.add(finding);
+                }
+                whole = false;
+            }
             _ => {}
         }
     }

@@ -92,6 +92,7 @@ pub(super) const HEADER_FIELDS: &[&str] = &[
     "hdr.content-language",
     "hdr.content-location",
     "hdr.resent-message-id",
+    "hdr.x-open-xchange-share-url",
 ];
 
 /// Keywords that have been registered, or that many clients set.

@@ -17,7 +17,10 @@ const LOGGED_FIELDS: [u32; 9] = [20, 24, 28, 48, 64, 76, 80, 84, 88];
 const LOGGED_FIELDS_OLD: [u32; 3] = [52, 56, 72];
 
 /// Extensions whose sizes have never changed since 2.2: name, header bytes (`None`: any), bytes in a record, alignment.
-const SHAPES: [(&[u8], Option<u32>, u16, u16); 20] = [
+const SHAPES: [(&[u8], Option<u32>, u16, u16); 23] = [
+    (b"mbox", Some(32), 8, 8),
+    (b"header-md5", Some(0), 16, 1),
+    (b"vsize", Some(0), 4, 4),
     (b"modseq", Some(16), 8, 8),
     (b"cache", Some(0), 4, 4),
     (b"hdr-vsize", Some(16), 0, 8),
