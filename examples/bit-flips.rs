@@ -355,7 +355,7 @@ const UNTOLD: &[(FileKind, &[&str], &str)] = &[
     (
         FileKind::Log,
         &["ext-intro: reset_id", "ext-reset: new_reset_id"],
-        "any number: in use before the oldest that is known, or not repeated",
+        "any number: a process introduces the cache by the file it has open, whether the log knows of it or not",
     ),
     (FileKind::Log, &["ext-reset: preserve_data"], "a reset may keep the data"),
     (FileKind::Log, &["header-update: data of uid_validity"], "any number but 0; `--deep` asks the storage"),
@@ -464,7 +464,7 @@ fn argument(role: Role, field: &str) -> Option<usize> {
         Some(start) => field.starts_with(start),
         None => field == *name,
     };
-    UNTOLD.iter().position(|(kind, names, _)| *kind == role.kind() && names.iter().any(|name| suits(&name)))
+    UNTOLD.iter().position(|(kind, names, _)| *kind == role.kind() && names.iter().any(suits))
 }
 
 /// Prints the table; tells whether each field with undetected flips has its argument.

@@ -247,7 +247,7 @@ fn last_used(cache: &Cache<'_>, path: &Path, latest: i64, found: &mut Findings) 
         if stamp > latest || (stamp != 0 && stamp < FIRST_STAMP) {
             let name = String::from_utf8_lossy(field.name);
             let message = format!("field {name} was last used at {stamp}");
-            found.add(Finding::new(Code::C7, path, message).at(field.last_used_at.into()).severity(Severity::Info));
+            found.add(Finding::new(Code::C7, path, message).at(field.last_used_at).severity(Severity::Info));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
-use super::names::{EXTENSIONS, misspelt};
+use super::names::{EXTENSIONS, one_bit_off};
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject};
 use crate::format::ext::{KeywordsHeader, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
@@ -151,7 +151,7 @@ impl Judge<'_, '_> {
             } else if index.extensions.get(..i).is_some_and(|list| list.iter().any(|other| other.name == ext.name)) {
                 self.add(Code::I13, ext.at, format!("duplicate header extension {name:?}"));
             }
-            if let Some(known) = misspelt(ext.name, EXTENSIONS) {
+            if let Some(known) = one_bit_off(ext.name, EXTENSIONS) {
                 let message = format!("extension {name:?} is {known:?} with one bit flipped");
                 self.found.add(self.finding(Code::I13, ext.at + 16, message).severity(Severity::Warning));
             }
@@ -523,7 +523,9 @@ fn backup(subject: &Subject<'_>, found: &mut Findings) {
     let mut inside = Findings::default();
     Judge { subject, path: path.clone(), role: Role::Backup, index: &backup, found: &mut inside }.all();
     // That it is of the other byte order is said of the index.
-    let said = |one: &Finding| one.code == Code::I22 || (one.code == Code::I1 && one.offset == Some(12));
+    let said = |one: &Finding| {
+        one.code == Code::I22 || (one.code == Code::I1 && one.severity == Severity::Info && one.offset == Some(12))
+    };
     for one in inside.finish().into_iter().filter(|one| !said(one)) {
         found.add(complain(one.offset.unwrap_or(0), one.message));
     }

@@ -99,7 +99,17 @@ pub(super) const HEADER_FIELDS: &[&str] = &[
 pub(super) const KEYWORDS: &[&str] =
     &["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing", "NonJunk", "NotJunk", "$SubmitPending", "$Submitted"];
 
-/// The known name that this one is but for a single bit, in whatever case. Nobody chooses a name so.
+/// The known name that this one is but for a single bit. Nobody chooses a name so.
+pub(super) fn one_bit_off(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
+    if known.iter().any(|one| one.as_bytes() == name) {
+        return None;
+    }
+    known.iter().copied().find(|one| {
+        one.len() == name.len() && one.bytes().zip(name).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() == 1
+    })
+}
+
+/// The same for names in whatever case.
 pub(super) fn misspelt(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
     if known.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(name)) {
         return None;
@@ -125,7 +135,11 @@ mod tests {
                 assert_eq!(misspelt(name.as_bytes(), list), None, "{name}");
             }
         }
-        assert_eq!(misspelt(b"cacie", EXTENSIONS), Some("cache"));
+        for name in EXTENSIONS {
+            assert_eq!(one_bit_off(name.as_bytes(), EXTENSIONS), None, "{name}");
+        }
+        assert_eq!(one_bit_off(b"cacie", EXTENSIONS), Some("cache"));
+        assert_eq!(one_bit_off(b"Cache", EXTENSIONS), Some("cache"));
         assert_eq!(misspelt(b"HDR.SUBJEBT", HEADER_FIELDS), Some("hdr.subject"));
         assert_eq!(misspelt(b"hdr.x-mine", HEADER_FIELDS), None);
     }

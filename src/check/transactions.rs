@@ -4,15 +4,13 @@
 
 use std::collections::HashMap;
 
-use super::names::{EXTENSIONS, misspelt};
+use super::names::{EXTENSIONS, one_bit_off};
 use super::{Code, Finding, Findings, Log, Severity, Subject};
 use crate::format::Disk;
-use crate::format::index::IndexFile;
 use crate::format::record::{
     Append, AtomicInc, EXTERNAL, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, SYNC, UidRange,
 };
 use crate::model::{Mailbox, UidSet};
-use crate::source::Role;
 
 /// Bytes of a boundary record.
 const BOUNDARY_SIZE: u32 = 12;
@@ -27,22 +25,14 @@ const BY_NAME: u32 = u32::MAX;
 pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findings) {
     let mut messages = Messages::default();
     let mut shapes = HashMap::new();
-    let generations = generations(subject, mailbox);
     for log in subject.history().rev() {
         if found.any(&log.path, Severity::Error) {
             return;
         }
         let strict = log.file.log.header.minor_version >= 3 && !subject.is_old();
         messages.begin(log);
-        let mut judge = Judge {
-            log,
-            mailbox,
-            found,
-            unit: Unit::default(),
-            messages: &mut messages,
-            shapes: &mut shapes,
-            generations: &generations,
-        };
+        let mut judge =
+            Judge { log, mailbox, found, unit: Unit::default(), messages: &mut messages, shapes: &mut shapes };
         let mut records = log.file.records().peekable();
         while let Some(record) = records.next() {
             if strict {
@@ -54,24 +44,6 @@ pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findin
             judge.close();
         }
     }
-}
-
-/// The numbers that the cache has had, as far as is known: those of resets, of the file, and of the extension.
-fn generations(subject: &Subject<'_>, mailbox: &Mailbox) -> Vec<u32> {
-    let mut list = vec![mailbox.extension(b"cache").map_or(0, |ext| ext.reset_id)];
-    let endian = mailbox.endian;
-    list.extend(subject.snapshot.get(Role::Cache).and_then(|input| endian.u32_at(&input.bytes, 8)));
-    for log in subject.history() {
-        let resets = log.file.records().filter(|record| record.kind() == Some(RecordType::ExtReset));
-        list.extend(resets.map(|record| ExtReset::read(record.payload, record.endian).new_reset_id));
-    }
-    for role in [Role::Index, Role::Backup] {
-        let index = subject.snapshot.get(role).and_then(|input| IndexFile::parse(&input.bytes).ok());
-        list.extend(index.and_then(|index| Some(index.extension(b"cache")?.header.reset_id)));
-    }
-    list.retain(|id| *id != 0);
-    list.sort_unstable();
-    list
 }
 
 /// What there has ever been of messages.
@@ -156,8 +128,6 @@ struct Judge<'a, 'b> {
     messages: &'a mut Messages,
     /// The last introduction of each extension, by its place.
     shapes: &'a mut HashMap<usize, Shape>,
-    /// The numbers that the cache has had, ascending.
-    generations: &'a [u32],
 }
 
 impl Judge<'_, '_> {
@@ -359,7 +329,7 @@ impl Judge<'_, '_> {
             if i > 0 {
                 self.warn(Code::L12, at, "a second introduction in one record");
             }
-            if let Some(known) = misspelt(intro.name, EXTENSIONS) {
+            if let Some(known) = one_bit_off(intro.name, EXTENSIONS) {
                 let name = String::from_utf8_lossy(intro.name).into_owned();
                 self.warn(Code::L12, at + 20, format!("extension {name:?} is {known:?} with one bit flipped"));
             }
@@ -381,15 +351,6 @@ impl Judge<'_, '_> {
             // The cache is introduced with the file_seq of its file, whatever the index knew of it.
             if by_name && reset_id != 0 && ext.name != b"cache" && self.unit.reset_id != Some(reset_id) {
                 self.warn(Code::L12, at + 4, format!("a new extension with reset_id {reset_id}"));
-            }
-            // A purge gives the cache a higher number, and the log tells of it.
-            if ext.name == b"cache"
-                && reset_id != 0
-                && self.generations.first().is_none_or(|oldest| reset_id > *oldest)
-                && self.generations.binary_search(&reset_id).is_err()
-            {
-                let message = format!("introduction with reset_id {reset_id}, which no cache of this mailbox has had");
-                self.info(Code::L12, at + 4, message);
             }
             self.shape(&intro.intro, at, place.unwrap_or(usize::MAX), next);
             if let Some(next) = next
