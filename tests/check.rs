@@ -70,6 +70,14 @@ impl Set {
         log.extend(payload);
     }
 
+    /// Appends a transaction of several records.
+    fn transaction(&mut self, records: &[(u32, &[u8])]) {
+        let payloads: usize = records.iter().map(|(_, payload)| payload.len() + 8).sum();
+        let sync = records.first().map_or(0, |(raw, _)| raw & 0x2000_0000);
+        self.append(0x8_0000 | EXTERNAL | sync, &words(&[u32::try_from(payloads + 12).expect("short")]));
+        records.iter().for_each(|(type_raw, payload)| self.append(*type_raw, payload));
+    }
+
     /// Where extension header, its data, and its part of the first record are.
     fn extension(&mut self, name: &str) -> (usize, usize, usize) {
         let index = IndexFile::parse(self.get(Role::Index)).expect("an index");
@@ -104,6 +112,39 @@ fn intro(name: &str, hdr_size: u32, record_size: u16, align: u16) -> Vec<u8> {
     out.extend(name.as_bytes());
     out.resize(out.len().next_multiple_of(4), 0);
     out
+}
+
+/// A keyword set on a range of messages.
+fn keyword(name: &str, uid1: u32, uid2: u32) -> Vec<u8> {
+    let mut out = words(&[u32::from(name.len() as u16) << 16]);
+    out.extend(name.as_bytes());
+    out.resize(out.len().next_multiple_of(4), 0);
+    out.extend(words(&[uid1, uid2]));
+    out
+}
+
+/// The cache records that messages lead to, newest ones only: where each is, and its size.
+fn records(s: &mut Set) -> Vec<(usize, u32)> {
+    let (.., first) = s.extension("cache");
+    let (_, size) = s.records();
+    let count = s.number(Role::Index, 32) as usize;
+    let offsets: Vec<u32> = (0..count).map(|i| s.number(Role::Index, first + i * size)).filter(|at| *at != 0).collect();
+    let cache = s.get(Role::Cache).clone();
+    let cache = Cache::parse(&cache, None).expect("a cache");
+    offsets.into_iter().map(|at| (at as usize, cache.record_at(at).expect("a record").size)).collect()
+}
+
+/// Where the text of a message's To header begins in the cache.
+fn header(s: &mut Set) -> usize {
+    let records = records(s);
+    let bytes = s.get(Role::Cache).clone();
+    let cache = Cache::parse(&bytes, None).expect("a cache");
+    let index = cache.fields.iter().position(|f| f.name == b"hdr.to").expect("the field");
+    let chains = records.iter().flat_map(|(at, _)| cache.chain(*at as u32).flatten());
+    let mut fields = chains.flat_map(|record| cache.fields(&record).flatten().collect::<Vec<_>>());
+    let field = fields.find(|field| field.index as usize == index && !field.data.is_empty());
+    // One line number and the zero after it.
+    field.expect("a recipient").offset as usize + 8
 }
 
 /// One flaw.
@@ -166,8 +207,8 @@ cases! {
     L11 Warning Log BUSY "a UID that does not exist yet" => |s| s.append(0x4, &words(&[1, 4_000_000, 8]));
     L12 Error Log BUSY "an extension number that does not exist" => |s| { let mut p = words(&[900, 0, 0]); p.extend([0; 8]); s.append(0x40 | EXTERNAL, &p); };
     L12 Warning Log BUSY "an extension of another shape" => |s| s.append(0x40 | EXTERNAL, &intro("hdr-pop3-uidl", 5, 0, 0));
-    L13 Error Log BUSY "a UID beyond next_uid in extension data" => |s| { s.append(0x40 | EXTERNAL, &intro("new", 0, 4, 4)); s.append(0x200 | EXTERNAL, &words(&[4_000_000, 1])); };
-    L13 Error Log BUSY "extension data of another size" => |s| { s.append(0x40 | EXTERNAL, &intro("new", 0, 4, 4)); s.append(0x200 | EXTERNAL, &words(&[1, 1, 1])); };
+    L13 Error Log BUSY "a UID beyond next_uid in extension data" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("new", 0, 4, 4)), (0x200 | EXTERNAL, &words(&[4_000_000, 1]))]);
+    L13 Error Log BUSY "extension data of another size" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("new", 0, 4, 4)), (0x200 | EXTERNAL, &words(&[1, 1, 1]))]);
     L14 Error Log BUSY "UID 1 appended again" => |s| s.append(0x2 | EXTERNAL, &words(&[1, 0]));
     L15 Error Log BUSY "a header update of bytes 200 to 204" => |s| s.append(0x20 | EXTERNAL, &words(&[200 | 4 << 16, 7]));
     L15 Warning Log BUSY "a header update of messages_count" => |s| s.append(0x20 | EXTERNAL, &words(&[32 | 4 << 16, 7]));
@@ -249,9 +290,74 @@ cases! {
 
     D6 Error Index SDBOX "no mailbox GUID" => |s| { let (_, at, _) = s.extension("dbox-hdr"); s.get(Role::Index)[at + 4..at + 20].fill(0); };
     D7 Error Index MDBOX "no mailbox GUID" => |s| { let (_, at, _) = s.extension("mdbox-hdr"); s.get(Role::Index)[at + 4..at + 20].fill(0); };
-    D8 Error Index MAP "a mail in file 0" => |s| { s.append(0x40 | EXTERNAL, &intro("map", 8, 12, 4)); s.append(0x200 | EXTERNAL, &words(&[1, 0, 0, 100])); };
+    D8 Error Index MAP "a mail in file 0" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("map", 8, 12, 4)), (0x200 | EXTERNAL, &words(&[1, 0, 0, 100]))]);
     D9 Warning Index LIST "a parent that does not exist" => |s| { let (.., at) = s.extension("list"); s.put(Role::Index, at + 4, 4_000_000); };
     D11 Info Backup SDBOX "a backup of another mailbox" => |s| s.add(Role::Backup, 24, 1);
+
+    // What Dovecot reads without a word, but never writes (mail-index-transaction-export.c and its kin).
+    L2 Info Log BUSY "compat_flags in a log of version 1.1" => |s| s.get(Role::Log)[1] = 1;
+    L2 Info Log FRESH "a header of 44 bytes" => |s| { s.files.remove(&Role::Cache); let log = s.get(Role::Log); log[2] = 44; log.truncate(44); };
+    L9 Warning Log BUSY "a boundary around one record" => |s| s.transaction(&[(0x4, &words(&[1, 1, 8]))]);
+    L9 Warning Log BUSY "a boundary of eight bytes" => |s| s.append(0x8_0000 | EXTERNAL, &words(&[24, 0, 0, 0]));
+    L9 Warning Log BUSY "an append after an expunge" => |s| {
+        let uid = s.number(Role::Index, 28) + 1000;
+        s.transaction(&[(0xed90 | EXTERNAL, &words(&[1, 0, 0, 0, 0])), (0x2 | EXTERNAL, &words(&[uid, 0]))]);
+    };
+    L10 Warning Log BUSY "half a request" => |s| s.transaction(&[(0x4, &words(&[1, 1, 8])), (0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1_700_000_000]))]);
+    L10 Warning Log BUSY "half of dsync" => |s| s.transaction(&[(0x4 | 0x2000_0000, &words(&[1, 1, 8])), (0x400, &keyword("$Forwarded", 1, 1))]);
+    L11 Warning Log BUSY "a flag added and removed" => |s| s.append(0x4, &words(&[1, 1, 0x0808]));
+    L11 Warning Log BUSY "no flag at all" => |s| s.append(0x4, &words(&[1, 1, 0]));
+    L11 Warning Log CHAIN "a UID that was left out" => |s| {
+        let uid = s.number(Role::Index, 28) + 1000;
+        s.append(0x2 | EXTERNAL, &words(&[uid, 0]));
+        s.append(0x4, &words(&[uid - 1, uid, 8]));
+    };
+    L11 Warning Log BUSY "expunges that descend" => |s| s.append(0xed90, &words(&[2, 0, 0, 0, 0, 1, 0, 0, 0, 0]));
+    L11 Info Log BUSY "a keyword with a space" => |s| s.append(0x400, &keyword("two words", 1, 1));
+    L11 Info Log BUSY "a keyword that nobody has named" => |s| s.append(0x400, &keyword("$Forwa2ded", 1, 1));
+    L12 Warning Log BUSY "an introduction in another transaction" => |s| {
+        s.append(0x40 | EXTERNAL, &intro("new", 0, 4, 4));
+        s.append(0x200 | EXTERNAL, &words(&[1, 1]));
+    };
+    L12 Warning Log BUSY "an extension that nobody has named" => |s| s.append(0x40 | EXTERNAL, &intro("vsizg", 0, 4, 4));
+    L12 Warning Log BUSY "a new extension that was reset" => |s| { let mut p = intro("new", 0, 4, 4); p[4] = 7; s.append(0x40 | EXTERNAL, &p); };
+    L12 Warning Log BUSY "bytes of no length in an extension header" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("new", 8, 0, 0)), (0x100 | EXTERNAL, &words(&[0]))]);
+    L12 Warning Log BUSY "bytes after an extension header" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("new", 8, 0, 0)), (0x100 | EXTERNAL, &words(&[2 << 16, 1 | 1 << 24]))]);
+    L15 Warning Log BUSY "a header update that descends" => |s| s.append(0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1_700_000_000, 76 | 4 << 16, 1_700_000_000]));
+    L15 Warning Log BUSY "day_stamp without days" => |s| s.append(0x20 | EXTERNAL, &words(&[84 | 4 << 16, 1_699_920_000]));
+    L15 Warning Log BUSY "a scan of 1970" => |s| s.append(0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1000]));
+    L15 Info Log CHAIN "next_uid 1" => |s| s.append(0x20 | EXTERNAL, &words(&[28 | 4 << 16, 1]));
+    L16 Warning Log BUSY "a tail inside a transaction" => |s| {
+        let tail = s.get(Role::Log).len() as u32 + 48;
+        s.transaction(&[(0x4 | EXTERNAL, &words(&[1, 1, 8])), (0x20 | EXTERNAL, &words(&[64 | 4 << 16, tail]))]);
+    };
+    L16 Warning Log BUSY "a tail as a request" => |s| { let tail = s.get(Role::Log).len() as u32; s.append(0x20, &words(&[64 | 4 << 16, tail])); };
+    L20 Info Log BUSY "a log older than the index" => |s| s.put(Role::Log, 20, 1_000_000_000);
+    I13 Warning Index BUSY "an extension that nobody has named" => |s| { let (at, ..) = s.extension("hdr-vsize"); s.get(Role::Index)[at + 16] = b'i'; };
+    I20 Info Index BUSY "a day that begins at a minute past midnight" => |s| s.add(Role::Index, 84, 60);
+    I20 Info Index BUSY "a scan of 1970" => |s| s.put(Role::Index, 80, 1000);
+    C2 Warning Cache BUSY "a field that nobody has named" => |s| {
+        let cache = Cache::parse(s.get(Role::Cache), None).expect("a cache");
+        let at = cache.fields.iter().find(|f| f.name.eq_ignore_ascii_case(b"hdr.date")).expect("the field").name_range.start as usize;
+        s.get(Role::Cache)[at + 5] ^= 1;
+    };
+    C3 Warning Cache SDBOX "a recipient under another name" => |s| { let at = header(s); s.get(Role::Cache)[at] ^= 1; };
+    C3 Error Cache BUSY "a record that runs into the next" => |s| {
+        // The new size is filled by one more field: the next record, as far as it goes.
+        let (cache, records) = (s.get(Role::Cache).clone(), records(s));
+        let fits = |at: usize, size: u32| {
+            let mut copy = cache.clone();
+            copy[at + 4..at + 8].copy_from_slice(&size.to_le_bytes());
+            let cache = Cache::parse(&copy, None).expect("a cache");
+            let record = cache.record_at(at as u32).ok()?;
+            cache.fields(&record).all(|field| field.is_ok()).then_some((at, size))
+        };
+        let (at, size) = records.iter().find_map(|(at, size)| (1..64).find_map(|n| fits(*at, size + n * 4))).expect("one");
+        s.put(Role::Cache, at + 4, size);
+    };
+    C4 Info Cache BUSY "a size inside a record" => |s| s.put(Role::Cache, 20, 36);
+    C7 Info Cache BUSY "a field used in 1970" => |s| { let at = Cache::parse(s.get(Role::Cache), None).expect("a cache").fields[0].last_used_at as usize; s.put(Role::Cache, at, 1000); };
+    D11 Info Backup SDBOX "a backup with one more seen" => |s| s.add(Role::Backup, 40, 1);
 }
 
 #[test]

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
-use super::{CLOCK_SKEW, Code, Finding, Findings, Severity, Subject};
+use super::names::{EXTENSIONS, one_bit_off};
+use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject};
 use crate::format::ext::{KeywordsHeader, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
@@ -22,7 +23,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
                 let message = format!("no index: {}: need {}, found {}", error.what, error.need, error.have);
                 found.add(Finding::new(Code::I1, path, message).at(error.at));
             }
-            Ok(index) => Judge { subject, path, index: &index, found }.all(),
+            Ok(index) => Judge { subject, path, role: Role::Index, index: &index, found }.all(),
         }
     }
     backup(subject, found);
@@ -31,6 +32,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
 struct Judge<'a, 'f> {
     subject: &'a Subject<'a>,
     path: PathBuf,
+    role: Role,
     index: &'a IndexFile<'a>,
     found: &'f mut Findings,
 }
@@ -148,6 +150,10 @@ impl Judge<'_, '_> {
                 self.add(Code::I13, ext.at, format!("extension #{i} has no name"));
             } else if index.extensions.get(..i).is_some_and(|list| list.iter().any(|other| other.name == ext.name)) {
                 self.add(Code::I13, ext.at, format!("duplicate header extension {name:?}"));
+            }
+            if let Some(known) = one_bit_off(ext.name, EXTENSIONS) {
+                let message = format!("extension {name:?} is {known:?} with one bit flipped");
+                self.found.add(self.finding(Code::I13, ext.at + 16, message).severity(Severity::Warning));
             }
             // Where the data lies is I14.
             let placeless = crate::format::ext::ExtHeader { record_offset: 0, ..ext.header.clone() };
@@ -464,14 +470,24 @@ impl Judge<'_, '_> {
             }
             before = *uid;
         }
-        let stat = self.subject.snapshot.get(Role::Index).map_or(0, |input| input.stat.mtime.0);
+        let stat = self.subject.snapshot.get(self.role).map_or(0, |input| input.stat.mtime.0);
         let now = self.subject.options.now.max(stat);
         if i64::from(header.day_stamp) > now.saturating_add(DAY) {
             self.add(Code::I20, 84, format!("day_stamp {} is in the future", header.day_stamp));
         }
+        if header.day_stamp != 0 && !super::is_midnight(header.day_stamp) {
+            self.add(Code::I20, 84, format!("day_stamp {} is no midnight anywhere", header.day_stamp));
+        }
         // Up to 2.1 these bytes meant something else.
         if header.minor_version < 3 {
             return;
+        }
+        for (at, name, stamp) in
+            [(76, "log2_rotate_time", header.log2_rotate_time), (80, "last_temp_file_scan", header.last_temp_file_scan)]
+        {
+            if stamp != 0 && i64::from(stamp) < FIRST_STAMP && !self.subject.is_old() {
+                self.add(Code::I20, at, format!("{name} {stamp} is before there was a Dovecot"));
+            }
         }
         let future = |stamp: u32| i64::from(stamp) > now.saturating_add(CLOCK_SKEW);
         if future(header.log2_rotate_time) && header.log2_rotate_time != u32::MAX {
@@ -503,6 +519,16 @@ fn backup(subject: &Subject<'_>, found: &mut Findings) {
         }
         Err(error) => return found.add(complain(0, format!("unusable: {error}"))),
     };
+    // It was an index once, and must be as sound as one.
+    let mut inside = Findings::default();
+    Judge { subject, path: path.clone(), role: Role::Backup, index: &backup, found: &mut inside }.all();
+    // That it is of the other byte order is said of the index.
+    let said = |one: &Finding| {
+        one.code == Code::I22 || (one.code == Code::I1 && one.severity == Severity::Info && one.offset == Some(12))
+    };
+    for one in inside.finish().into_iter().filter(|one| !said(one)) {
+        found.add(complain(one.offset.unwrap_or(0), one.message));
+    }
     let index = subject.snapshot.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok());
     let Some(index) = index.filter(|_| !found.has(Code::I1, Some(&subject.path(Role::Index)))) else { return };
     let (old, new) = (&backup.header, &index.header);

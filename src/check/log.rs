@@ -61,6 +61,10 @@ fn header(subject: &Subject<'_>, log: &Log<'_>, found: &mut Findings) {
         let message = format!("minor_version is {}; the highest that exists is 3", header.minor_version);
         found.add(Finding::new(Code::L2, path, message).at(1));
     }
+    if header.hdr_size > 40 {
+        let message = format!("hdr_size is {}; in the versions that exist it is at most 40", header.hdr_size);
+        found.add(Finding::new(Code::L2, path, message).at(2));
+    }
     // Logs of 1.0 and 1.1 have no such byte.
     if header.minor_version >= 2 && header.hdr_size > 32 {
         let native = u8::from(file.log.endian == Endian::Little);

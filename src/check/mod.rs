@@ -9,9 +9,11 @@ mod cache;
 pub mod deep;
 mod index;
 mod log;
+mod names;
 mod records;
 mod rules;
 mod state;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,6 +32,8 @@ const TRIES: u32 = 5;
 const LOCK_STALE: i64 = 180;
 /// UNIX time of the release of Dovecot 2.2.0. An indexid is the time at which the index was created.
 const FIRST_2_2: u32 = 1_361_000_000;
+/// No Dovecot has written a time before this one: UNIX time of 2002, when its development began.
+const FIRST_STAMP: i64 = 1_009_843_200;
 /// How far a clock may be ahead, seconds.
 const CLOCK_SKEW: i64 = 3600;
 
@@ -378,6 +382,11 @@ fn judge(files: &MailboxFiles, snapshot: &Snapshot, options: &Options, stray: bo
     let mut list = found.finish();
     list.sort_by(|a, b| (&a.file, a.offset, a.code, a.uid).cmp(&(&b.file, b.offset, b.code, b.uid)));
     list
+}
+
+/// True for a time at which a day begins somewhere: since 1972 all zones are whole quarters of an hour from UTC.
+fn is_midnight(stamp: u32) -> bool {
+    stamp.is_multiple_of(900)
 }
 
 /// Whose index it is, by name.

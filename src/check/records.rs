@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use super::{CLOCK_SKEW, Code, Finding, Findings, Log, Severity, Subject};
+use super::names::{KEYWORDS, misspelt};
+use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Log, Severity, Subject};
 use crate::format::Disk;
 use crate::format::record::{Append, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, UidRange};
 use crate::model::Mailbox;
@@ -16,7 +17,10 @@ const LOGGED_FIELDS: [u32; 9] = [20, 24, 28, 48, 64, 76, 80, 84, 88];
 const LOGGED_FIELDS_OLD: [u32; 3] = [52, 56, 72];
 
 /// Extensions whose sizes have never changed since 2.2: name, header bytes (`None`: any), bytes in a record, alignment.
-const SHAPES: [(&[u8], Option<u32>, u16, u16); 20] = [
+const SHAPES: [(&[u8], Option<u32>, u16, u16); 23] = [
+    (b"mbox", Some(32), 8, 8),
+    (b"header-md5", Some(0), 16, 1),
+    (b"vsize", Some(0), 4, 4),
     (b"modseq", Some(16), 8, 8),
     (b"cache", Some(0), 4, 4),
     (b"hdr-vsize", Some(16), 0, 8),
@@ -71,8 +75,22 @@ pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findin
     stamps(subject, found);
 }
 
-/// L20: a log is not older than the one before it.
+/// L20: a log is not older than the one before it, nor than the index, whose `indexid` is the time of its creation.
 fn stamps(subject: &Subject<'_>, found: &mut Findings) {
+    for log in subject.history() {
+        let header = &log.file.log.header;
+        let (stamp, born) = (i64::from(header.create_stamp), i64::from(header.indexid));
+        let first = header.prev_file_seq == 0 && header.file_seq == 1;
+        if (stamp < born - CLOCK_SKEW || (first && stamp > born + CLOCK_SKEW)) && !found.has(Code::L20, None) {
+            let message = format!("create_stamp is {stamp}, but the index was created at {born}");
+            found.add(Finding::new(Code::L20, &log.path, message).at(20));
+        }
+        if header.minor_version < 2 && log.file.bytes.get(32).is_some_and(|flags| *flags != 0) && header.hdr_size > 32 {
+            let message =
+                format!("minor_version is {}, but there are compat_flags, which came with 2", header.minor_version);
+            found.add(Finding::new(Code::L2, &log.path, message).at(1));
+        }
+    }
     let mut logs = subject.history();
     let (Some(new), Some(old)) = (logs.next(), logs.next()) else { return };
     let (stamp, before) = (new.file.log.header.create_stamp, old.file.log.header.create_stamp);
@@ -164,6 +182,14 @@ impl Judge<'_> {
                 if name.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
                     let message = format!("keyword {:?} has control characters", String::from_utf8_lossy(name));
                     found.add(self.warn(Code::L11, record.payload_at(4), message));
+                } else if !self.old && name.iter().any(|byte| !byte.is_ascii() || b"(){ %*\"\\]".contains(byte)) {
+                    // mailbox_keyword_is_valid refuses them whoever asks, but older versions asked less often.
+                    let message = format!("keyword {:?} is no IMAP atom", String::from_utf8_lossy(name));
+                    found.add(self.warn(Code::L11, record.payload_at(4), message).severity(Severity::Info));
+                } else if let Some(known) = misspelt(name, KEYWORDS).filter(|_| !self.old) {
+                    let message =
+                        format!("keyword {:?} is {known:?} with one bit flipped", String::from_utf8_lossy(name));
+                    found.add(self.warn(Code::L11, record.payload_at(4), message).severity(Severity::Info));
                 }
             }
             Some(RecordType::ExpungeGuid) => {
@@ -230,6 +256,7 @@ impl Judge<'_> {
     fn bad_value(&self, offset: usize, value: u32) -> Option<&'static str> {
         let now = self.subject.options.now.max(self.log.stat.mtime.0).saturating_add(CLOCK_SKEW);
         let future = i64::from(value) > now;
+        let early = value != 0 && i64::from(value) < FIRST_STAMP && !self.old;
         match offset {
             20 if value & !7 != 0 => Some("flags"),
             24 if value == 0 => Some("uid_validity"),
@@ -237,6 +264,8 @@ impl Judge<'_> {
             48 if value == 0 || value > self.next_uid => Some("first_recent_uid"),
             76 if future && value != u32::MAX && !self.old => Some("log2_rotate_time"),
             80 if future && !self.old => Some("last_temp_file_scan"),
+            76 | 80 if early => Some("a time before there was a Dovecot:"),
+            84 if !super::is_midnight(value) => Some("day_stamp, which is no midnight,"),
             84 if i64::from(value) > now.saturating_add(86_400) => Some("day_stamp"),
             88..120 if value > self.next_uid => Some("day_first_uid"),
             _ => None,

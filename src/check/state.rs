@@ -93,10 +93,12 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
             modseqs(subject, index, &chain, found);
             tail(subject, index, &chain, found);
             history(subject, index, &chain, found);
+            backup(subject, index, &chain, found);
         }
     }
     if !torn && replayed.stopped.is_none() {
         super::records::check(subject, &replayed.mailbox, found);
+        super::transactions::check(subject, &replayed.mailbox, found);
         outcome(subject, &replayed, found);
     }
     rotated(subject, &replayed.mailbox, index.is_some(), found);
@@ -383,6 +385,50 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
         finding.uid = uid;
         found.add(finding);
     });
+}
+
+/// D11: the backup is an index of before, and what the logs tell since leads to the present one.
+fn backup(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: &mut Findings) {
+    let path = subject.path(Role::Backup);
+    let old = subject.snapshot.get(Role::Backup).and_then(|input| IndexFile::parse(&input.bytes).ok());
+    let Some(old) = old.filter(|_| !found.has(Code::D11, None)) else { return };
+    let index_path = subject.path(Role::Index);
+    if excused(index, chain)
+        || excused(&old, chain)
+        || found.any(&index_path, Severity::Warning)
+        || subject.logs.iter().any(|log| found.any(&log.path, Severity::Warning))
+    {
+        return;
+    }
+    let at = |header: &crate::format::index::IndexHeader| LogPos {
+        seq: header.log_file_seq,
+        offset: u64::from(header.log_file_head_offset),
+    };
+    let (from, to) = (at(&old.header), at(&index.header));
+    // An index that was put back from before is older than its backup; that is I10.
+    if found.has(Code::I10, None) {
+        return;
+    }
+    if from > to {
+        let message = format!("the backup stands at {from}, the index at {to}");
+        return found.add(Finding::new(Code::D11, &path, message).at(60));
+    }
+    let reached = chain.position_of(from.seq).is_some();
+    let Ok(start) = chain.start(from.seq, from.offset) else { return };
+    if !reached || start.reset {
+        return;
+    }
+    let Ok(replayed) = chain.replay(Mailbox::load(&old), Until::Pos(to)) else { return };
+    if replayed.position != to || !replayed.errors.is_empty() || replayed.stopped.is_some() {
+        return;
+    }
+    let mut first = None;
+    compare(index, &Mailbox::load(index), &replayed.mailbox, |_, _, message| {
+        first.get_or_insert(message);
+    });
+    if let Some(message) = first {
+        found.add(Finding::new(Code::D11, &path, format!("does not lead to the index: there {message}")));
+    }
 }
 
 /// Tells where an index differs from what the logs say, message by message.

@@ -237,6 +237,11 @@ impl Snapshot {
     pub fn get(&self, role: Role) -> Option<&Input> {
         self.inputs.iter().find(|(have, _)| *have == role).map(|(_, input)| input)
     }
+
+    /// The file with that role, if there is one, to be changed in memory.
+    pub fn get_mut(&mut self, role: Role) -> Option<&mut Input> {
+        self.inputs.iter_mut().find(|(have, _)| *have == role).map(|(_, input)| input)
+    }
 }
 
 impl FromIterator<(Role, Input)> for Snapshot {

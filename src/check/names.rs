@@ -1,0 +1,146 @@
+//! Names that Dovecot knows, to tell a damaged one from one that somebody else may have chosen.
+
+/// Extensions of `dovecot.index` and its kin, in all versions.
+pub(super) const EXTENSIONS: &[&str] = &[
+    "modseq",
+    "keywords",
+    "cache",
+    "hdr-vsize",
+    "vsize",
+    "hdr-pop3-uidl",
+    "last-rename-stamp",
+    "maildir",
+    "mbox",
+    "dbox-hdr",
+    "mdbox-hdr",
+    "mdbox",
+    "guid",
+    "header-md5",
+    "map",
+    "ref",
+    "list",
+    "msgs",
+    "hmodseq",
+    "1saved",
+    "index sync",
+    "subs",
+    "virtual",
+    "fts",
+    "box-name",
+    "list2",
+    "deleted",
+    "virtual2",
+    "virtual-guid",
+    "sort-c",
+    "sort-f",
+    "sort-s",
+    "sort-t",
+    "sort-df",
+    "sort-dt",
+];
+
+/// Fields of the cache.
+pub(super) const CACHE_FIELDS: &[&str] = &[
+    "flags",
+    "date.sent",
+    "date.received",
+    "date.save",
+    "size.virtual",
+    "size.physical",
+    "imap.body",
+    "imap.bodystructure",
+    "imap.envelope",
+    "pop3.uidl",
+    "pop3.order",
+    "guid",
+    "mime.parts",
+    "binary.parts",
+    "body.snippet",
+];
+
+/// Header fields of RFC 5322, and others that clients ask for, as the cache names them.
+pub(super) const HEADER_FIELDS: &[&str] = &[
+    "hdr.bcc",
+    "hdr.cc",
+    "hdr.content-type",
+    "hdr.date",
+    "hdr.from",
+    "hdr.in-reply-to",
+    "hdr.list-id",
+    "hdr.list-post",
+    "hdr.list-unsubscribe",
+    "hdr.message-id",
+    "hdr.received",
+    "hdr.references",
+    "hdr.reply-to",
+    "hdr.return-path",
+    "hdr.sender",
+    "hdr.subject",
+    "hdr.to",
+    "hdr.x-priority",
+    "hdr.importance",
+    "hdr.priority",
+    "hdr.delivered-to",
+    "hdr.newsgroups",
+    "hdr.content-transfer-encoding",
+    "hdr.content-disposition",
+    "hdr.content-description",
+    "hdr.disposition-notification-to",
+    "hdr.mime-version",
+    "hdr.content-id",
+    "hdr.content-md5",
+    "hdr.content-language",
+    "hdr.content-location",
+    "hdr.resent-message-id",
+    "hdr.x-open-xchange-share-url",
+];
+
+/// Keywords that have been registered, or that many clients set.
+pub(super) const KEYWORDS: &[&str] =
+    &["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing", "NonJunk", "NotJunk", "$SubmitPending", "$Submitted"];
+
+/// The known name that this one is but for a single bit. Nobody chooses a name so.
+pub(super) fn one_bit_off(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
+    if known.iter().any(|one| one.as_bytes() == name) {
+        return None;
+    }
+    known.iter().copied().find(|one| {
+        one.len() == name.len() && one.bytes().zip(name).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() == 1
+    })
+}
+
+/// The same for names in whatever case.
+pub(super) fn misspelt(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
+    if known.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    let bits = |a: u8, b: u8| match a.eq_ignore_ascii_case(&b) {
+        true => 0,
+        false => (a ^ b).count_ones().min((a.to_ascii_uppercase() ^ b).count_ones()),
+    };
+    known
+        .iter()
+        .copied()
+        .find(|one| one.len() == name.len() && one.bytes().zip(name).map(|(a, b)| bits(a, *b)).sum::<u32>() == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_known_name_is_another_misspelt() {
+        for list in [EXTENSIONS, CACHE_FIELDS, HEADER_FIELDS, KEYWORDS] {
+            for name in list {
+                assert_eq!(misspelt(name.as_bytes(), list), None, "{name}");
+            }
+        }
+        for name in EXTENSIONS {
+            assert_eq!(one_bit_off(name.as_bytes(), EXTENSIONS), None, "{name}");
+        }
+        assert_eq!(one_bit_off(b"cacie", EXTENSIONS), Some("cache"));
+        assert_eq!(one_bit_off(b"Cache", EXTENSIONS), Some("cache"));
+        assert_eq!(misspelt(b"HDR.SUBJEBT", HEADER_FIELDS), Some("hdr.subject"));
+        assert_eq!(misspelt(b"hdr.x-mine", HEADER_FIELDS), None);
+    }
+}

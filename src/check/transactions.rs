@@ -1,0 +1,470 @@
+//! L9 to L16 for logs of version 1.3, that is, of Dovecot 2.2.29 and later: what it writes has one shape
+//! (`mail-index-transaction-export.c`, `mail-index-transaction-finish.c`, `mail-transaction-log-append.c`). It reads any
+//! other without a word, so that only damage, or another writer, can be behind it.
+
+use std::collections::HashMap;
+
+use super::names::{EXTENSIONS, one_bit_off};
+use super::{Code, Finding, Findings, Log, Severity, Subject};
+use crate::format::Disk;
+use crate::format::record::{
+    Append, AtomicInc, EXTERNAL, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, SYNC, UidRange,
+};
+use crate::model::{Mailbox, UidSet};
+
+/// Bytes of a boundary record.
+const BOUNDARY_SIZE: u32 = 12;
+/// `log_file_tail_offset` in the base header.
+const TAIL_AT: u32 = 64;
+/// `day_stamp` and `day_first_uid` in the base header, which are only written together.
+const DAYS: std::ops::Range<u32> = 84..120;
+/// Introductions whose extension was given by name have this number.
+const BY_NAME: u32 = u32::MAX;
+
+/// Judges the logs of this mailbox's present life; `mailbox` is the state they lead to.
+pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findings) {
+    let mut messages = Messages::default();
+    let mut shapes = HashMap::new();
+    for log in subject.history().rev() {
+        if found.any(&log.path, Severity::Error) {
+            return;
+        }
+        let strict = log.file.log.header.minor_version >= 3 && !subject.is_old();
+        messages.begin(log);
+        let mut judge =
+            Judge { log, mailbox, found, unit: Unit::default(), messages: &mut messages, shapes: &mut shapes };
+        let mut records = log.file.records().peekable();
+        while let Some(record) = records.next() {
+            if strict {
+                judge.record(&record, records.peek());
+            }
+            judge.messages.note(&record);
+        }
+        if strict {
+            judge.close();
+        }
+    }
+}
+
+/// What there has ever been of messages.
+#[derive(Default)]
+struct Messages {
+    /// Every UID from here on was given out in the logs that are there; 0: unknown yet.
+    from: u32,
+    appended: UidSet,
+}
+
+impl Messages {
+    fn begin(&mut self, log: &Log<'_>) {
+        if log.file.log.header.starts_empty() {
+            *self = Messages { from: 1, appended: UidSet::new() };
+        }
+    }
+
+    fn note(&mut self, record: &Record<'_>) {
+        if record.kind() == Some(RecordType::Append) {
+            for append in record.elements::<Append>() {
+                if self.from == 0 {
+                    self.from = append.uid;
+                }
+                self.appended.insert(append.uid);
+            }
+        }
+    }
+
+    /// A UID of the range that no message ever had.
+    fn never(&self, uid1: u32, uid2: u32) -> Option<u32> {
+        let mut uid = uid1.max(self.from);
+        if self.from == 0 || uid > uid2 {
+            return None;
+        }
+        let ranges = self.appended.ranges();
+        let at = ranges.partition_point(|(_, last)| *last < uid);
+        match ranges.get(at) {
+            Some((first, last)) if *first <= uid => {
+                uid = last.checked_add(1)?;
+                (uid <= uid2).then_some(uid)
+            }
+            _ => Some(uid),
+        }
+    }
+
+    fn highest(&self) -> u32 {
+        self.appended.ranges().last().map_or(0, |(_, last)| *last)
+    }
+}
+
+/// The transaction that a record belongs to.
+#[derive(Default)]
+struct Unit {
+    /// Where it begins, its boundary included.
+    begin: u64,
+    /// Where it ends.
+    until: u64,
+    /// Its boundary's type word.
+    boundary: Option<u32>,
+    /// The type word of its first record.
+    first: Option<u32>,
+    records: u32,
+    /// The place of the last record in the order in which a transaction is exported.
+    rank: u8,
+    before: Option<RecordType>,
+    /// What an ext-reset in it has set.
+    reset_id: Option<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Shape {
+    hdr_size: u32,
+    record_size: u16,
+    record_align: u16,
+}
+
+struct Judge<'a, 'b> {
+    log: &'a Log<'b>,
+    mailbox: &'a Mailbox,
+    found: &'a mut Findings,
+    unit: Unit,
+    messages: &'a mut Messages,
+    /// The last introduction of each extension, by its place.
+    shapes: &'a mut HashMap<usize, Shape>,
+}
+
+impl Judge<'_, '_> {
+    fn warn(&mut self, code: Code, at: u64, message: impl Into<String>) {
+        self.found.add(Finding::new(code, &self.log.path, message).at(at).severity(Severity::Warning));
+    }
+
+    fn info(&mut self, code: Code, at: u64, message: impl Into<String>) {
+        self.found.add(Finding::new(code, &self.log.path, message).at(at).severity(Severity::Info));
+    }
+
+    fn record(&mut self, record: &Record<'_>, next: Option<&Record<'_>>) {
+        if record.kind() == Some(RecordType::Boundary) {
+            self.close();
+            if record.size != BOUNDARY_SIZE {
+                self.warn(Code::L9, record.offset, format!("a boundary record of {} bytes", record.size));
+            }
+            let size = u64::from(record.boundary_size().unwrap_or(0));
+            self.unit = Unit {
+                begin: record.offset,
+                until: record.offset.saturating_add(size),
+                boundary: Some(record.type_raw),
+                ..Unit::default()
+            };
+            return;
+        }
+        if record.offset >= self.unit.until {
+            self.close();
+            self.unit = Unit { begin: record.offset, until: record.end(), ..Unit::default() };
+            // A log that is to start from nothing is created with the header of the storage's extension in it
+            // (log_write_ext_hdr_init_data).
+            if record.offset == self.log.file.log.records_at
+                && record.kind() == Some(RecordType::ExtIntro)
+                && self.log.file.log.header.starts_empty()
+                && let Some(next) = next.filter(|next| next.kind() == Some(RecordType::ExtHdr))
+            {
+                self.unit.until = next.end();
+            }
+        }
+        self.bits(record);
+        self.place(record, next);
+        self.unit.records += 1;
+        self.unit.before = record.kind();
+        self.content(record, next);
+    }
+
+    /// L9: one change has no boundary.
+    fn close(&mut self) {
+        if self.unit.boundary.is_some() && self.unit.records < 2 {
+            let message = format!("a boundary around {} records, where there are at least 2", self.unit.records);
+            self.warn(Code::L9, self.unit.begin, message);
+        }
+        self.unit = Unit::default();
+    }
+
+    /// L10: the bits that say who made the change are the same all through a transaction.
+    fn bits(&mut self, record: &Record<'_>) {
+        let differs = |mask: u32, other: Option<u32>| other.is_some_and(|other| (other ^ record.type_raw) & mask != 0);
+        if differs(SYNC, self.unit.boundary) || differs(SYNC | EXTERNAL, self.unit.first) {
+            let message = format!(
+                "type word 0x{:08x} says otherwise than the rest of its transaction who made the change",
+                record.type_raw
+            );
+            self.warn(Code::L10, record.offset + 4, message);
+        }
+        self.unit.first.get_or_insert(record.type_raw);
+    }
+
+    /// L9 and L12: the order in which a transaction is exported.
+    fn place(&mut self, record: &Record<'_>, next: Option<&Record<'_>>) {
+        let Some(kind) = record.kind() else { return };
+        let inside = self.unit.boundary.is_some();
+        let follower = next.filter(|next| next.offset < self.unit.until).and_then(Record::kind);
+        if tail(record).is_some() {
+            if inside {
+                self.warn(Code::L16, record.offset, "the tail is published inside a transaction, not after one");
+            }
+            return;
+        }
+        let needs_intro = matches!(
+            kind,
+            RecordType::ExtReset
+                | RecordType::ExtHdr
+                | RecordType::ExtHdr32
+                | RecordType::ExtRec
+                | RecordType::ExtAtomicInc
+        );
+        let introduced = match self.unit.before {
+            Some(RecordType::ExtIntro) => true,
+            Some(RecordType::ExtReset) => matches!(kind, RecordType::ExtHdr | RecordType::ExtHdr32),
+            _ => false,
+        };
+        if needs_intro && !introduced {
+            self.warn(
+                Code::L12,
+                record.offset,
+                format!("{kind} without an introduction just before it in its transaction"),
+            );
+        }
+        let rank = match kind {
+            RecordType::IndexUndeleted => 0,
+            RecordType::ExtIntro if follower == Some(RecordType::ExtRec) => 6,
+            RecordType::ExtIntro if follower == Some(RecordType::ExtAtomicInc) => 7,
+            // Nothing is written where nothing is left to be written.
+            RecordType::ExtIntro if matches!(self.unit.rank, 6 | 7) => self.unit.rank,
+            RecordType::ExtIntro | RecordType::ExtReset | RecordType::ExtHdr | RecordType::ExtHdr32 => 1,
+            RecordType::HeaderUpdate if self.unit.rank < 2 => 2,
+            RecordType::AttributeUpdate => 3,
+            RecordType::Append => 4,
+            RecordType::FlagUpdate => 5,
+            RecordType::ExtRec => 6,
+            RecordType::ExtAtomicInc => 7,
+            RecordType::KeywordUpdate | RecordType::KeywordReset => 8,
+            RecordType::ModseqUpdate => 9,
+            RecordType::Expunge | RecordType::ExpungeGuid => 10,
+            RecordType::HeaderUpdate => 11,
+            RecordType::IndexDeleted => 12,
+            RecordType::Boundary => return,
+        };
+        let repeats = matches!(rank, 1 | 6 | 7 | 8) || self.unit.records == 0;
+        if rank < self.unit.rank || (rank == self.unit.rank && !repeats) {
+            let message = format!("{kind} comes too late in a transaction: it goes on past its end");
+            self.warn(Code::L9, record.offset, message);
+        }
+        self.unit.rank = self.unit.rank.max(rank);
+    }
+
+    fn content(&mut self, record: &Record<'_>, next: Option<&Record<'_>>) {
+        match record.kind() {
+            Some(RecordType::FlagUpdate) => {
+                for (i, update) in record.elements::<FlagUpdate>().enumerate() {
+                    let at = i * FlagUpdate::SIZE;
+                    self.uids(record, at, update.uid1, update.uid2);
+                    let (add, remove) = (update.add_flags, update.remove_flags);
+                    if add & remove != 0 {
+                        let message = format!("flags 0x{add:02x} added and 0x{remove:02x} removed at once");
+                        self.warn(Code::L11, record.payload_at(at + 8), message);
+                    } else if add | remove == 0 && update.modseq_inc_flag == 0 {
+                        self.warn(Code::L11, record.payload_at(at + 8), "a flag update that changes nothing");
+                    }
+                }
+            }
+            Some(RecordType::KeywordUpdate) => {
+                if let Some((.., ranges)) = record.keyword_update() {
+                    let first = record.payload.len().saturating_sub(ranges.size_hint().0 * UidRange::SIZE);
+                    for (i, range) in ranges.enumerate() {
+                        self.uids(record, first + i * UidRange::SIZE, range.uid1, range.uid2);
+                    }
+                }
+            }
+            Some(RecordType::ExpungeGuid) => {
+                let mut last = 0;
+                for (i, one) in record.elements::<ExpungeGuid>().enumerate() {
+                    self.ascends(record, i * ExpungeGuid::SIZE, &mut last, one.uid);
+                    self.uids(record, i * ExpungeGuid::SIZE, one.uid, one.uid);
+                }
+            }
+            Some(RecordType::ExtAtomicInc) => {
+                let mut last = 0;
+                for (i, one) in record.elements::<AtomicInc>().enumerate() {
+                    self.ascends(record, i * AtomicInc::SIZE, &mut last, one.uid);
+                    self.uids(record, i * AtomicInc::SIZE, one.uid, one.uid);
+                }
+            }
+            Some(RecordType::ExtIntro) => self.intros(record, next),
+            Some(RecordType::ExtReset) => {
+                self.unit.reset_id = Some(ExtReset::read(record.payload, record.endian).new_reset_id);
+            }
+            Some(RecordType::HeaderUpdate) => self.header_update(record),
+            Some(RecordType::ExtHdr | RecordType::ExtHdr32) => self.ext_hdr(record),
+            _ => {}
+        }
+    }
+
+    /// L11: ranges are made of messages that the writer saw.
+    fn uids(&mut self, record: &Record<'_>, at: usize, uid1: u32, uid2: u32) {
+        if let Some(uid) = self.messages.never(uid1, uid2) {
+            let kind = record.kind().map_or("record", RecordType::name);
+            let message = format!("{kind} of UIDs {uid1} to {uid2}, but there was never a UID {uid}");
+            let finding = Finding::new(Code::L11, &self.log.path, message).at(record.payload_at(at));
+            self.found.add(finding.uid(uid).severity(Severity::Warning));
+        }
+    }
+
+    /// L11: what is about single messages is in their order.
+    fn ascends(&mut self, record: &Record<'_>, at: usize, last: &mut u32, uid: u32) {
+        if uid <= *last {
+            let kind = record.kind().map_or("record", RecordType::name);
+            self.warn(Code::L11, record.payload_at(at), format!("{kind} of UID {uid} after UID {last}"));
+        }
+        *last = uid;
+    }
+
+    /// L12.
+    fn intros(&mut self, record: &Record<'_>, next: Option<&Record<'_>>) {
+        for (i, intro) in record.intros().enumerate() {
+            let at = record.payload_at(intro.at);
+            let ExtIntro { ext_id, reset_id, .. } = intro.intro;
+            if i > 0 {
+                self.warn(Code::L12, at, "a second introduction in one record");
+            }
+            if let Some(known) = one_bit_off(intro.name, EXTENSIONS) {
+                let name = String::from_utf8_lossy(intro.name).into_owned();
+                self.warn(Code::L12, at + 20, format!("extension {name:?} is {known:?} with one bit flipped"));
+            }
+            let by_name = ext_id == BY_NAME;
+            let place = match by_name {
+                true => self.mailbox.extensions.iter().position(|ext| ext.name == intro.name),
+                false => usize::try_from(ext_id).ok(),
+            };
+            let Some(ext) = place.and_then(|place| self.mailbox.extensions.get(place)) else {
+                if !by_name {
+                    self.warn(
+                        Code::L12,
+                        at,
+                        format!("introduction of extension number {ext_id}, which does not exist"),
+                    );
+                }
+                continue;
+            };
+            // The cache is introduced with the file_seq of its file, whatever the index knew of it.
+            if by_name && reset_id != 0 && ext.name != b"cache" && self.unit.reset_id != Some(reset_id) {
+                self.warn(Code::L12, at + 4, format!("a new extension with reset_id {reset_id}"));
+            }
+            self.shape(&intro.intro, at, place.unwrap_or(usize::MAX), next);
+            if let Some(next) = next
+                && next.kind() == Some(RecordType::ExtRec)
+            {
+                let mut last = 0;
+                let stride = (4 + usize::from(intro.intro.record_size)).next_multiple_of(4);
+                for (i, (uid, data)) in next.ext_recs(intro.intro.record_size).enumerate() {
+                    self.ascends(next, i * stride, &mut last, uid);
+                    self.uids(next, i * stride, uid, uid);
+                    let padding = next.payload.get(i * stride + 4 + data.len()..(i + 1) * stride);
+                    if padding.is_some_and(|padding| padding.iter().any(|byte| *byte != 0)) {
+                        self.info(Code::L13, next.payload_at(i * stride + 4), "padding that is not zero");
+                    }
+                }
+            }
+        }
+    }
+
+    /// L12: an extension keeps its sizes; a larger header is introduced with the bytes that need it.
+    fn shape(&mut self, intro: &ExtIntro, at: u64, place: usize, next: Option<&Record<'_>>) {
+        let ExtIntro { hdr_size, record_size, record_align, .. } = *intro;
+        let resize = intro.flags & 1 == 0;
+        if let Some(before) = self.shapes.get(&place).copied().filter(|_| !resize) {
+            if (record_size, record_align) != (before.record_size, before.record_align) {
+                let message = format!(
+                    "introduction with records of {record_size} bytes (aligned by {record_align}), the one before it had {} ({})",
+                    before.record_size, before.record_align
+                );
+                self.info(Code::L12, at + 12, message);
+            }
+            let written = next
+                .filter(|next| matches!(next.kind(), Some(RecordType::ExtHdr | RecordType::ExtHdr32)))
+                .and_then(|next| next.header_chunks().last())
+                .map(|chunk| u64::from(chunk.offset) + chunk.data.len() as u64);
+            if intro.ext_id != BY_NAME && hdr_size > before.hdr_size && written != Some(u64::from(hdr_size)) {
+                let message = format!(
+                    "introduction with a header of {hdr_size} bytes, the one before it had {}",
+                    before.hdr_size
+                );
+                self.warn(Code::L12, at + 8, message);
+            }
+        }
+        let hdr_size =
+            if resize { hdr_size } else { self.shapes.get(&place).map_or(hdr_size, |old| old.hdr_size.max(hdr_size)) };
+        self.shapes.insert(place, Shape { hdr_size, record_size, record_align });
+    }
+
+    /// L15 and L16: fields of the base header.
+    fn header_update(&mut self, record: &Record<'_>) {
+        let mut last: Option<u32> = None;
+        let chunks = record.header_chunks().count();
+        for chunk in record.header_chunks() {
+            let at = record.payload_at(chunk.at);
+            let end = chunk.offset.saturating_add(u32::try_from(chunk.data.len()).unwrap_or(u32::MAX));
+            if last.is_some_and(|last| chunk.offset <= last) {
+                self.warn(
+                    Code::L15,
+                    at,
+                    format!("header update of byte {} after byte {}", chunk.offset, last.unwrap_or(0)),
+                );
+            }
+            last = Some(end);
+            let days = chunk.offset.max(DAYS.start)..end.min(DAYS.end);
+            if days.start < days.end && days != DAYS {
+                self.warn(Code::L15, at, "header update of a part of the days".to_owned());
+            }
+            let tail = chunk.offset <= TAIL_AT && TAIL_AT < end;
+            if tail && (chunks != 1 || chunk.data.len() != 4 || !record.external()) {
+                self.warn(Code::L16, at, "the tail is published together with something else, or by a request");
+            }
+            let value =
+                |field: u32| record.endian.u32_at(chunk.data, usize::try_from(field.checked_sub(chunk.offset)?).ok()?);
+            if let Some(next_uid) = value(28).filter(|uid| *uid <= self.messages.highest()) {
+                let highest = self.messages.highest();
+                self.info(
+                    Code::L15,
+                    at + 4,
+                    format!("header update sets next_uid to {next_uid}, but there is a UID {highest}"),
+                );
+            }
+        }
+    }
+
+    /// L12: the bytes of an extension's header.
+    fn ext_hdr(&mut self, record: &Record<'_>) {
+        let mut last: Option<u64> = None;
+        let mut used = 0;
+        for chunk in record.header_chunks() {
+            let begin = u64::from(chunk.offset);
+            if last.is_some_and(|last| begin <= last) || chunk.data.is_empty() {
+                let message = format!("header update of {} bytes at byte {begin}", chunk.data.len());
+                self.warn(Code::L12, record.payload_at(chunk.at), message);
+            }
+            last = Some(begin + chunk.data.len() as u64);
+            let fixed = if record.kind() == Some(RecordType::ExtHdr32) { 8 } else { 4 };
+            used = chunk.at + fixed + chunk.data.len();
+        }
+        let rest = record.payload.get(used..).unwrap_or_default();
+        if rest.len() > 3 || rest.iter().any(|byte| *byte != 0) {
+            let message = format!("{} bytes after the last element are not padding", rest.len());
+            self.warn(Code::L12, record.payload_at(used), message);
+        }
+    }
+}
+
+/// What a record of its own that publishes the tail says it is.
+fn tail(record: &Record<'_>) -> Option<u32> {
+    if record.kind() != Some(RecordType::HeaderUpdate) || record.payload.len() != 8 {
+        return None;
+    }
+    let chunk = record.header_chunks().next()?;
+    if chunk.offset != TAIL_AT {
+        return None;
+    }
+    record.endian.u32_at(chunk.data, 0)
+}
