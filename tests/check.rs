@@ -297,51 +297,51 @@ cases! {
     // What Dovecot reads without a word, but never writes (mail-index-transaction-export.c and its kin).
     L2 Info Log BUSY "compat_flags in a log of version 1.1" => |s| s.get(Role::Log)[1] = 1;
     L2 Info Log FRESH "a header of 44 bytes" => |s| { s.files.remove(&Role::Cache); let log = s.get(Role::Log); log[2] = 44; log.truncate(44); };
-    L9 Warning Log BUSY "a boundary around one record" => |s| s.transaction(&[(0x4, &words(&[1, 1, 8]))]);
-    L9 Warning Log BUSY "a boundary of eight bytes" => |s| s.append(0x8_0000 | EXTERNAL, &words(&[24, 0, 0, 0]));
-    L9 Warning Log BUSY "an append after an expunge" => |s| {
+    L9 Info Log BUSY "a boundary around one record" => |s| s.transaction(&[(0x4, &words(&[1, 1, 8]))]);
+    L9 Info Log BUSY "a boundary of eight bytes" => |s| s.append(0x8_0000 | EXTERNAL, &words(&[24, 0, 0, 0]));
+    L9 Info Log BUSY "an append after an expunge" => |s| {
         let uid = s.number(Role::Index, 28) + 1000;
         s.transaction(&[(0xed90 | EXTERNAL, &words(&[1, 0, 0, 0, 0])), (0x2 | EXTERNAL, &words(&[uid, 0]))]);
     };
-    L10 Warning Log BUSY "half a request" => |s| s.transaction(&[(0x4, &words(&[1, 1, 8])), (0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1_700_000_000]))]);
-    L10 Warning Log BUSY "half of dsync" => |s| s.transaction(&[(0x4 | 0x2000_0000, &words(&[1, 1, 8])), (0x400, &keyword("$Forwarded", 1, 1))]);
-    L11 Warning Log BUSY "a flag added and removed" => |s| s.append(0x4, &words(&[1, 1, 0x0808]));
-    L11 Warning Log BUSY "no flag at all" => |s| s.append(0x4, &words(&[1, 1, 0]));
-    L11 Warning Log CHAIN "a UID that was left out" => |s| {
+    L10 Info Log BUSY "half a request" => |s| s.transaction(&[(0x4, &words(&[1, 1, 8])), (0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1_700_000_000]))]);
+    L10 Info Log BUSY "half of dsync" => |s| s.transaction(&[(0x4 | 0x2000_0000, &words(&[1, 1, 8])), (0x400, &keyword("$Forwarded", 1, 1))]);
+    L11 Info Log BUSY "a flag added and removed" => |s| s.append(0x4, &words(&[1, 1, 0x0808]));
+    L11 Info Log BUSY "no flag at all" => |s| s.append(0x4, &words(&[1, 1, 0]));
+    L11 Info Log CHAIN "a UID that was left out" => |s| {
         let uid = s.number(Role::Index, 28) + 1000;
         s.append(0x2 | EXTERNAL, &words(&[uid, 0]));
         s.append(0x4, &words(&[uid - 1, uid, 8]));
     };
-    L11 Warning Log BUSY "expunges that descend" => |s| s.append(0xed90, &words(&[2, 0, 0, 0, 0, 1, 0, 0, 0, 0]));
+    L11 Info Log BUSY "expunges that descend" => |s| s.append(0xed90, &words(&[2, 0, 0, 0, 0, 1, 0, 0, 0, 0]));
     L11 Info Log BUSY "a keyword with a space" => |s| s.append(0x400, &keyword("two words", 1, 1));
     L11 Info Log BUSY "a keyword that nobody has named" => |s| s.append(0x400, &keyword("$Forwa2ded", 1, 1));
-    L12 Warning Log BUSY "an introduction in another transaction" => |s| {
+    L12 Info Log BUSY "an introduction in another transaction" => |s| {
         s.append(0x40 | EXTERNAL, &intro("new", 0, 4, 4));
         s.append(0x200 | EXTERNAL, &words(&[1, 1]));
     };
-    L12 Warning Log BUSY "an extension that nobody has named" => |s| s.append(0x40 | EXTERNAL, &intro("vsizg", 0, 4, 4));
-    L12 Warning Log BUSY "a new extension that was reset" => |s| { let mut p = intro("new", 0, 4, 4); p[4] = 7; s.append(0x40 | EXTERNAL, &p); };
-    L12 Warning Log BUSY "bytes of no length in an extension header" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("new", 8, 0, 0)), (0x100 | EXTERNAL, &words(&[0]))]);
-    L12 Warning Log BUSY "bytes after an extension header" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("new", 8, 0, 0)), (0x100 | EXTERNAL, &words(&[2 << 16, 1 | 1 << 24]))]);
-    L15 Warning Log BUSY "a header update that descends" => |s| s.append(0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1_700_000_000, 76 | 4 << 16, 1_700_000_000]));
-    L15 Warning Log BUSY "day_stamp without days" => |s| s.append(0x20 | EXTERNAL, &words(&[84 | 4 << 16, 1_699_920_000]));
-    L15 Warning Log BUSY "a scan of 1970" => |s| s.append(0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1000]));
+    L12 Info Log BUSY "an extension that nobody has named" => |s| s.append(0x40 | EXTERNAL, &intro("vsizg", 0, 4, 4));
+    L12 Info Log BUSY "a new extension that was reset" => |s| { let mut p = intro("new", 0, 4, 4); p[4] = 7; s.append(0x40 | EXTERNAL, &p); };
+    L12 Info Log BUSY "bytes of no length in an extension header" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("new", 8, 0, 0)), (0x100 | EXTERNAL, &words(&[0]))]);
+    L12 Info Log BUSY "bytes after an extension header" => |s| s.transaction(&[(0x40 | EXTERNAL, &intro("new", 8, 0, 0)), (0x100 | EXTERNAL, &words(&[2 << 16, 1 | 1 << 24]))]);
+    L15 Info Log BUSY "a header update that descends" => |s| s.append(0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1_700_000_000, 76 | 4 << 16, 1_700_000_000]));
+    L15 Info Log BUSY "day_stamp without days" => |s| s.append(0x20 | EXTERNAL, &words(&[84 | 4 << 16, 1_699_920_000]));
+    L15 Info Log BUSY "a scan of 1970" => |s| s.append(0x20 | EXTERNAL, &words(&[80 | 4 << 16, 1000]));
     L15 Info Log CHAIN "next_uid 1" => |s| s.append(0x20 | EXTERNAL, &words(&[28 | 4 << 16, 1]));
-    L16 Warning Log BUSY "a tail inside a transaction" => |s| {
+    L16 Info Log BUSY "a tail inside a transaction" => |s| {
         let tail = s.get(Role::Log).len() as u32 + 48;
         s.transaction(&[(0x4 | EXTERNAL, &words(&[1, 1, 8])), (0x20 | EXTERNAL, &words(&[64 | 4 << 16, tail]))]);
     };
-    L16 Warning Log BUSY "a tail as a request" => |s| { let tail = s.get(Role::Log).len() as u32; s.append(0x20, &words(&[64 | 4 << 16, tail])); };
+    L16 Info Log BUSY "a tail as a request" => |s| { let tail = s.get(Role::Log).len() as u32; s.append(0x20, &words(&[64 | 4 << 16, tail])); };
     L20 Info Log BUSY "a log older than the index" => |s| s.put(Role::Log, 20, 1_000_000_000);
-    I13 Warning Index BUSY "an extension that nobody has named" => |s| { let (at, ..) = s.extension("hdr-vsize"); s.get(Role::Index)[at + 16] = b'i'; };
+    I13 Info Index BUSY "an extension that nobody has named" => |s| { let (at, ..) = s.extension("hdr-vsize"); s.get(Role::Index)[at + 16] = b'i'; };
     I20 Info Index BUSY "a day that begins at a minute past midnight" => |s| s.add(Role::Index, 84, 60);
     I20 Info Index BUSY "a scan of 1970" => |s| s.put(Role::Index, 80, 1000);
-    C2 Warning Cache BUSY "a field that nobody has named" => |s| {
+    C2 Info Cache BUSY "a field that nobody has named" => |s| {
         let cache = Cache::parse(s.get(Role::Cache), None).expect("a cache");
         let at = cache.fields.iter().find(|f| f.name.eq_ignore_ascii_case(b"hdr.date")).expect("the field").name_range.start as usize;
         s.get(Role::Cache)[at + 5] ^= 1;
     };
-    C3 Warning Cache SDBOX "a recipient under another name" => |s| { let at = header(s); s.get(Role::Cache)[at] ^= 1; };
+    C3 Info Cache SDBOX "a recipient under another name" => |s| { let at = header(s); s.get(Role::Cache)[at] ^= 1; };
     C3 Error Cache BUSY "a record that runs into the next" => |s| {
         // The new size is filled by one more field: the next record, as far as it goes.
         let (cache, records) = (s.get(Role::Cache).clone(), records(s));

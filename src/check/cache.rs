@@ -103,7 +103,7 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
                 found.add(unreadable(&problem, uid, &path));
             } else if append_only && let Some((at, what)) = unlikely(&cache, &record) {
                 let finding = Finding::new(Code::C3, &path, what).at(at).uid(uid);
-                found.add(finding.severity(Severity::Warning));
+                found.add(finding.severity(Severity::Info));
             }
             let (word, bit) = (record.offset as usize / 256, record.offset / 4 % 64);
             let Some(word) = taken.get_mut(word) else { continue };
@@ -145,10 +145,10 @@ fn fields(cache: &Cache<'_>, path: &Path, found: &mut Findings) {
         let known = misspelt(field.name, CACHE_FIELDS).or_else(|| misspelt(field.name, HEADER_FIELDS));
         if let Some(known) = known {
             let message = format!("field {name:?} is {known:?} with one bit flipped");
-            found.add(Finding::new(Code::C2, path, message).at(field.name_range.start).severity(Severity::Warning));
+            found.add(Finding::new(Code::C2, path, message).at(field.name_range.start).severity(Severity::Info));
         } else if !field.name.iter().all(|byte| byte.is_ascii_graphic()) {
             let message = format!("field {name:?} is no name of a field");
-            found.add(Finding::new(Code::C2, path, message).at(field.name_range.start).severity(Severity::Warning));
+            found.add(Finding::new(Code::C2, path, message).at(field.name_range.start).severity(Severity::Info));
         }
     }
     // A link that is neither zero nor coded reads as the end of the chain.

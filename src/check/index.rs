@@ -153,7 +153,7 @@ impl Judge<'_, '_> {
             }
             if let Some(known) = one_bit_off(ext.name, EXTENSIONS) {
                 let message = format!("extension {name:?} is {known:?} with one bit flipped");
-                self.found.add(self.finding(Code::I13, ext.at + 16, message).severity(Severity::Warning));
+                self.found.add(self.finding(Code::I13, ext.at + 16, message).severity(Severity::Info));
             }
             // Where the data lies is I14.
             let placeless = crate::format::ext::ExtHeader { record_offset: 0, ..ext.header.clone() };

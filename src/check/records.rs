@@ -244,32 +244,38 @@ impl Judge<'_> {
             for (i, raw) in chunk.data.chunks_exact(4).enumerate() {
                 let value = record.endian.u32_at(raw, 0).unwrap_or(0);
                 let offset = chunk.offset as usize + i * 4;
-                if let Some(what) = self.bad_value(offset, value) {
+                if let Some((what, severity)) = self.bad_value(offset, value) {
                     let message = format!("header update sets {what} to {value}");
-                    found.add(self.warn(Code::L15, record.payload_at(chunk.at + 4 + i * 4), message));
+                    found
+                        .add(self.warn(Code::L15, record.payload_at(chunk.at + 4 + i * 4), message).severity(severity));
                 }
             }
         }
     }
 
     /// The name of the field at that offset when it cannot have the value.
-    fn bad_value(&self, offset: usize, value: u32) -> Option<&'static str> {
+    fn bad_value(&self, offset: usize, value: u32) -> Option<(&'static str, Severity)> {
         let now = self.subject.options.now.max(self.log.stat.mtime.0).saturating_add(CLOCK_SKEW);
         let future = i64::from(value) > now;
         let early = value != 0 && i64::from(value) < FIRST_STAMP && !self.old;
+        // Harmless times are worth no more than a word.
         match offset {
-            20 if value & !7 != 0 => Some("flags"),
-            24 if value == 0 => Some("uid_validity"),
-            28 if value > self.next_uid => Some("next_uid"),
-            48 if value == 0 || value > self.next_uid => Some("first_recent_uid"),
-            76 if future && value != u32::MAX && !self.old => Some("log2_rotate_time"),
-            80 if future && !self.old => Some("last_temp_file_scan"),
-            76 | 80 if early => Some("a time before there was a Dovecot:"),
-            84 if !super::is_midnight(value) => Some("day_stamp, which is no midnight,"),
-            84 if i64::from(value) > now.saturating_add(86_400) => Some("day_stamp"),
-            88..120 if value > self.next_uid => Some("day_first_uid"),
-            _ => None,
+            76 | 80 if early => return Some(("a time before there was a Dovecot:", Severity::Info)),
+            84 if !super::is_midnight(value) => return Some(("day_stamp, which is no midnight,", Severity::Info)),
+            _ => {}
         }
+        let what = match offset {
+            20 if value & !7 != 0 => "flags",
+            24 if value == 0 => "uid_validity",
+            28 if value > self.next_uid => "next_uid",
+            48 if value == 0 || value > self.next_uid => "first_recent_uid",
+            76 if future && value != u32::MAX && !self.old => "log2_rotate_time",
+            80 if future && !self.old => "last_temp_file_scan",
+            84 if i64::from(value) > now.saturating_add(86_400) => "day_stamp",
+            88..120 if value > self.next_uid => "day_first_uid",
+            _ => return None,
+        };
+        Some((what, Severity::Warning))
     }
 
     /// L12: shapes that extensions do not have.

@@ -131,10 +131,6 @@ struct Judge<'a, 'b> {
 }
 
 impl Judge<'_, '_> {
-    fn warn(&mut self, code: Code, at: u64, message: impl Into<String>) {
-        self.found.add(Finding::new(code, &self.log.path, message).at(at).severity(Severity::Warning));
-    }
-
     fn info(&mut self, code: Code, at: u64, message: impl Into<String>) {
         self.found.add(Finding::new(code, &self.log.path, message).at(at).severity(Severity::Info));
     }
@@ -143,7 +139,7 @@ impl Judge<'_, '_> {
         if record.kind() == Some(RecordType::Boundary) {
             self.close();
             if record.size != BOUNDARY_SIZE {
-                self.warn(Code::L9, record.offset, format!("a boundary record of {} bytes", record.size));
+                self.info(Code::L9, record.offset, format!("a boundary record of {} bytes", record.size));
             }
             let size = u64::from(record.boundary_size().unwrap_or(0));
             self.unit = Unit {
@@ -178,7 +174,7 @@ impl Judge<'_, '_> {
     fn close(&mut self) {
         if self.unit.boundary.is_some() && self.unit.records < 2 {
             let message = format!("a boundary around {} records, where there are at least 2", self.unit.records);
-            self.warn(Code::L9, self.unit.begin, message);
+            self.info(Code::L9, self.unit.begin, message);
         }
         self.unit = Unit::default();
     }
@@ -191,7 +187,7 @@ impl Judge<'_, '_> {
                 "type word 0x{:08x} says otherwise than the rest of its transaction who made the change",
                 record.type_raw
             );
-            self.warn(Code::L10, record.offset + 4, message);
+            self.info(Code::L10, record.offset + 4, message);
         }
         self.unit.first.get_or_insert(record.type_raw);
     }
@@ -203,7 +199,7 @@ impl Judge<'_, '_> {
         let follower = next.filter(|next| next.offset < self.unit.until).and_then(Record::kind);
         if tail(record).is_some() {
             if inside {
-                self.warn(Code::L16, record.offset, "the tail is published inside a transaction, not after one");
+                self.info(Code::L16, record.offset, "the tail is published inside a transaction, not after one");
             }
             return;
         }
@@ -221,7 +217,7 @@ impl Judge<'_, '_> {
             _ => false,
         };
         if needs_intro && !introduced {
-            self.warn(
+            self.info(
                 Code::L12,
                 record.offset,
                 format!("{kind} without an introduction just before it in its transaction"),
@@ -250,7 +246,7 @@ impl Judge<'_, '_> {
         let repeats = matches!(rank, 1 | 6 | 7 | 8) || self.unit.records == 0;
         if rank < self.unit.rank || (rank == self.unit.rank && !repeats) {
             let message = format!("{kind} comes too late in a transaction: it goes on past its end");
-            self.warn(Code::L9, record.offset, message);
+            self.info(Code::L9, record.offset, message);
         }
         self.unit.rank = self.unit.rank.max(rank);
     }
@@ -264,9 +260,9 @@ impl Judge<'_, '_> {
                     let (add, remove) = (update.add_flags, update.remove_flags);
                     if add & remove != 0 {
                         let message = format!("flags 0x{add:02x} added and 0x{remove:02x} removed at once");
-                        self.warn(Code::L11, record.payload_at(at + 8), message);
+                        self.info(Code::L11, record.payload_at(at + 8), message);
                     } else if add | remove == 0 && update.modseq_inc_flag == 0 {
-                        self.warn(Code::L11, record.payload_at(at + 8), "a flag update that changes nothing");
+                        self.info(Code::L11, record.payload_at(at + 8), "a flag update that changes nothing");
                     }
                 }
             }
@@ -304,11 +300,15 @@ impl Judge<'_, '_> {
 
     /// L11: ranges are made of messages that the writer saw.
     fn uids(&mut self, record: &Record<'_>, at: usize, uid1: u32, uid2: u32) {
+        // UIDs that are still to come are another matter, and reported as such.
+        if uid2 >= self.mailbox.header.next_uid {
+            return;
+        }
         if let Some(uid) = self.messages.never(uid1, uid2) {
             let kind = record.kind().map_or("record", RecordType::name);
             let message = format!("{kind} of UIDs {uid1} to {uid2}, but there was never a UID {uid}");
             let finding = Finding::new(Code::L11, &self.log.path, message).at(record.payload_at(at));
-            self.found.add(finding.uid(uid).severity(Severity::Warning));
+            self.found.add(finding.uid(uid).severity(Severity::Info));
         }
     }
 
@@ -316,7 +316,7 @@ impl Judge<'_, '_> {
     fn ascends(&mut self, record: &Record<'_>, at: usize, last: &mut u32, uid: u32) {
         if uid <= *last {
             let kind = record.kind().map_or("record", RecordType::name);
-            self.warn(Code::L11, record.payload_at(at), format!("{kind} of UID {uid} after UID {last}"));
+            self.info(Code::L11, record.payload_at(at), format!("{kind} of UID {uid} after UID {last}"));
         }
         *last = uid;
     }
@@ -327,11 +327,11 @@ impl Judge<'_, '_> {
             let at = record.payload_at(intro.at);
             let ExtIntro { ext_id, reset_id, .. } = intro.intro;
             if i > 0 {
-                self.warn(Code::L12, at, "a second introduction in one record");
+                self.info(Code::L12, at, "a second introduction in one record");
             }
             if let Some(known) = one_bit_off(intro.name, EXTENSIONS) {
                 let name = String::from_utf8_lossy(intro.name).into_owned();
-                self.warn(Code::L12, at + 20, format!("extension {name:?} is {known:?} with one bit flipped"));
+                self.info(Code::L12, at + 20, format!("extension {name:?} is {known:?} with one bit flipped"));
             }
             let by_name = ext_id == BY_NAME;
             let place = match by_name {
@@ -340,7 +340,7 @@ impl Judge<'_, '_> {
             };
             let Some(ext) = place.and_then(|place| self.mailbox.extensions.get(place)) else {
                 if !by_name {
-                    self.warn(
+                    self.info(
                         Code::L12,
                         at,
                         format!("introduction of extension number {ext_id}, which does not exist"),
@@ -350,7 +350,7 @@ impl Judge<'_, '_> {
             };
             // The cache is introduced with the file_seq of its file, whatever the index knew of it.
             if by_name && reset_id != 0 && ext.name != b"cache" && self.unit.reset_id != Some(reset_id) {
-                self.warn(Code::L12, at + 4, format!("a new extension with reset_id {reset_id}"));
+                self.info(Code::L12, at + 4, format!("a new extension with reset_id {reset_id}"));
             }
             self.shape(&intro.intro, at, place.unwrap_or(usize::MAX), next);
             if let Some(next) = next
@@ -391,7 +391,7 @@ impl Judge<'_, '_> {
                     "introduction with a header of {hdr_size} bytes, the one before it had {}",
                     before.hdr_size
                 );
-                self.warn(Code::L12, at + 8, message);
+                self.info(Code::L12, at + 8, message);
             }
         }
         let hdr_size =
@@ -407,7 +407,7 @@ impl Judge<'_, '_> {
             let at = record.payload_at(chunk.at);
             let end = chunk.offset.saturating_add(u32::try_from(chunk.data.len()).unwrap_or(u32::MAX));
             if last.is_some_and(|last| chunk.offset <= last) {
-                self.warn(
+                self.info(
                     Code::L15,
                     at,
                     format!("header update of byte {} after byte {}", chunk.offset, last.unwrap_or(0)),
@@ -416,11 +416,11 @@ impl Judge<'_, '_> {
             last = Some(end);
             let days = chunk.offset.max(DAYS.start)..end.min(DAYS.end);
             if days.start < days.end && days != DAYS {
-                self.warn(Code::L15, at, "header update of a part of the days".to_owned());
+                self.info(Code::L15, at, "header update of a part of the days".to_owned());
             }
             let tail = chunk.offset <= TAIL_AT && TAIL_AT < end;
             if tail && (chunks != 1 || chunk.data.len() != 4 || !record.external()) {
-                self.warn(Code::L16, at, "the tail is published together with something else, or by a request");
+                self.info(Code::L16, at, "the tail is published together with something else, or by a request");
             }
             let value =
                 |field: u32| record.endian.u32_at(chunk.data, usize::try_from(field.checked_sub(chunk.offset)?).ok()?);
@@ -443,7 +443,7 @@ impl Judge<'_, '_> {
             let begin = u64::from(chunk.offset);
             if last.is_some_and(|last| begin <= last) || chunk.data.is_empty() {
                 let message = format!("header update of {} bytes at byte {begin}", chunk.data.len());
-                self.warn(Code::L12, record.payload_at(chunk.at), message);
+                self.info(Code::L12, record.payload_at(chunk.at), message);
             }
             last = Some(begin + chunk.data.len() as u64);
             let fixed = if record.kind() == Some(RecordType::ExtHdr32) { 8 } else { 4 };
@@ -452,7 +452,7 @@ impl Judge<'_, '_> {
         let rest = record.payload.get(used..).unwrap_or_default();
         if rest.len() > 3 || rest.iter().any(|byte| *byte != 0) {
             let message = format!("{} bytes after the last element are not padding", rest.len());
-            self.warn(Code::L12, record.payload_at(used), message);
+            self.info(Code::L12, record.payload_at(used), message);
         }
     }
 }
