@@ -7,9 +7,12 @@ use super::names::{CACHE_FIELDS, HEADER_FIELDS, misspelt};
 use super::state::State;
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject};
 use crate::format::DecodeError;
-use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldData, FieldType, TileKind, ValueKind};
+use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, TileKind, ValueKind};
+use crate::format::mime::HeaderLines;
 use crate::source::Role;
 
+/// Messages from which the records are looked at in two halves.
+const LARGE: usize = 20_000;
 /// Largest file Dovecot keeps (`mail_cache_max_size`), bytes.
 const MAX_SIZE: usize = 1 << 30;
 
@@ -76,49 +79,34 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
     last_used(&cache, &path, now.saturating_add(CLOCK_SKEW), found);
     // Up to 2.1 holes were filled, and other rules held.
     let append_only = cache.header.old().is_none() && !subject.is_old();
-    let mut reached: Vec<(u32, u32, u32)> = Vec::new();
-    // One bit for each place where a record can begin.
-    let mut taken = vec![0_u64; input.bytes.len() / 256 + 1];
-    let (mut chains, mut continued) = (0_u64, 0_u64);
-    for (uid, offset) in offsets {
-        chains += 1;
-        for record in cache.chain(offset) {
-            let record = match record {
-                Ok(record) => record,
-                Err(problem) => {
-                    found.add(unreadable(&problem, uid, &path));
-                    break;
-                }
-            };
-            continued += u64::from(record.prev_offset != 0);
-            if append_only {
-                reached.push((record.offset, record.size, uid));
+    let judge = |offsets: &[(u32, u32)]| {
+        let mut walk = Walk::new(&cache, &path, append_only);
+        offsets.iter().for_each(|(uid, offset)| walk.message(*uid, *offset));
+        walk
+    };
+    // The halves of a large mailbox are walked side by side. How many parts there are depends on the mailbox alone, so that the
+    // findings do not differ from machine to machine.
+    let mut walk = if offsets.len() < LARGE {
+        judge(&offsets)
+    } else {
+        let (first, second) = offsets.split_at(offsets.len() / 2);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| judge(second));
+            let mut walk = judge(first);
+            match other.join() {
+                Ok(other) => walk.append(other),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
-            // Up to 2.1 records were written into holes, so that an older one may come later in the file.
-            if record.prev_offset >= record.offset && record.prev_offset != 0 && cache.header.old().is_none() {
-                let message = format!("prev_offset is {}, not before the record", record.prev_offset);
-                found.add(Finding::new(Code::C3, &path, message).at(u64::from(record.offset)).uid(uid));
-            }
-            if let Some(problem) = values(&cache, &record) {
-                found.add(unreadable(&problem, uid, &path));
-            } else if append_only && let Some((at, what)) = unlikely(&cache, &record) {
-                let finding = Finding::new(Code::C3, &path, what).at(at).uid(uid);
-                found.add(finding.severity(Severity::Info));
-            }
-            let (word, bit) = (record.offset as usize / 256, record.offset / 4 % 64);
-            let Some(word) = taken.get_mut(word) else { continue };
-            if *word >> bit & 1 != 0 {
-                let message = "the record belongs to two messages";
-                found.add(Finding::new(Code::C3, &path, message).at(u64::from(record.offset)).uid(uid));
-                break;
-            }
-            *word |= 1 << bit;
-        }
-    }
+            walk
+        })
+    };
+    found.append(std::mem::take(&mut walk.found));
+    let Walk { mut reached, chains, continued, .. } = walk;
     reached.sort_unstable();
     for pair in reached.windows(2) {
         if let [(offset, size, uid), (next, ..)] = pair
-            && offset.saturating_add(*size) > *next
+            && append_only
+            && (offset.saturating_add(1)..offset.saturating_add(*size)).contains(next)
         {
             let message = format!("a record of {size} bytes, but the next one begins at {next}");
             found.add(Finding::new(Code::C3, &path, message).at(u64::from(*offset) + 4).uid(*uid));
@@ -168,76 +156,192 @@ fn unreadable(problem: &DecodeError, uid: u32, path: &Path) -> Finding {
     Finding::new(Code::C3, path, message).at(problem.at).uid(uid)
 }
 
-/// The first thing wrong with the fields of a record, those included that have a structure of their own.
-fn values(cache: &Cache<'_>, record: &CacheRecord) -> Option<DecodeError> {
-    cache.fields(record).find_map(|field| match field {
-        Err(problem) => Some(problem),
-        Ok(field) => match cache.fields.get(field.index as usize)?.kind {
-            ValueKind::MimeParts | ValueKind::BinaryParts => match cache.value(&field) {
+/// The records that messages lead to.
+struct Walk<'c, 'a> {
+    cache: &'c Cache<'a>,
+    path: &'c Path,
+    append_only: bool,
+    found: Findings,
+    /// Offset, size and UID of each record.
+    reached: Vec<(u32, u32, u32)>,
+    /// One bit for each place where a record can begin.
+    taken: Vec<u64>,
+    /// Messages that have records, and records that continue others.
+    chains: u64,
+    continued: u64,
+    /// Records looked at, and the last one in which each field was seen.
+    records: u64,
+    seen: Vec<u64>,
+}
+
+/// What is wrong with a record.
+enum Wrong {
+    /// It cannot be read.
+    Broken(DecodeError),
+    /// Dovecot reads it without a word, but has never put such a thing into one: byte offset, and what it is.
+    Unlikely(u64, String),
+}
+
+impl<'c, 'a> Walk<'c, 'a> {
+    fn new(cache: &'c Cache<'a>, path: &'c Path, append_only: bool) -> Walk<'c, 'a> {
+        Walk {
+            cache,
+            path,
+            append_only,
+            found: Findings::default(),
+            reached: Vec::new(),
+            taken: vec![0; cache.bytes().len() / 256 + 1],
+            chains: 0,
+            continued: 0,
+            records: 0,
+            seen: vec![0; cache.fields.len()],
+        }
+    }
+
+    /// Takes the word and the bit of `taken` for a record.
+    fn place(record: u32) -> (usize, u32) {
+        (record as usize / 256, record / 4 % 64)
+    }
+
+    fn twice(&mut self, offset: u32, uid: u32) {
+        let message = "the record belongs to two messages";
+        self.found.add(Finding::new(Code::C3, self.path, message).at(u64::from(offset)).uid(uid));
+    }
+
+    /// Judges the records of a message, newest first.
+    fn message(&mut self, uid: u32, offset: u32) {
+        let cache = self.cache;
+        self.chains += 1;
+        for record in cache.chain(offset) {
+            let record = match record {
+                Ok(record) => record,
+                Err(problem) => return self.found.add(unreadable(&problem, uid, self.path)),
+            };
+            self.continued += u64::from(record.prev_offset != 0);
+            self.reached.push((record.offset, record.size, uid));
+            // Up to 2.1 records were written into holes, so that an older one may come later in the file.
+            if record.prev_offset >= record.offset && record.prev_offset != 0 && cache.header.old().is_none() {
+                let message = format!("prev_offset is {}, not before the record", record.prev_offset);
+                self.found.add(Finding::new(Code::C3, self.path, message).at(u64::from(record.offset)).uid(uid));
+            }
+            match self.wrong(&record) {
+                Some(Wrong::Broken(problem)) => self.found.add(unreadable(&problem, uid, self.path)),
+                Some(Wrong::Unlikely(at, what)) => {
+                    self.found.info(Code::C3, self.path, || Finding::new(Code::C3, self.path, what).at(at).uid(uid));
+                }
+                None => {}
+            }
+            let (word, bit) = Self::place(record.offset);
+            let Some(word) = self.taken.get_mut(word) else { continue };
+            if *word >> bit & 1 != 0 {
+                return self.twice(record.offset, uid);
+            }
+            *word |= 1 << bit;
+        }
+    }
+
+    /// What is wrong with a record: the first field that cannot be read, those included that have a structure of their own.
+    /// If all can, what is unlikely (C3): a field twice, padding that is not zero, text with a NUL in it, and headers under
+    /// another header's name.
+    fn wrong(&mut self, record: &CacheRecord) -> Option<Wrong> {
+        let cache = self.cache;
+        let mut unlikely = None;
+        let mut suspect = |at: u64, what: String| unlikely = unlikely.take().or(Some(Wrong::Unlikely(at, what)));
+        if record.size == 8 && self.append_only {
+            suspect(u64::from(record.offset) + 4, "a record without fields".to_owned());
+        }
+        self.records += 1;
+        for field in cache.fields(record) {
+            let field = match field {
+                Ok(field) => field,
+                Err(problem) => return Some(Wrong::Broken(problem)),
+            };
+            let Some(known) = cache.fields.get(field.index as usize) else { continue };
+            let value = match known.kind {
+                ValueKind::MimeParts | ValueKind::BinaryParts | ValueKind::Text | ValueKind::Header => {
+                    cache.value(&field)
+                }
+                _ => CacheValue::Bytes(field.data),
+            };
+            let problem = match &value {
                 CacheValue::MimeParts(parts) => parts.problem(),
                 CacheValue::BinaryParts(parts) => parts.iter().find_map(Result::err),
                 _ => None,
-            },
-            _ => None,
-        },
-    })
-}
+            };
+            if let Some(problem) = problem {
+                return Some(Wrong::Broken(problem));
+            }
+            if !self.append_only {
+                continue;
+            }
+            let name = || String::from_utf8_lossy(known.name);
+            let before = self.seen.get_mut(field.index as usize).map(|seen| std::mem::replace(seen, self.records));
+            if before == Some(self.records) && known.field_type != FieldType::Bitmask {
+                suspect(field.offset, format!("{} is there twice", name()));
+            }
+            let end = usize::try_from(field.offset).ok()?.checked_add(field.data.len())?;
+            let padding = cache.bytes().get(end..end.next_multiple_of(4)).unwrap_or_default();
+            if padding.iter().any(|byte| *byte != 0) {
+                let size = field.data.len();
+                suspect(end as u64, format!("{} of {size} bytes, but the byte after it is not zero", name()));
+            }
+            let what = match &value {
+                CacheValue::Text(text) if text.contains(&0) => Some("has a NUL in it"),
+                CacheValue::Header(header) if !field.data.is_empty() => judge_header(known.name, header),
+                _ => None,
+            };
+            if let Some(what) = what {
+                suspect(field.offset, format!("{} {what}", name()));
+            }
+        }
+        unlikely
+    }
 
-/// C3: what no Dovecot puts into a record, though it reads it without a word: a field twice, padding that is not zero, text
-/// with a NUL in it, and headers under another header's name.
-fn unlikely(cache: &Cache<'_>, record: &CacheRecord) -> Option<(u64, String)> {
-    let mut seen: Vec<u32> = Vec::new();
-    if record.size == 8 {
-        return Some((u64::from(record.offset) + 4, "a record without fields".to_owned()));
+    /// Adds the walk over the messages behind these.
+    fn append(&mut self, other: Walk<'_, '_>) {
+        self.found.append(other.found);
+        let mut last = 0;
+        for (offset, _, uid) in &other.reached {
+            let (word, bit) = Self::place(*offset);
+            if *uid != last && self.taken.get(word).is_some_and(|word| *word >> bit & 1 != 0) {
+                last = *uid;
+                self.twice(*offset, *uid);
+            }
+        }
+        self.reached.extend(other.reached);
+        self.chains += other.chains;
+        self.continued += other.continued;
     }
-    for field in cache.fields(record).flatten() {
-        let known = cache.fields.get(field.index as usize)?;
-        let name = || String::from_utf8_lossy(known.name).into_owned();
-        if seen.contains(&field.index) && known.field_type != FieldType::Bitmask {
-            return Some((field.offset, format!("{} is there twice", name())));
-        }
-        seen.push(field.index);
-        let end = usize::try_from(field.offset).ok()?.checked_add(field.data.len())?;
-        let padding = cache.bytes().get(end..end.next_multiple_of(4)).unwrap_or_default();
-        if padding.iter().any(|byte| *byte != 0) {
-            return Some((
-                end as u64,
-                format!("{} of {} bytes, but the byte after it is not zero", name(), field.data.len()),
-            ));
-        }
-        let wrong = match cache.value(&field) {
-            CacheValue::Text(text) if text.contains(&0) => Some("has a NUL in it"),
-            CacheValue::Header(_) => header(known.name, &field, cache),
-            _ => None,
-        };
-        if let Some(wrong) = wrong {
-            return Some((field.offset, format!("{} {wrong}", name())));
-        }
-    }
-    None
 }
 
 /// What is wrong with a header: line numbers, a zero, and as many lines of that name.
-fn header(name: &[u8], field: &FieldData<'_>, cache: &Cache<'_>) -> Option<&'static str> {
-    let CacheValue::Header(header) = cache.value(field) else { return None };
-    if field.data.is_empty() {
-        return None;
+fn judge_header(name: &[u8], header: &HeaderLines<'_>) -> Option<&'static str> {
+    let (mut numbers, mut last) = (0_u32, None);
+    let mut rising = true;
+    for number in header.lines() {
+        rising &= last.is_none_or(|last| last < number);
+        last = Some(number);
+        numbers += 1;
     }
-    if !header.terminated || header.lines().next().is_none() || header.raw.is_empty() {
+    if !header.terminated || numbers == 0 || header.raw.is_empty() {
         return Some("has no line numbers, or no end of them");
     }
-    if !header.lines().is_sorted_by(|a, b| a < b) {
+    if !rising {
         return Some("has line numbers that do not rise");
     }
     let wanted = name.get(4..).unwrap_or_default();
-    let starts = |line: &[u8]| line.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted));
-    let folded = |line: &[u8]| line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'));
-    let mut lines = header.raw.split_inclusive(|byte| *byte == b'\n');
-    if lines.any(|line| !folded(line) && !starts(line)) {
-        return Some("holds another header");
+    let (mut rest, mut lines) = (header.raw, 0_u32);
+    while let Some(first) = rest.first() {
+        // A line that begins with white space goes on with the one before it.
+        if !matches!(first, b' ' | b'\t') {
+            if !rest.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted)) {
+                return Some("holds another header");
+            }
+            lines += 1;
+        }
+        rest = memchr::memchr(b'\n', rest).and_then(|end| rest.get(end + 1..)).unwrap_or_default();
     }
-    let count = header.raw.split_inclusive(|byte| *byte == b'\n').filter(|line| !folded(line)).count();
-    (count != header.lines().count()).then_some("has not as many lines as line numbers")
+    (lines != numbers).then_some("has not as many lines as line numbers")
 }
 
 /// C7: when a field was last asked for.

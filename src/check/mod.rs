@@ -84,7 +84,11 @@ impl Finding {
 
     /// What Dovecot logs or does.
     pub fn dovecot(&self) -> &'static str {
-        self.code.rule().dovecot
+        let rule = self.code.rule();
+        if self.severity == Severity::Info && rule.severity > Severity::Info {
+            return "reads on without a word";
+        }
+        rule.dovecot
     }
 
     /// The command that mends it, for a mailbox that is given as `mailbox` on the command line.
@@ -140,30 +144,62 @@ impl Default for Options {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Finding>,
-    alike: Vec<(Code, PathBuf, usize)>,
+    alike: Vec<Alike>,
+}
+
+/// How many findings there are of one rule and severity in one file.
+#[derive(Debug)]
+struct Alike {
+    code: Code,
+    severity: Severity,
+    file: PathBuf,
+    count: usize,
 }
 
 impl Findings {
     pub(crate) fn add(&mut self, finding: Finding) {
-        let slot = self.alike.iter_mut().find(|(code, file, _)| *code == finding.code && *file == finding.file);
-        let count = match slot {
-            Some((.., count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                self.alike.push((finding.code, finding.file.clone(), 1));
-                1
-            }
-        };
-        if count <= MAX_ALIKE {
+        if self.counts(finding.code, finding.severity, &finding.file, 1) {
             self.list.push(finding);
+        }
+    }
+
+    /// Counts one more of a kind; true while it is one of the first.
+    fn counts(&mut self, code: Code, severity: Severity, file: &Path, more: usize) -> bool {
+        let is_it =
+            |one: &&mut Alike| one.code == code && one.severity == severity && one.file.as_os_str() == file.as_os_str();
+        if let Some(one) = self.alike.iter_mut().find(is_it) {
+            one.count += more;
+            return one.count <= MAX_ALIKE;
+        }
+        self.alike.push(Alike { code, severity, file: file.to_owned(), count: more });
+        true
+    }
+
+    /// As [`add`](Findings::add) for a rule that may be broken by thousands of records: `say` is asked for what is wrong, and
+    /// where, only while that is kept.
+    pub(crate) fn info(&mut self, code: Code, file: &Path, say: impl FnOnce() -> Finding) {
+        if self.counts(code, Severity::Info, file, 1) {
+            self.list.push(say().severity(Severity::Info));
+        }
+    }
+
+    /// Adds what was found elsewhere, behind what is there.
+    pub(crate) fn append(&mut self, other: Findings) {
+        for one in &other.alike {
+            let said = |finding: &&Finding| {
+                finding.code == one.code && finding.severity == one.severity && finding.file == one.file
+            };
+            let listed = other.list.iter().filter(said).count();
+            other.list.iter().filter(said).for_each(|finding| self.add(finding.clone()));
+            if one.count > listed {
+                self.counts(one.code, one.severity, &one.file, one.count - listed);
+            }
         }
     }
 
     /// True when the rule found something in that file, or in any when `None`.
     pub(crate) fn has(&self, code: Code, file: Option<&Path>) -> bool {
-        self.alike.iter().any(|(have, path, _)| *have == code && file.is_none_or(|file| file == path))
+        self.alike.iter().any(|one| one.code == code && file.is_none_or(|file| file == one.file))
     }
 
     /// True when a rule of at least this severity found something in that file.
@@ -177,10 +213,11 @@ impl Findings {
     }
 
     fn finish(mut self) -> Vec<Finding> {
-        for (code, file, count) in &self.alike {
-            let more = count.saturating_sub(MAX_ALIKE);
+        for one in &self.alike {
+            let more = one.count.saturating_sub(MAX_ALIKE);
+            let is_it = |f: &&mut Finding| f.code == one.code && f.severity == one.severity && f.file == one.file;
             if more > 0
-                && let Some(last) = self.list.iter_mut().rev().find(|f| f.code == *code && f.file == *file)
+                && let Some(last) = self.list.iter_mut().rev().find(is_it)
             {
                 last.message.push_str(&format!(" (and {more} more like this)"));
             }

@@ -305,10 +305,12 @@ impl Judge<'_, '_> {
             return;
         }
         if let Some(uid) = self.messages.never(uid1, uid2) {
-            let kind = record.kind().map_or("record", RecordType::name);
-            let message = format!("{kind} of UIDs {uid1} to {uid2}, but there was never a UID {uid}");
-            let finding = Finding::new(Code::L11, &self.log.path, message).at(record.payload_at(at));
-            self.found.add(finding.uid(uid).severity(Severity::Info));
+            let path = &self.log.path;
+            self.found.info(Code::L11, path, || {
+                let kind = record.kind().map_or("record", RecordType::name);
+                let message = format!("{kind} of UIDs {uid1} to {uid2}, but there was never a UID {uid}");
+                Finding::new(Code::L11, path, message).at(record.payload_at(at)).uid(uid)
+            });
         }
     }
 
