@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::FontStyle;
 
-use crate::ops::simulate::report::{Curve, Picture};
+use crate::ops::simulate::picture::{Curve, Picture};
 use crate::ops::simulate::survey::Spread;
 
 /// Size of a picture in pixels.

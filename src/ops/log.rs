@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::clock::{self, Bracket, Clock, Evidence};
+use super::note::{Note, NoteKind};
 use super::records::{ExtNames, touches};
 use super::stats::{Stats, tally};
 use crate::format::log::{EndReason, LogHeader, resynchronize};
@@ -85,63 +86,6 @@ impl Options {
         self.since.is_none_or(|since| bracket.not_after.is_none_or(|at| at >= since))
             && self.until.is_none_or(|until| bracket.not_before.is_none_or(|at| at <= until))
     }
-}
-
-/// What is worth a word between two records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum NoteKind {
-    /// The history begins with an empty mailbox.
-    Start,
-    /// The history begins in the middle: older logs are gone.
-    Begins,
-    /// `.log` continues `.log.2`.
-    Rotation,
-    /// Records between two files are lost.
-    Gap,
-    /// A log that starts from an empty mailbox although there was one.
-    Reset,
-    /// The mailbox was recreated while it was followed.
-    Recreated,
-    /// An unfinished transaction that is being written.
-    Tail,
-    /// An unfinished transaction that nobody is writing any more.
-    TornTail,
-    /// Bytes that are no records, or a file that is no log.
-    Damage,
-}
-
-impl NoteKind {
-    /// The word used in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            NoteKind::Start => "start",
-            NoteKind::Begins => "begins",
-            NoteKind::Rotation => "rotation",
-            NoteKind::Gap => "gap",
-            NoteKind::Reset => "reset",
-            NoteKind::Recreated => "recreated",
-            NoteKind::Tail => "tail",
-            NoteKind::TornTail => "torn_tail",
-            NoteKind::Damage => "damage",
-        }
-    }
-}
-
-/// A word between two records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// What it is about.
-    pub kind: NoteKind,
-    /// The file.
-    pub file: PathBuf,
-    /// Where it belongs.
-    pub pos: LogPos,
-    /// Where records can be read again, for damage; byte offset.
-    pub resumes_at: Option<u64>,
-    /// In words.
-    pub message: String,
-    /// True for what must not be in sound files.
-    pub finding: bool,
 }
 
 /// One record and all that is known of it.

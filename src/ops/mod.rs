@@ -9,6 +9,7 @@ pub mod load;
 pub mod log;
 pub mod modseq;
 pub mod names;
+pub mod note;
 pub mod qresync;
 pub mod rebuild;
 pub mod records;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::clock::Clock;
-use super::log::Note;
+use super::note::Note;
 use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType, SYNC, TYPE_MASK};
 use crate::format::{Endian, packed};
 use crate::source::LogStream;

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-use super::report::{Survey, bytes, population, span};
-use super::survey::{Distribution, Quantiles, Row};
+use super::one::population;
+use super::survey::{Distribution, Quantiles, Row, Survey};
+use super::units::{bytes, span};
 use crate::render::Style;
 use crate::render::grid::{Column, Grid};
 use crate::render::text::{printable, utc};

@@ -5,25 +5,32 @@
 //! [`engine::Outcome`] comes out. `tests/simulate_live.rs` holds it against a real Dovecot whose clock is faked.
 
 pub mod advise;
+pub mod body;
 pub mod engine;
 pub mod history;
 mod many;
 pub mod now;
+mod one;
+pub mod picture;
+pub mod recommended;
 pub mod report;
 pub mod retention;
 pub mod settings;
 pub mod survey;
 pub mod tree;
+pub mod units;
 pub mod workload;
 
 use std::path::{Path, PathBuf};
 
 use self::advise::{Grid, Sums, Want};
+use self::body::{Body, Traffic};
 use self::engine::Outcome;
-use self::report::{Body, Recommended, Report, SettingsUsed, Survey, Traffic};
+use self::recommended::Recommended;
+use self::report::{Report, SettingsUsed};
 use self::retention::Population;
 use self::settings::{DAY, Rules, Settings, Version};
-use self::survey::Row;
+use self::survey::{Row, Survey};
 use self::workload::{Scenario, State, Synthetic, Trace};
 use super::clock::Clock;
 use super::load;
@@ -379,7 +386,7 @@ impl<'o> Simulation<'o> {
             ));
         }
         let mut recommended = Recommended::new(want, &found.advice);
-        recommended.of_many = Some(report::OfMany {
+        recommended.of_many = Some(recommended::OfMany {
             want_mailboxes: want.mailboxes,
             mailboxes: found.mailboxes,
             missing: found.missing,

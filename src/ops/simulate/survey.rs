@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::advise::Want;
+use super::body::{Body, Disk};
 use super::engine::{Outcome, Reason};
 use super::now::Now;
-use super::report::{Body, Disk};
 use super::retention::{self, Client, PopulationCost, Retention};
 use super::{Options, Subject, Workload};
 use crate::render::text::rfc3339;
@@ -412,4 +412,17 @@ impl Spread {
             want: distribution.want.map(|want| want.want_seconds),
         })
     }
+}
+
+/// The answers about many mailboxes.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// How they compare.
+    pub distribution: Distribution,
+    /// Each of them, the worst first.
+    pub rows: Vec<Row>,
+    /// The same in full, where they were named one by one.
+    pub bodies: Option<Vec<Body>>,
+    /// What could not be simulated: paths and reasons.
+    pub errors: Vec<(PathBuf, String)>,
 }

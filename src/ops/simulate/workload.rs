@@ -668,7 +668,7 @@ impl State {
         if span < DAY {
             notes.push(format!(
                 "the logs tell of {} only: what is foretold from them is no more than a guess",
-                super::report::span(span)
+                super::units::span(span)
             ));
         }
         let rounds = (to - self.start.at) / span + 1;

@@ -1,0 +1,144 @@
+//! The settings that a simulation recommends.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::advise::{Advice, Want};
+use super::engine::Outcome;
+use super::one::population;
+use super::retention::{Client, PopulationCost, Retention};
+use super::settings::{Settings, interval_text};
+use super::units::{bytes, span};
+use crate::render::Style;
+
+/// Lines for `dovecot.conf`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfLines {
+    /// For Dovecot 2.2.34 to 2.3.
+    #[serde(rename = "2.3")]
+    pub old: Vec<String>,
+    /// For Dovecot 2.4.
+    #[serde(rename = "2.4")]
+    pub new: Vec<String>,
+}
+
+/// The settings that are recommended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recommended {
+    /// The window that was wanted.
+    pub want_seconds: i64,
+    /// The share of the time that it was wanted for.
+    pub want_share: f64,
+    /// These settings keep it.
+    pub reached: bool,
+    /// The settings.
+    pub settings: Settings,
+    /// The share of the time in which they keep it.
+    pub exact_share: f64,
+    /// The share of the time in which the present settings keep it.
+    pub exact_share_present: f64,
+    /// Mean bytes of the logs, of all mailboxes together.
+    pub disk_bytes_mean: u64,
+    /// The same with the present settings.
+    pub disk_bytes_mean_present: u64,
+    /// The settings that differ from Dovecot's defaults, ready to be used.
+    pub dovecot_conf: ConfLines,
+    /// Settings that were tried.
+    pub tried: usize,
+    /// Rotations; of a single mailbox.
+    pub rotations: usize,
+    /// The window over time; of a single mailbox.
+    pub retention: Option<Retention>,
+    /// What clients get; of a single mailbox.
+    pub clients: Vec<Client>,
+    /// What all clients together cost; of a single mailbox.
+    pub population: Option<PopulationCost>,
+    /// What only many mailboxes have.
+    #[serde(flatten)]
+    pub of_many: Option<OfMany>,
+    #[serde(skip)]
+    pub(super) picture: Option<(Outcome, Option<i64>)>,
+}
+
+/// What there is to say of settings that are for many mailboxes. All have one `dovecot.conf`, so it is one set for all.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OfMany {
+    /// The share of the mailboxes that was wanted.
+    pub want_mailboxes: f64,
+    /// Mailboxes that were judged.
+    pub mailboxes: u64,
+    /// Those of them that do not keep the window.
+    pub missing: u64,
+    /// The same with the present settings.
+    pub missing_present: u64,
+}
+
+impl Recommended {
+    /// The outcome of a search.
+    pub fn new(want: Want, advice: &Advice) -> Recommended {
+        let lines: Vec<String> =
+            advice.settings.lines().into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        Recommended {
+            want_seconds: want.offline,
+            want_share: want.share,
+            reached: advice.reached,
+            settings: advice.settings,
+            exact_share: advice.price.exact_share,
+            exact_share_present: advice.present.exact_share,
+            disk_bytes_mean: advice.price.disk_bytes_mean,
+            disk_bytes_mean_present: advice.present.disk_bytes_mean,
+            dovecot_conf: ConfLines { old: lines.clone(), new: lines },
+            tried: advice.tried,
+            rotations: 0,
+            retention: None,
+            clients: Vec::new(),
+            population: None,
+            of_many: None,
+            picture: None,
+        }
+    }
+}
+
+/// What is recommended, for people.
+pub(super) fn table(r: &Recommended, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+    let head = if r.reached { "recommended" } else { "nearest" };
+    writeln!(
+        out,
+        "\n{} for {} in {} % of the time ({} settings tried): exact {:.2} % (now {:.2} %), logs take {} (now {})",
+        style.heading(head),
+        interval_text(r.want_seconds),
+        r.want_share * 100.0,
+        r.tried,
+        r.exact_share * 100.0,
+        r.exact_share_present * 100.0,
+        bytes(r.disk_bytes_mean),
+        bytes(r.disk_bytes_mean_present),
+    )?;
+    if let Some(many) = &r.of_many {
+        writeln!(
+            out,
+            "  one set for all: {} of {} mailboxes miss the window (now {}); wanted for {} % of the mailboxes",
+            many.missing,
+            many.mailboxes,
+            many.missing_present,
+            many.want_mailboxes * 100.0,
+        )?;
+    }
+    if let Some(retention) = r.retention.filter(|retention| !retention.complete) {
+        let (min, median, max) = (retention.min_seconds, retention.median_seconds, retention.max_seconds);
+        writeln!(out, "  window min {}, median {}, max {}", span(min), span(median), span(max))?;
+    }
+    if let Some(cost) = &r.population {
+        write!(out, "  ")?;
+        population(cost, out, style)?;
+    }
+    writeln!(out, "  {}", style.dim("# dovecot.conf, 2.2.34 to 2.4"))?;
+    if r.dovecot_conf.old.is_empty() {
+        writeln!(out, "  {}", style.dim("# nothing: Dovecot's defaults do"))?;
+    }
+    for line in &r.dovecot_conf.old {
+        writeln!(out, "  {line}")?;
+    }
+    Ok(())
+}
