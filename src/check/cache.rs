@@ -9,7 +9,7 @@ use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject}
 use crate::format::DecodeError;
 use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, TileKind, ValueKind};
 use crate::format::mime::HeaderLines;
-use crate::source::Role;
+use crate::source::{Role, TailState, tail_state};
 
 /// Messages from which the records are looked at in two halves.
 const LARGE: usize = 20_000;
@@ -113,7 +113,12 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
         }
     }
     if cache.header.minor_version == 1 && state.complete && !found.has(Code::C3, Some(&path)) {
-        counters(&cache, &path, chains, continued, found);
+        let mut counted = Findings::default();
+        counters(&cache, &path, chains, continued, &mut counted);
+        // Records are written before they are counted.
+        if !counted.list.is_empty() && !matches!(tail_state(&path, &input.stat), Ok(TailState::BeingWritten)) {
+            found.append(counted);
+        }
     }
 }
 
