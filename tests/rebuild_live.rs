@@ -448,7 +448,7 @@ fn every_damage_after_rotations() {
 #[test]
 #[ignore = "needs dovecot"]
 fn random_histories_come_out_byte_for_byte() {
-    let histories = std::env::var("IDX_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(167);
+    let histories = std::env::var("IDX_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
     let settings = [
         ("mail_index_log_rotate_min_size", "1G"),
         ("mail_index_log_rotate_max_size", "1G"),
