@@ -300,8 +300,9 @@ impl Judge<'_, '_> {
 
     /// L11: ranges are made of messages that the writer saw.
     fn uids(&mut self, record: &Record<'_>, at: usize, uid1: u32, uid2: u32) {
-        // UIDs that are still to come are another matter, and reported as such.
-        if uid2 >= self.mailbox.header.next_uid {
+        // UIDs that are still to come are another matter, and reported as such; but not of extension data.
+        let of_extension = matches!(record.kind(), Some(RecordType::ExtRec | RecordType::ExtAtomicInc));
+        if uid2 >= self.mailbox.header.next_uid && !of_extension {
             return;
         }
         if let Some(uid) = self.messages.never(uid1, uid2) {
