@@ -12,6 +12,7 @@ use idx::source::{MailboxFiles, Unit, walk};
 use serde_json::Value;
 
 use support::dovecot::copy_tree;
+use support::fixtures;
 
 /// Every finding below `root`, and the number of indexes looked at.
 fn all(root: &Path) -> (Vec<Finding>, usize) {
@@ -46,10 +47,6 @@ fn scenarios(root: &Path, depth: usize, list: &mut Vec<(PathBuf, bool)>) {
         below.sort();
         below.iter().filter(|path| path.is_dir()).for_each(|path| scenarios(path, depth - 1, list));
     }
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 fn healthy(root: &Path, depth: usize) -> usize {

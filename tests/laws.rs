@@ -12,7 +12,7 @@ use idx::model::chain::{Replayed, Until};
 use idx::model::{Chain, ChainFile, LogPos, Mailbox};
 use idx::ops::log::{History, Options};
 use idx::ops::spans;
-use idx::source::{LogStream, StreamStep};
+use idx::source::{LogStream, StreamStep, with_suffix};
 use proptest::prelude::*;
 use support::build::{self, Log, words};
 
@@ -41,12 +41,6 @@ fn kind_of(path: &Path, bytes: &[u8]) -> FileKind {
     idx::source::recognise(path, bytes, bytes.len() as u64).unwrap_or_else(|| panic!("{}: unknown", path.display()))
 }
 
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 #[test]
 fn an_index_is_encoded_as_it_was_decoded() {
     let mut count = 0;
@@ -70,7 +64,7 @@ fn mailboxes() -> Vec<(PathBuf, Option<Vec<u8>>, Vec<Vec<u8>>)> {
         .filter(|path| path.to_string_lossy().ends_with(".log") && !path.ends_with("dovecot.mailbox.log"))
         .map(|log| {
             let index = PathBuf::from(log.to_string_lossy().strip_suffix(".log").expect("a log"));
-            let logs = [".log", ".log.2"].iter().filter_map(|suffix| std::fs::read(suffixed(&index, suffix)).ok());
+            let logs = [".log", ".log.2"].iter().filter_map(|suffix| std::fs::read(with_suffix(&index, suffix)).ok());
             (index.clone(), std::fs::read(&index).ok(), logs.collect())
         })
         .collect()

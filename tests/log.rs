@@ -4,18 +4,15 @@ mod support;
 
 use std::fs::{self, File, FileTimes};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
 use support::doveadm_dump::LogDump;
+use support::fixtures;
 use support::writer::{self, LogWriter};
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
 
 fn run(args: &[&str], path: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_idx"));

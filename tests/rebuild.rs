@@ -11,12 +11,9 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use support::dovecot::copy_tree;
+use support::fixtures;
 
 const INDEX: &str = "dovecot.index";
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
 
 fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_idx"))

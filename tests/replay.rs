@@ -6,6 +6,7 @@ use idx::format::index::{IndexFile, header_flag::FSCKD};
 use idx::format::log::LogFile;
 use idx::model::chain::Until;
 use idx::model::{Chain, ChainFile, LogPos, Mailbox};
+use idx::source::with_suffix;
 
 /// Every main index below `root`.
 fn indexes(root: &Path, list: &mut Vec<PathBuf>) {
@@ -28,16 +29,10 @@ fn read(path: PathBuf) -> Option<Vec<u8>> {
     std::fs::read(path).ok()
 }
 
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// `None`: the chain is not complete or does not reach the index's position. `Some(Err)`: a difference.
 fn compare(index: &Path) -> Option<Result<(), String>> {
     let want = read(index.to_owned())?;
-    let logs: Vec<Vec<u8>> = [".log.2", ".log"].iter().filter_map(|s| read(suffixed(index, s))).collect();
+    let logs: Vec<Vec<u8>> = [".log.2", ".log"].iter().filter_map(|s| read(with_suffix(index, s))).collect();
     let chain = Chain::new(
         logs.iter()
             .filter_map(|bytes| LogFile::parse(bytes, bytes.len() as u64).ok().map(|log| ChainFile::new(log, bytes))),

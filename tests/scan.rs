@@ -5,13 +5,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 use support::dovecot::{Dovecot, Format, Installation, copy_tree};
+use support::{all_below, stamps};
 
 /// A mailbox: messages, unseen, uid_validity, next_uid, highest_modseq; what the truth does not have is `None`.
 type Numbers = [Option<u64>; 5];
@@ -299,30 +300,11 @@ fn links_are_not_followed_and_no_timestamp_moves() {
         drafts.join("dovecot.index.log"),
     )
     .expect("link");
-    let mut paths = Vec::new();
-    let mut todo = vec![spool.path().to_owned()];
-    while let Some(path) = todo.pop() {
-        if path.is_dir() && !path.is_symlink() {
-            todo.extend(fs::read_dir(&path).expect("directory").map(|entry| entry.expect("entry").path()));
-        }
-        // The kernel marks a link as read whenever it is looked through.
-        if !path.is_symlink() {
-            paths.push(path);
-        }
-    }
-    let stamps = || {
-        paths
-            .iter()
-            .map(|path| path.metadata().expect("metadata"))
-            .map(|meta| {
-                (meta.atime(), meta.atime_nsec(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
-            })
-            .collect::<Vec<_>>()
-    };
-    let before = stamps();
+    let paths = all_below(spool.path());
+    let before = stamps(&paths);
     std::thread::sleep(std::time::Duration::from_millis(20));
     let rows = scan(spool.path());
-    for ((path, before), after) in paths.iter().zip(before).zip(stamps()) {
+    for ((path, before), after) in paths.iter().zip(before).zip(stamps(&paths)) {
         assert_eq!(before, after, "{}", path.display());
     }
     assert_eq!(rows.len(), 32, "all but the mailbox whose only log is elsewhere");

@@ -5,13 +5,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use support::build::{self, Log, words};
 use support::dovecot::copy_tree;
+use support::{all_below, stamps};
 use tempfile::TempDir;
 
 /// All answers are as of this time: the fixtures were made days before.
@@ -365,27 +366,11 @@ fn links_are_not_followed_and_no_timestamp_moves() {
     copy_tree(&spool.path().join("example.org/bob"), &outside.path().join("bob")).expect("copy");
     symlink(outside.path().join("bob"), spool.path().join("example.org/zoe")).expect("link");
     symlink(spool.path(), spool.path().join("example.org/loop")).expect("link");
-    let mut paths = Vec::new();
-    let mut todo = vec![spool.path().to_owned()];
-    while let Some(path) = todo.pop() {
-        if path.is_dir() && !path.is_symlink() {
-            todo.extend(fs::read_dir(&path).expect("directory").map(|entry| entry.expect("entry").path()));
-        }
-        if !path.is_symlink() {
-            paths.push(path);
-        }
-    }
-    let stamps = || {
-        let of = |path: &PathBuf| {
-            let meta = path.metadata().expect("metadata");
-            (meta.atime(), meta.atime_nsec(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
-        };
-        paths.iter().map(of).collect::<Vec<_>>()
-    };
-    let before = stamps();
+    let paths = all_below(spool.path());
+    let before = stamps(&paths);
     std::thread::sleep(std::time::Duration::from_millis(20));
     let document = json(&["--want", "3d", text(spool.path())]);
-    for ((path, before), after) in paths.iter().zip(before).zip(stamps()) {
+    for ((path, before), after) in paths.iter().zip(before).zip(stamps(&paths)) {
         assert_eq!(before, after, "{}", path.display());
     }
     assert!(!document.to_string().contains("/zoe/") && !document.to_string().contains("/loop/"));

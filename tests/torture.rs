@@ -26,6 +26,7 @@ use idx::render::{Format, Style};
 use idx::source::{Bytes, Input, MailboxFiles, MmapPolicy, Role, Snapshot, Stat};
 use serde_json::Value;
 use support::build::{self, Ext, Log, words};
+use support::fixtures;
 
 /// Counts what is allocated, per thread for small cases and in all for large ones.
 struct Counting;
@@ -182,10 +183,6 @@ fn limited<T>(what: &dyn Fn() -> String, len: usize, case: impl FnOnce() -> T) -
     let peak = OWN_PEAK.get() - before;
     assert!(peak <= allowed(len), "{}: {peak} bytes for a file of {len}", what());
     result
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 /// One file of a fixture with the mailbox it belongs to.

@@ -3,12 +3,13 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 use support::dovecot::{Dovecot, Format, copy_tree};
+use support::fixtures;
 use support::workload::ROTATE_OFTEN;
 
 fn check(args: &[&str], path: &Path) -> Output {
@@ -18,10 +19,6 @@ fn check(args: &[&str], path: &Path) -> Output {
 
 fn document(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 /// Four users: a Maildir, an sdbox by GUID, an mdbox, an mbox.

@@ -20,7 +20,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::format::log::LogFile;
 use crate::model::ChainFile;
-use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, TailState, tail_state};
+use crate::source::{
+    Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, TailState, tail_state, with_suffix,
+};
 
 pub use rules::{Code, RULES, Rule, Severity};
 
@@ -185,15 +187,10 @@ impl Findings {
 
     /// Adds what was found elsewhere, behind what is there.
     pub(crate) fn append(&mut self, other: Findings) {
-        for one in &other.alike {
-            let said = |finding: &&Finding| {
-                finding.code == one.code && finding.severity == one.severity && finding.file == one.file
-            };
-            let listed = other.list.iter().filter(said).count();
-            other.list.iter().filter(said).for_each(|finding| self.add(finding.clone()));
-            if one.count > listed {
-                self.counts(one.code, one.severity, &one.file, one.count - listed);
-            }
+        let Findings { list, alike } = other;
+        list.into_iter().for_each(|finding| self.add(finding));
+        for one in alike.iter().filter(|one| one.count > MAX_ALIKE) {
+            self.counts(one.code, one.severity, &one.file, one.count - MAX_ALIKE);
         }
     }
 
@@ -443,9 +440,7 @@ fn leftovers(subject: &Subject<'_>, found: &mut Findings) {
         (".backup.tmp", false),
         (".cache.tmp", false),
     ] {
-        let mut name = subject.files.index.as_os_str().to_owned();
-        name.push(suffix);
-        let path = PathBuf::from(name);
+        let path = with_suffix(&subject.files.index, suffix);
         let Ok(stat) = Stat::at(&path) else { continue };
         let age = subject.options.now.saturating_sub(stat.mtime.0);
         if age <= LOCK_STALE {

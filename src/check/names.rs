@@ -101,27 +101,26 @@ pub(super) const KEYWORDS: &[&str] =
 
 /// The known name that this one is but for a single bit. Nobody chooses a name so.
 pub(super) fn one_bit_off(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
-    if known.iter().any(|one| one.as_bytes() == name) {
-        return None;
-    }
-    known.iter().copied().find(|one| {
-        one.len() == name.len() && one.bytes().zip(name).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() == 1
-    })
+    nearest(name, known, |a, b| (a ^ b).count_ones())
 }
 
 /// The same for names in whatever case.
 pub(super) fn misspelt(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
-    if known.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(name)) {
-        return None;
-    }
-    let bits = |a: u8, b: u8| match a.eq_ignore_ascii_case(&b) {
+    nearest(name, known, |a, b| match a.eq_ignore_ascii_case(&b) {
         true => 0,
         false => (a ^ b).count_ones().min((a.to_ascii_uppercase() ^ b).count_ones()),
+    })
+}
+
+/// The known name at distance 1, unless there is one at distance 0.
+fn nearest(name: &[u8], known: &[&'static str], bits: impl Fn(u8, u8) -> u32) -> Option<&'static str> {
+    let is_at = |one: &str, distance: u32| {
+        one.len() == name.len() && one.bytes().zip(name).map(|(a, b)| bits(a, *b)).sum::<u32>() == distance
     };
-    known
-        .iter()
-        .copied()
-        .find(|one| one.len() == name.len() && one.bytes().zip(name).map(|(a, b)| bits(a, *b)).sum::<u32>() == 1)
+    if known.iter().any(|one| is_at(one, 0)) {
+        return None;
+    }
+    known.iter().copied().find(|one| is_at(one, 1))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::check::{Checked, Options, Severity};
 use crate::ops::check::{self, Tally, TreeOptions, Unit};
 use crate::render::document::{Document, Part};
 use crate::render::{Emit, Format};
-use crate::source::PathError;
+use crate::source::{PathError, with_suffix};
 use crate::with_document;
 
 /// Check index files for damage; silent when all is well
@@ -228,9 +228,7 @@ impl Run<'_> {
 
 /// Writes a file so that a reader sees the old one or the new one, never a part.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let temporary = PathBuf::from(name);
+    let temporary = with_suffix(path, &format!(".{}", std::process::id()));
     let write = || -> io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary)?;
         file.set_permissions(fs::Permissions::from_mode(0o644))?;

@@ -169,7 +169,7 @@ impl Logs {
                 if live {
                     break;
                 }
-                match super::log::search(&log.stream, end.offset)? {
+                match log.stream.resynchronize(end.offset.saturating_add(1))? {
                     Some(at) => {
                         problems.push((log.path.clone(), format!("{error}; reading goes on at offset {at}")));
                         damaged.push(LogPos { seq, offset: end.offset });

@@ -11,7 +11,7 @@ use super::clock::{self, Bracket, Clock, Evidence};
 use super::note::{Note, NoteKind};
 use super::records::{ExtNames, touches};
 use super::stats::{Stats, tally};
-use crate::format::log::{EndReason, LogHeader, resynchronize};
+use crate::format::log::{EndReason, LogHeader};
 use crate::format::record::{Record, RecordType};
 use crate::format::{DecodeError, FileKind};
 use crate::model::{LogPos, UidSet};
@@ -25,11 +25,6 @@ const TRIES: u32 = 5;
 const POLL: Duration = Duration::from_millis(50);
 /// Logs that are held open for a follower that is behind.
 const MOST_WAITING: usize = 32;
-/// Bytes that are searched at a time for records behind damage. Not a multiple of four, so that no record ends with them by
-/// accident.
-const WINDOW: usize = (1 << 20) + 1;
-/// How far windows overlap.
-const OVERLAP: u64 = 1 << 18;
 
 /// Which records to show.
 #[derive(Clone, Debug, Default)]
@@ -568,7 +563,8 @@ fn read_on(
         }
         let mut note = log.damage(&error);
         note.pos.offset = end.offset;
-        note.resumes_at = search(&log.stream, end.offset).map_err(|error| log.error(error))?;
+        let found = log.stream.resynchronize(end.offset.saturating_add(1));
+        note.resumes_at = found.map_err(|error| log.error(error))?;
         if note.resumes_at.is_none() && end.reason == EndReason::Partial {
             note.kind = NoteKind::TornTail;
         }
@@ -579,34 +575,6 @@ fn read_on(
         names.next_file();
         salvaged = true;
     }
-}
-
-/// Finds records again behind damage at `from`, in windows.
-pub(super) fn search(stream: &LogStream, from: u64) -> io::Result<Option<u64>> {
-    use std::os::unix::fs::FileExt;
-    let size = stream.stat.size;
-    let mut at = from.saturating_add(4) & !3;
-    let mut window = vec![0; WINDOW.min(usize::try_from(size.saturating_sub(at)).unwrap_or(WINDOW))];
-    while at < size {
-        let mut filled = 0;
-        while let Some(rest) = window.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match stream.file().read_at(rest, at.saturating_add(filled as u64)) {
-                Ok(0) => break,
-                Ok(n) => filled = filled.saturating_add(n),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let bytes = window.get(..filled).unwrap_or_default();
-        if let Some(found) = resynchronize(bytes, 0, stream.log.endian) {
-            return Ok(Some(at.saturating_add(found)));
-        }
-        if filled < WINDOW {
-            break;
-        }
-        at = at.saturating_add((filled as u64).saturating_sub(OVERLAP)) & !3;
-    }
-    Ok(None)
 }
 
 /// Gives a record to `sink` if it is wanted.

@@ -227,7 +227,15 @@ struct Tally<'a> {
     stats: &'a mut Stats,
 }
 
-/// Why [`skim`] stopped.
+/// Counts a record in its slot.
+#[inline]
+fn tick(slots: &mut [u64; SLOTS], type_raw: u32, size: u32) {
+    if let Some(sum) = slots.get_mut((slot_of(type_raw & TYPE_MASK) | type_raw >> 28 << 5) as usize % SLOTS) {
+        *sum = sum.wrapping_add(1 << 32 | u64::from(size));
+    }
+}
+
+/// Why [`Skim::run`] stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
     /// Before a record that the clock must see.
@@ -276,9 +284,7 @@ impl Skim<'_> {
             if masked & watched != 0 && !is_tail && !is_numbered_intro {
                 break Stop::Watched;
             }
-            if let Some(sum) = self.slots.get_mut((slot_of(masked) | type_raw >> 28 << 5) as usize % SLOTS) {
-                *sum = sum.wrapping_add(1 << 32 | u64::from(size));
-            }
+            tick(&mut self.slots, type_raw, size);
             boundary = if is_boundary { rest } else { boundary };
             intro = if is_numbered_intro { rest } else { intro };
             rest = next;
@@ -291,9 +297,7 @@ impl Skim<'_> {
     fn take(&mut self, endian: Endian) {
         let size = self.rest.first_chunk::<4>().and_then(|raw| packed::decode(*raw)).unwrap_or(0);
         let type_raw = endian.u32_at(self.rest, 4).unwrap_or(0);
-        if let Some(sum) = self.slots.get_mut((slot_of(type_raw & TYPE_MASK) | type_raw >> 28 << 5) as usize % SLOTS) {
-            *sum = sum.wrapping_add(1 << 32 | u64::from(size));
-        }
+        tick(&mut self.slots, type_raw, size);
         self.rest = self.rest.get(size as usize..).unwrap_or_default();
     }
 

@@ -261,7 +261,8 @@ fn index_of(path: &Path) -> PathBuf {
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// A path with something behind its name: `dovecot.index` and `.log` make `dovecot.index.log`.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(OsString::from_vec(suffix.into()));
     name.into()

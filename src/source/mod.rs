@@ -11,6 +11,7 @@ mod watch;
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, head, open, read};
 pub use files::{
     Family, MailboxFiles, PathError, Role, Snapshot, TailState, is_locked, lock_holder, recognise, tail_state,
+    with_suffix,
 };
 pub use place::{Name, Named, Signs};
 pub use stream::{LogStream, StreamStep};

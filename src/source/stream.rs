@@ -148,11 +148,6 @@ impl LogStream {
         Ok(stat)
     }
 
-    /// The open file.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
     /// The next record, or why there is none.
     ///
     /// # Errors

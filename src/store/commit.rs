@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use crate::source::with_suffix;
 
 /// The extended attributes that say who may use a file: its POSIX ACL and its SELinux context.
 const ACL: &str = "system.posix_acl_access";
@@ -74,9 +75,7 @@ impl Attributes {
 /// The name under which a file is written before it takes its place. That of the index is Dovecot's own: a leftover is
 /// removed by whoever writes the index next, under the same lock.
 pub fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    name.into()
+    with_suffix(path, ".tmp")
 }
 
 /// Writes a file whole: under a temporary name, synced, with owner and mode, then renamed. `keep_mtime` also restores the

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-use crate::source::{Stat, lock_holder};
+use crate::source::{Stat, lock_holder, with_suffix};
 
 /// A dotlock that has not changed for this long belongs to nobody any more (`MAIL_TRANSACTION_LOG_LOCK_CHANGE_TIMEOUT`).
 const DOTLOCK_STALE: Duration = Duration::from_secs(180);
@@ -214,12 +214,6 @@ fn flock_holder(file: &File) -> Option<i32> {
         let file = words.get(at + 4)?.rsplit(':').next()?;
         if file == inode { words.get(at + 3)?.parse().ok() } else { None }
     })
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]

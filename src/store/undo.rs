@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::StoreError;
 use super::commit::{self, Attributes};
-use crate::source::MmapPolicy;
+use crate::source::{MmapPolicy, with_suffix};
 
 /// What the index's name is followed by.
 pub const SUFFIX: &str = ".idx-undo";
@@ -93,9 +93,7 @@ pub struct Undo {
 
 /// Path of the undo file of an index.
 pub fn path_of(index: &Path) -> PathBuf {
-    let mut name = index.as_os_str().to_owned();
-    name.push(SUFFIX);
-    name.into()
+    with_suffix(index, SUFFIX)
 }
 
 impl Undo {
