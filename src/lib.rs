@@ -27,8 +27,12 @@
 pub mod check;
 pub mod cli;
 pub mod format;
+pub mod logs;
 pub mod model;
 pub mod ops;
 pub mod render;
+pub mod repair;
+pub mod simulate;
 pub mod source;
 pub mod store;
+pub mod view;

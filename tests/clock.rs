@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idx::format::record::{Append, ExpungeGuid, FlagUpdate, RecordType};
+use idx::logs::clock::{Clock, ClockKind};
 use idx::model::LogPos;
-use idx::ops::clock::{Clock, ClockKind};
 use idx::source::{LogStream, MailboxFiles, Role, StreamStep};
 use serde_json::Value;
 

@@ -435,9 +435,9 @@ fn a_large_log_takes_little_memory() {
 /// Any bytes: no panic, no endless loop, and what is shown is framed.
 #[test]
 fn torn_and_flipped_logs_are_survived() {
-    use idx::cli::history::LogWriter;
-    use idx::ops::log::{History, Options};
+    use idx::logs::walk::{History, Options};
     use idx::render::{Format, Style};
+    use idx::view::log::LogWriter;
 
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("dovecot.index.log");

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::findings::{self, Nagios};
 use super::progress::Progress;
 use super::scan::Jobs;
 use super::{Context, EXIT_STATUS, Status, expand_paths};
@@ -18,6 +17,7 @@ use crate::ops::check::{self, Tally, TreeOptions, Unit};
 use crate::render::document::{Document, Part};
 use crate::render::{Emit, Format};
 use crate::source::{PathError, with_suffix};
+use crate::view::findings::{self, Nagios};
 use crate::with_document;
 
 /// Check index files for damage; silent when all is well

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 
-use super::history::{self, LogWriter};
 use super::time::Time;
 use super::{Context, EXIT_STATUS, for_each_path};
 use crate::format::record::RecordType;
+use crate::logs::walk::{History, LogError, Options};
 use crate::model::{LogPos, UidSet};
-use crate::ops::log::{History, LogError, Options};
+use crate::view;
+use crate::view::log::LogWriter;
 
 /// Show the history of a mailbox: every record of .log.2 and .log, in order, and when it was written
 ///
@@ -114,7 +115,7 @@ impl Log {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
-        for_each_path(context, history::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+        for_each_path(context, view::log::SCHEMA, &self.path, |context, path| self.run_one(path, context))
     }
 
     fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
@@ -155,7 +156,7 @@ impl Log {
         let mut history = match History::open(path, timed) {
             Ok(history) => history,
             Err(error) => {
-                context.error_document(history::SCHEMA, path, &error)?;
+                context.error_document(view::log::SCHEMA, path, &error)?;
                 return Err(error);
             }
         };
@@ -163,11 +164,11 @@ impl Log {
             let stats = match history.stats(options) {
                 Ok(stats) => stats,
                 Err(error) => {
-                    context.error_document(history::SCHEMA, path, &error)?;
+                    context.error_document(view::log::SCHEMA, path, &error)?;
                     return Err(error);
                 }
             };
-            history::stats(path, &stats, format, style, &mut context.out)?;
+            view::log::stats(path, &stats, format, style, &mut context.out)?;
             return Ok(stats.notes.into_iter().map(|note| (note.file, note.message)).collect());
         }
         let mut writer = LogWriter::begin(path, format, style, &mut context.out)?;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Context, EXIT_STATUS, for_each_path};
+use crate::logs::history::Logs;
 use crate::model::UidSet;
-use crate::ops::history::Logs;
 use crate::ops::modseq;
 use crate::ops::qresync::Opened;
 use crate::source::{MailboxFiles, PathError};

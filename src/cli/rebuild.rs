@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Context, EXIT_STATUS, Status};
-use crate::ops::rebuild::plan::Base;
-use crate::ops::rebuild::{self, Options, RebuildReport};
 use crate::render::{self, Report};
+use crate::repair::plan::Base;
+use crate::repair::{self, Options, RebuildReport};
 use crate::store::lock::LockMethod;
 
 /// Write a new dovecot.index from the logs, on the best base that survives
@@ -113,7 +113,7 @@ impl Rebuild {
             no_undo: self.no_undo,
             mmap: context.mmap,
         };
-        let report = match rebuild::run(&self.path, &options) {
+        let report = match repair::run(&self.path, &options) {
             Ok(report) => report,
             Err(error) => {
                 context.error_document(RebuildReport::SCHEMA, &self.path, &error)?;
@@ -123,7 +123,7 @@ impl Rebuild {
         };
         render::print(&report, context.format, &context.style, &mut context.out)?;
         match report.status {
-            rebuild::Status::Refused => {
+            repair::Status::Refused => {
                 let reason = report.reason.as_deref().unwrap_or_default();
                 context.failure(&format_args!("{}: refused: {reason}", report.path.display()));
             }

@@ -6,20 +6,21 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::plot::Drawing;
 use super::progress::Progress;
 use super::scan::Jobs;
 use super::time::Time;
-use super::{Context, EXIT_STATUS, Status, expand_paths, plot};
-use crate::ops::clock;
-use crate::ops::simulate::advise::Want;
-use crate::ops::simulate::retention::Population;
-use crate::ops::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
-use crate::ops::simulate::survey::Spread;
-use crate::ops::simulate::tree::{self, Told};
-use crate::ops::simulate::workload::{Pattern, Storage, Synthetic, Trace};
-use crate::ops::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
+use super::{Context, EXIT_STATUS, Status, expand_paths};
+use crate::logs::clock;
 use crate::render;
+use crate::simulate::advise::Want;
+use crate::simulate::retention::Population;
+use crate::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
+use crate::simulate::survey::Spread;
+use crate::simulate::tree::{self, Told};
+use crate::simulate::workload::{Pattern, Storage, Synthetic, Trace};
+use crate::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
+use crate::view::plot;
+use crate::view::plot::Drawing;
 
 /// Simulate log rotation and what it means for QRESYNC clients
 ///

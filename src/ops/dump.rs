@@ -7,7 +7,6 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::records::{ExtNames, emit_flags, emit_record, touches};
 use super::{load, spans};
 use crate::format::cache::{Cache, CacheHeader, CacheRecord, TileKind};
 use crate::format::error::note;
@@ -16,6 +15,7 @@ use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
 use crate::format::thread::{Thread, ThreadTileKind};
 use crate::format::{DecodeError, Disk, Endian, FileKind, Value, mailbox_log};
+use crate::logs::records::{ExtNames, emit_flags, emit_record, touches};
 use crate::model::UidSet;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::clock::{Bracket, Clock, Guid};
-use super::history::Logs;
 use crate::format::index::IndexFile;
 use crate::format::record::{Append, ExpungeGuid, Record, RecordType, UidRange};
+use crate::logs::clock::{Bracket, Clock, Guid};
+use crate::logs::history::Logs;
 use crate::model::qresync::{self, oldest_modseq};
 use crate::model::{LogPos, UidSet};
 use crate::render::Emit;

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::history::Logs;
 use super::qresync::{Opened, State};
 use super::show::ShowError;
 use crate::format::ext::Visit;
 use crate::format::log::LogFile;
 use crate::format::record::{Append, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange};
+use crate::logs::history::Logs;
 use crate::model::chain::ChainFile;
 use crate::model::mailbox::ModseqHeader;
 use crate::model::{Chain, LogPos, UidSet, qresync};
@@ -502,8 +502,8 @@ pub fn decode(logs: &mut Logs, value: u64) -> Result<Decoded, PathError> {
     let position = decode_position(indexid, value);
     let threshold = u64::from(indexid) << 32;
     let plausible = indexid >= INDEXID_FROM && value > threshold && position.is_some_and(|pos| pos.offset % 4 == 0);
-    let unversioned = |log: &super::history::Log| log.stream.log.header.minor_version == 0;
-    let counts = |log: &super::history::Log| log.segment.initial_modseq > threshold && indexid > 0;
+    let unversioned = |log: &crate::logs::history::Log| log.stream.log.header.minor_version == 0;
+    let counts = |log: &crate::logs::history::Log| log.segment.initial_modseq > threshold && indexid > 0;
     let evidence = if logs.list.iter().any(unversioned) {
         Some("a log of version 1.0, which has no counter")
     } else if logs.list.iter().any(counts) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::rebuild::put_back;
 use crate::render::{Report, Style};
+use crate::repair::put_back;
 use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Stat, read};
 use crate::store::StoreError;
 use crate::store::commit;

@@ -32,10 +32,10 @@ use self::retention::Population;
 use self::settings::{DAY, Rules, Settings, Version};
 use self::survey::{Row, Survey};
 use self::workload::{Scenario, State, Synthetic, Trace};
-use super::clock::Clock;
-use super::load;
+use crate::logs::clock::Clock;
 use crate::model::Mailbox;
 use crate::model::chain::Until;
+use crate::ops::load;
 use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot};
 
 /// The JSON schema of the document and of every line.

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use crate::format::Disk;
 use crate::format::ext::Visit;
 use crate::format::record::{Append, ExpungeGuid, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange};
+use crate::logs::clock::{Bracket, Stamp};
+use crate::logs::note::{Note, NoteKind};
+use crate::logs::records::emit_data;
+use crate::logs::stats::{Count, Stats};
+use crate::logs::walk::{Entry, Sink, origin};
 use crate::model::{LogPos, UidSet};
-use crate::ops::clock::{Bracket, Stamp};
-use crate::ops::log::{Entry, Sink, origin};
-use crate::ops::note::{Note, NoteKind};
-use crate::ops::records::emit_data;
-use crate::ops::stats::{Count, Stats};
 use crate::render::text::{flag_text, printable, rfc3339, utc};
 use crate::render::{Compact, Emit, Format, Json, Style};
 

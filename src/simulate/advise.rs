@@ -364,8 +364,8 @@ fn effective(settings: &Settings, scenario: &Scenario, rules: &Rules) -> Setting
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::simulate::settings::Version;
-    use crate::ops::simulate::workload::{Pattern, Storage, Synthetic};
+    use crate::simulate::settings::Version;
+    use crate::simulate::workload::{Pattern, Storage, Synthetic};
 
     /// Runs that are shared between settings find what a run for each finds.
     #[test]

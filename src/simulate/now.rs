@@ -6,8 +6,8 @@ use super::engine::{Outcome, Reason};
 use super::history::LogState;
 use super::settings::{DAY, Rules, Settings};
 use super::workload::State;
+use crate::logs::clock::{Bracket, Clock};
 use crate::model::{Chain, LogPos};
-use crate::ops::clock::{Bracket, Clock};
 use crate::render::text::rfc3339;
 
 /// What only the files can tell.

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::history::{Event, Expunge, History, LOG_HEADER, LogState, OldLog, Start};
 use super::settings::{DAY, HOUR};
 use crate::format::record::{Append, ExpungeGuid, RecordType, UidRange};
+use crate::logs::clock::Clock;
 use crate::model::{Chain, LogPos, Mailbox, UidSet};
-use crate::ops::clock::Clock;
 
 /// Events that are kept at most: about a gigabyte.
 const MOST_EVENTS: i64 = 10_000_000;

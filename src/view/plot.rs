@@ -7,8 +7,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::FontStyle;
 
-use crate::ops::simulate::picture::{Curve, Picture};
-use crate::ops::simulate::survey::Spread;
+use crate::simulate::picture::{Curve, Picture};
+use crate::simulate::survey::Spread;
 
 /// Size of a picture in pixels.
 const SIZE: (u32, u32) = (1100, 820);
