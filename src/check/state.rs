@@ -8,7 +8,7 @@ use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHead
 use crate::format::index::{IndexFile, header_flag};
 use crate::format::{Disk, Endian};
 use crate::model::chain::{Replayed, Until};
-use crate::model::{Chain, ChainFile, LogPos, Mailbox};
+use crate::model::{Chain, ChainFile, IgnoredKind, LogPos, Mailbox, SyncKind};
 use crate::source::{Family, Role};
 
 /// The `indexid` of most files; of two equally common ones that of `.log`, which Dovecot opens first.
@@ -200,29 +200,13 @@ fn position(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, tor
 fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
     for error in &replayed.errors {
         let Some(log) = subject.logs.iter().find(|log| log.file.seq() == error.pos.seq) else { continue };
-        let text = error.message.as_str();
-        let code = if text.starts_with("Append") || text.starts_with("uid ") {
-            Code::L14
-        } else if text.starts_with("Unknown transaction") {
-            Code::L10
-        } else if text.to_ascii_lowercase().starts_with("header update") {
-            Code::L15
-        } else if text.starts_with("Extension record update for")
-            || text.starts_with("Extension record inc")
-            || text.starts_with("ext rec update")
-        {
-            Code::L13
-        } else if text.ends_with("counter wrong") {
-            Code::I5
-        } else {
-            Code::L12
-        };
+        let code = code_of(&error.kind);
         let size = record_size(log, error.pos.offset);
         let finding = if code == Code::I5 {
             // The counts were wrong before; the record only shows it.
-            Finding::new(code, subject.path(Role::Index), format!("{text} when log {} is replayed", error.pos))
+            Finding::new(code, subject.path(Role::Index), format!("{} when log {} is replayed", error.kind, error.pos))
         } else {
-            Finding::new(code, &log.path, text).at(error.pos.offset)
+            Finding::new(code, &log.path, error.kind.to_string()).at(error.pos.offset)
         };
         let said_already = code == Code::I5 && found.has(code, None);
         if !said_already && !found.within(&finding.file, error.pos.offset..error.pos.offset + size) {
@@ -231,17 +215,47 @@ fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings)
     }
 }
 
+/// The rule that a record breaks which a sync complains about.
+fn code_of(kind: &SyncKind) -> Code {
+    match kind {
+        SyncKind::UnknownType(_) => Code::L10,
+        SyncKind::AppendBelowNextUid { .. } | SyncKind::AppendTooMany | SyncKind::UidNotGiven { .. } => Code::L14,
+        SyncKind::HeaderUpdateCut | SyncKind::HeaderUpdateOutside { .. } => Code::L15,
+        SyncKind::ExtRecUid(_)
+        | SyncKind::ExtRecSize
+        | SyncKind::ExtIncUid(_)
+        | SyncKind::ExtIncSize(_)
+        | SyncKind::ExtIncRange { .. } => Code::L13,
+        SyncKind::SeenCounter | SyncKind::DeletedCounter => Code::I5,
+        SyncKind::IntroNameless
+        | SyncKind::IntroUnknownId(_)
+        | SyncKind::IntroKeywords
+        | SyncKind::IntroBroken(_)
+        | SyncKind::IntroTooLarge
+        | SyncKind::IntroRecordTooLarge
+        | SyncKind::ExtResetSize
+        | SyncKind::ExtResetWithoutIntro
+        | SyncKind::ExtHdrSize
+        | SyncKind::ExtHdrWithoutIntro
+        | SyncKind::ExtHdrOutside
+        | SyncKind::ExtRecWithoutIntro
+        | SyncKind::ModseqsNotEnabled
+        | SyncKind::More => Code::L12,
+    }
+}
+
 /// L12: extension data that Dovecot passes over because it belongs to another generation of the extension.
 fn ignored(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
     for one in &replayed.ignored {
+        let IgnoredKind::ResetId { ext, have, .. } = &one.kind;
         // A process that has not heard of a purge yet still names the cache as it was before.
-        if one.message.starts_with("extension cache ") {
+        if ext == b"cache" {
             continue;
         }
         let Some(log) = subject.numbered(one.pos.seq) else { continue };
         // An extension that was reset may still be introduced as it was before, by a process that has not heard of it.
-        let severity = if one.message.ends_with("it has 0") { Severity::Warning } else { Severity::Info };
-        let finding = Finding::new(Code::L12, &log.path, &one.message).at(one.pos.offset).severity(severity);
+        let severity = if *have == 0 { Severity::Warning } else { Severity::Info };
+        let finding = Finding::new(Code::L12, &log.path, one.kind.to_string()).at(one.pos.offset).severity(severity);
         if !found.within(&log.path, one.pos.offset..one.pos.offset + 8) {
             found.add(finding);
         }

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use super::LogPos;
 use super::chain::Chain;
 use super::mailbox::{Extension, Mailbox, ModseqHeader, keywords_header_with};
+use super::sync::{Ignored, IgnoredKind, SyncError, SyncKind};
 use crate::format::error::MAX_PROBLEMS;
 use crate::format::ext::{ExtHeader, ext_hdr_check};
 use crate::format::index::{RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
@@ -17,16 +18,6 @@ use crate::format::record::{
     UidRange, flag,
 };
 use crate::format::{Disk, align4, align8};
-
-/// Something Dovecot logs as "Log synchronization error" before it runs fsck.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("log position {pos}: {message}")]
-pub struct SyncError {
-    /// Where the record starts.
-    pub pos: LogPos,
-    /// What is wrong with it.
-    pub message: String,
-}
 
 /// The extension that ext records are about, set by the last intro.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +51,7 @@ pub struct Run<'c> {
     /// What Dovecot would have logged.
     pub errors: Vec<SyncError>,
     /// What Dovecot ignores without a word: introductions whose `reset_id` is not that of the extension.
-    pub ignored: Vec<SyncError>,
+    pub ignored: Vec<Ignored>,
     pos: LogPos,
     modseq: u64,
 }
@@ -89,15 +80,13 @@ impl<'c> Run<'c> {
         run
     }
 
-    fn error(&mut self, message: impl Into<String>) {
-        match self.errors.len().cmp(&MAX_PROBLEMS) {
-            Ordering::Less => self.errors.push(SyncError { pos: self.pos, message: message.into() }),
-            Ordering::Equal => {
-                let message = "more errors from here on, which are not listed".into();
-                self.errors.push(SyncError { pos: self.pos, message });
-            }
-            Ordering::Greater => {}
-        }
+    fn error(&mut self, kind: SyncKind) {
+        let kind = match self.errors.len().cmp(&MAX_PROBLEMS) {
+            Ordering::Less => kind,
+            Ordering::Equal => SyncKind::More,
+            Ordering::Greater => return,
+        };
+        self.errors.push(SyncError { pos: self.pos, kind });
     }
 
     /// Takes note of work about to be done; false when there has been too much of it, and it is to be left.
@@ -206,10 +195,7 @@ impl Mailbox {
             return;
         }
         match record.kind() {
-            None => run.error(format!(
-                "Unknown transaction record type 0x{:x}",
-                record.type_raw & crate::format::record::TYPE_MASK
-            )),
+            None => run.error(SyncKind::UnknownType(record.type_raw & crate::format::record::TYPE_MASK)),
             Some(RecordType::Append) => {
                 for append in record.elements::<Append>() {
                     if !self.append(&append, run) {
@@ -244,7 +230,7 @@ impl Mailbox {
                     }
                 }
                 if chunks.truncated.is_some() {
-                    run.error("header update extends beyond record size");
+                    run.error(SyncKind::HeaderUpdateCut);
                 }
             }
             Some(RecordType::ExtIntro) => {
@@ -256,7 +242,7 @@ impl Mailbox {
             }
             Some(RecordType::ExtReset) => {
                 if record.payload.len() < 4 {
-                    run.error("ext reset: invalid record size");
+                    run.error(SyncKind::ExtResetSize);
                 } else {
                     self.reset_extension(&ExtReset::read(record.payload, record.endian), run);
                 }
@@ -269,7 +255,7 @@ impl Mailbox {
                     }
                 }
                 if chunks.truncated.is_some() {
-                    run.error("ext hdr update: invalid record size");
+                    run.error(SyncKind::ExtHdrSize);
                 }
             }
             Some(RecordType::ExtRec) => self.update_ext_records(record, run),
@@ -302,11 +288,11 @@ impl Mailbox {
 
     fn append(&mut self, append: &Append, run: &mut Run<'_>) -> bool {
         if append.uid < self.header.next_uid {
-            run.error(format!("Append with UID {}, but next_uid = {}", append.uid, self.header.next_uid));
+            run.error(SyncKind::AppendBelowNextUid { uid: append.uid, next_uid: self.header.next_uid });
             return false;
         }
         if self.records_bytes() + self.record_size() > run.budget {
-            run.error("Append: more records than the log could describe");
+            run.error(SyncKind::AppendTooMany);
             return false;
         }
         let [a, b, c] = append.padding;
@@ -334,7 +320,7 @@ impl Mailbox {
             }
             let uid = self.uid(i);
             if uid >= self.header.next_uid {
-                run.error(format!("uid {uid} >= next_uid {}", self.header.next_uid));
+                run.error(SyncKind::UidNotGiven { uid, next_uid: self.header.next_uid });
             } else {
                 self.update_counts(self.flags(i), 0, run);
             }
@@ -383,10 +369,10 @@ impl Mailbox {
             if old & flag::SEEN != 0 {
                 match header.seen_messages_count.checked_sub(1) {
                     Some(count) => header.seen_messages_count = count,
-                    None => return run.error("Seen counter wrong"),
+                    None => return run.error(SyncKind::SeenCounter),
                 }
             } else if header.seen_messages_count >= header.messages_count {
-                return run.error("Seen counter wrong");
+                return run.error(SyncKind::SeenCounter);
             } else {
                 header.seen_messages_count += 1;
                 if header.seen_messages_count == header.messages_count {
@@ -398,10 +384,10 @@ impl Mailbox {
             if old & flag::DELETED == 0 {
                 header.deleted_messages_count = header.deleted_messages_count.saturating_add(1);
                 if header.deleted_messages_count > header.messages_count {
-                    run.error("Deleted counter wrong");
+                    run.error(SyncKind::DeletedCounter);
                 }
             } else if header.deleted_messages_count == 0 || header.deleted_messages_count > header.messages_count {
-                run.error("Deleted counter wrong");
+                run.error(SyncKind::DeletedCounter);
             } else {
                 header.deleted_messages_count -= 1;
                 if header.deleted_messages_count == 0 {
@@ -426,7 +412,7 @@ impl Mailbox {
         let base = usize::from(self.header.base_header_size);
         let start = chunk.offset as usize;
         if start >= base || start + size > base {
-            run.error(format!("Header update outside range: {start} + {size} > {base}"));
+            run.error(SyncKind::HeaderUpdateOutside { start, size, base });
             return false;
         }
         if !run.spend(base / 8) {
@@ -455,7 +441,7 @@ impl Mailbox {
         run.record_size = 0;
         let known = if intro.ext_id == BY_NAME {
             if name.is_empty() {
-                run.error("Extension introduction without id or name");
+                run.error(SyncKind::IntroNameless);
                 return false;
             }
             self.extension_id(name)
@@ -465,7 +451,7 @@ impl Mailbox {
                 // Once per id, as Dovecot does: a lost intro otherwise fills the error log.
                 if id >= 1024 || !run.unknown_ids.contains(&intro.ext_id) {
                     run.unknown_ids.push(intro.ext_id);
-                    run.error(format!("Extension introduction for unknown id {id}"));
+                    run.error(SyncKind::IntroUnknownId(intro.ext_id));
                 }
                 return false;
             }
@@ -473,7 +459,7 @@ impl Mailbox {
         };
         let name = known.map_or_else(|| name.to_vec(), |id| self.extensions[id].name.clone());
         if !internal && name == b"keywords" {
-            run.error("Extension introduction for keywords");
+            run.error(SyncKind::IntroKeywords);
             return false;
         }
         let proposed = ExtHeader {
@@ -485,7 +471,7 @@ impl Mailbox {
             name_size: u16::try_from(name.len()).unwrap_or(u16::MAX),
         };
         if let Err(why) = ext_hdr_check(self.header.record_size, &proposed, &name) {
-            run.error(format!("Broken extension introduction: {why}"));
+            run.error(SyncKind::IntroBroken(why));
             return false;
         }
         let old_hdr = known.map_or(0, |id| self.extensions[id].data.len());
@@ -493,7 +479,7 @@ impl Mailbox {
         let grown = usize::from(intro.record_size.saturating_sub(old_size)) + 8;
         let records = self.physical_len().saturating_mul(self.record_size() + grown);
         if (self.header_size() - old_hdr).saturating_add(intro.hdr_size as usize).saturating_add(records) > run.budget {
-            run.error("Broken extension introduction: larger than the log could fill");
+            run.error(SyncKind::IntroTooLarge);
             return false;
         }
         let changed = known.is_none_or(|id| {
@@ -510,15 +496,14 @@ impl Mailbox {
             Some(id) => {
                 if intro.reset_id == self.extensions[id].reset_id {
                     if !self.resize_extension(id, intro) {
-                        run.error("Broken extension introduction: record too large");
+                        run.error(SyncKind::IntroRecordTooLarge);
                         return false;
                     }
                     run.ignore = false;
                 } else {
-                    let (name, have) = (String::from_utf8_lossy(&name).into_owned(), self.extensions[id].reset_id);
-                    let message =
-                        format!("extension {name} introduced with reset_id {}, it has {have}", intro.reset_id);
-                    run.ignored.push(SyncError { pos: run.pos, message });
+                    let have = self.extensions[id].reset_id;
+                    let kind = IgnoredKind::ResetId { ext: name, want: intro.reset_id, have };
+                    run.ignored.push(Ignored { pos: run.pos, kind });
                 }
                 run.current = Current::Extension(id);
             }
@@ -537,7 +522,7 @@ impl Mailbox {
                 if !self.lay_out_records(id, 0) {
                     self.extensions.pop();
                     self.update_header_size();
-                    run.error("Broken extension introduction: record too large");
+                    run.error(SyncKind::IntroRecordTooLarge);
                     return false;
                 }
                 run.ignore = false;
@@ -627,7 +612,7 @@ impl Mailbox {
 
     fn reset_extension(&mut self, reset: &ExtReset, run: &mut Run<'_>) {
         let id = match run.current {
-            Current::None => return run.error("Extension reset without intro prefix"),
+            Current::None => return run.error(SyncKind::ExtResetWithoutIntro),
             Current::Broken => return,
             Current::Extension(id) => id,
         };
@@ -651,7 +636,7 @@ impl Mailbox {
     fn update_ext_header(&mut self, chunk: &HeaderChunk<'_>, run: &mut Run<'_>) -> bool {
         let id = match run.current {
             Current::None => {
-                run.error("Extension header update without intro prefix");
+                run.error(SyncKind::ExtHdrWithoutIntro);
                 return false;
             }
             _ if run.ignore => return true,
@@ -664,7 +649,7 @@ impl Mailbox {
         match ext.data.get_mut(start..start.saturating_add(size)) {
             Some(to) if start + size <= limit => to.copy_from_slice(chunk.data),
             _ => {
-                run.error("Extension header update points outside header size");
+                run.error(SyncKind::ExtHdrOutside);
                 return false;
             }
         }
@@ -678,7 +663,7 @@ impl Mailbox {
     fn current_extension(&self, run: &mut Run<'_>) -> Option<usize> {
         match run.current {
             Current::None => {
-                run.error("Extension record updated without intro prefix");
+                run.error(SyncKind::ExtRecWithoutIntro);
                 None
             }
             Current::Extension(id) if !run.ignore => Some(id),
@@ -686,12 +671,10 @@ impl Mailbox {
         }
     }
 
-    fn ext_target(&self, what: &str, uid: u32, run: &mut Run<'_>) -> Result<Option<usize>, ()> {
-        if uid == 0 || uid >= self.header.next_uid {
-            run.error(format!("Extension record {what} for invalid uid={uid}"));
-            return Err(());
-        }
-        Ok(self.lookup(uid))
+    /// Where the message is that an element is about, if it is there at all; `wrong` says what is wrong with a UID that was
+    /// never given.
+    fn ext_target(&self, uid: u32, wrong: fn(u32) -> SyncKind) -> Result<Option<usize>, SyncKind> {
+        if uid == 0 || uid >= self.header.next_uid { Err(wrong(uid)) } else { Ok(self.lookup(uid)) }
     }
 
     fn update_ext_records(&mut self, record: &Record<'_>, run: &mut Run<'_>) {
@@ -699,7 +682,10 @@ impl Mailbox {
         let size = usize::from(run.record_size);
         let range = self.extensions[id].range();
         for (uid, data) in record.ext_recs(run.record_size) {
-            let Ok(target) = self.ext_target("update", uid, run) else { return };
+            let target = match self.ext_target(uid, SyncKind::ExtRecUid) {
+                Ok(target) => target,
+                Err(kind) => return run.error(kind),
+            };
             if let Some(i) = target
                 && let Some(to) = self.record_mut(i).get_mut(range.clone())
             {
@@ -709,7 +695,7 @@ impl Mailbox {
             }
         }
         if !record.payload.len().is_multiple_of(align4(4 + size)) {
-            run.error("ext rec update: invalid record size");
+            run.error(SyncKind::ExtRecSize);
         }
     }
 
@@ -717,13 +703,16 @@ impl Mailbox {
         let Some(id) = self.current_extension(run) else { return };
         let size = usize::from(run.record_size);
         if !matches!(size, 1 | 2 | 4 | 8) {
-            return run.error(format!("Extension record inc with invalid size={size}"));
+            return run.error(SyncKind::ExtIncSize(size));
         }
         let max = if size == 8 { u64::MAX } else { (1 << (size * 8)) - 1 };
         let at = usize::from(self.extensions[id].record_offset);
         let endian = self.endian;
         for inc in record.elements::<AtomicInc>() {
-            let Ok(target) = self.ext_target("inc", inc.uid, run) else { return };
+            let target = match self.ext_target(inc.uid, SyncKind::ExtIncUid) {
+                Ok(target) => target,
+                Err(kind) => return run.error(kind),
+            };
             let Some(i) = target else { continue };
             let Some(bytes) = self.record_mut(i).get_mut(at..at + size) else { continue };
             let mut wide = [0; 8];
@@ -734,11 +723,7 @@ impl Mailbox {
                 Some(new) if new <= max => {
                     bytes.copy_from_slice(&endian.u64_bytes(new)[low..low + size]);
                 }
-                _ => {
-                    let how = if inc.diff < 0 { "drops number below zero" } else { "overflows number" };
-                    return run
-                        .error(format!("Extension record inc {how} (uid={}, diff={}, orig={old})", inc.uid, inc.diff));
-                }
+                _ => return run.error(SyncKind::ExtIncRange { uid: inc.uid, diff: inc.diff, old }),
             }
         }
     }
@@ -830,7 +815,7 @@ impl Mailbox {
             }
             let Some(i) = self.lookup(update.uid) else { continue };
             let Some(at) = self.extension(b"modseq").map(|ext| usize::from(ext.record_offset)) else {
-                return run.error("modseqs updated before they were enabled");
+                return run.error(SyncKind::ModseqsNotEnabled);
             };
             let Some(bytes) = self.record_mut(i).get_mut(at..at + 8) else { continue };
             if endian.u64_at(bytes, 0).is_some_and(|old| old <= update.modseq()) {

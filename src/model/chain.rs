@@ -1,8 +1,9 @@
 //! The log files of a mailbox as one history, and its replay (`mail-transaction-log-view.c`, `mail_index_sync_map`).
 
 use super::LogPos;
-use super::apply::{Run, SyncError};
+use super::apply::Run;
 use super::mailbox::{Mailbox, ModseqHeader};
+use super::sync::{Ignored, SyncError};
 use crate::format::index::{IndexHeader, header_flag};
 use crate::format::log::{LogEnd, LogFile};
 use crate::format::record::{Record, RecordType};
@@ -96,7 +97,7 @@ pub struct Replayed {
     /// Records that Dovecot would have complained about and skipped.
     pub errors: Vec<SyncError>,
     /// Records whose changes Dovecot ignores without a word.
-    pub ignored: Vec<SyncError>,
+    pub ignored: Vec<Ignored>,
     /// A record that makes a released Dovecot stop reading and mark the log corrupted, or one that asks for more work than any
     /// log of that size needs; nothing after it was applied.
     pub stopped: Option<DecodeError>,

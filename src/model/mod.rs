@@ -6,11 +6,13 @@ pub mod chain;
 pub mod list;
 pub mod mailbox;
 pub mod qresync;
+pub mod sync;
 pub mod uidset;
 
 pub use chain::{Chain, ChainFile, Lost, Replayed};
 pub use list::MailboxList;
 pub use mailbox::{Extension, Mailbox};
+pub use sync::{Ignored, IgnoredKind, SyncError, SyncKind};
 pub use uidset::UidSet;
 
 /// A position in the logs: file number and byte offset.

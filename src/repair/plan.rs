@@ -20,7 +20,7 @@ use crate::format::record::{Append, ExpungeGuid, RecordType, UidRange, flag};
 use crate::format::{Disk, Endian};
 use crate::model::chain::{Replayed, Start, Until};
 use crate::model::mailbox::ModseqHeader;
-use crate::model::{Chain, LogPos, Mailbox, UidSet};
+use crate::model::{Chain, LogPos, Mailbox, SyncError, SyncKind, UidSet};
 
 /// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a change
 /// takes 20 bytes at least: no log holds more changes than this.
@@ -359,7 +359,7 @@ fn full_replay(logs: &Logs<'_>, indexid: u32) -> Option<Candidate> {
     let mut mailbox = Mailbox::empty(indexid, first.log.endian);
     mailbox.header.log_file_seq = first.log.header.prev_file_seq.max(1);
     let from = LogPos { seq: first.seq(), offset: first.log.records_at };
-    let mut candidate = replay(Base::Log, mailbox, logs, from, None)?;
+    let mut candidate = replay(Base::Log, mailbox, logs, from, None, false)?;
     if candidate.lost.is_empty() {
         candidate.proven_from = 1;
     } else {
@@ -370,8 +370,16 @@ fn full_replay(logs: &Logs<'_>, indexid: u32) -> Option<Candidate> {
     Some(candidate)
 }
 
-/// Replays the logs onto a state, and says what of them could not be read.
-fn replay(base: Base, mailbox: Mailbox, logs: &Logs<'_>, from: LogPos, unreset: Option<u32>) -> Option<Candidate> {
+/// Replays the logs onto a state, and says what of them could not be read. With `repeats` the state has seen some of these
+/// records already: appends of messages it has are no flaw.
+fn replay(
+    base: Base,
+    mailbox: Mailbox,
+    logs: &Logs<'_>,
+    from: LogPos,
+    unreset: Option<u32>,
+    repeats: bool,
+) -> Option<Candidate> {
     let mut files: Vec<Survey<'_>> = logs.files.clone();
     let file = |log: &Survey<'_>| {
         if Some(log.seq()) == unreset { log.file_without_reset().log } else { log.file().log }
@@ -419,7 +427,8 @@ fn replay(base: Base, mailbox: Mailbox, logs: &Logs<'_>, from: LogPos, unreset: 
     if let Some(stopped) = &replayed.stopped {
         lost.push(format!("everything after {}: {stopped}", replayed.position));
     }
-    let flaws = replayed.errors.iter().map(ToString::to_string).collect();
+    let seen = |error: &&SyncError| repeats && matches!(error.kind, SyncKind::AppendBelowNextUid { .. });
+    let flaws = replayed.errors.iter().filter(|error| !seen(error)).map(ToString::to_string).collect();
     replayed.errors.clear();
     let proven_from = if lost.is_empty() { proven_from } else { u32::MAX };
     Some(Candidate {
@@ -592,10 +601,9 @@ fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> {
             files.iter_mut().for_each(|file| file.distrust_ids(0, known));
         }
         let trusted = Logs { files, foreign: None, foreign_old: None, swapped: false, head_in_place: true };
-        replay(base, mailbox, &trusted, from, unreset)?
+        replay(base, mailbox, &trusted, from, unreset, repeats)?
     };
     if repeats {
-        candidate.flaws.retain(|flaw| !flaw.contains("Append with UID"));
         candidate.margin += MARGIN;
     }
     candidate.flaws.splice(0..0, flaws);
@@ -757,7 +765,8 @@ fn fill(chosen: &mut Candidate, logs: &Logs<'_>, hints: &Hints<'_>) {
     let from = LogPos { seq: first.seq(), offset: first.log.records_at };
     let unreset = first.log.header.starts_empty().then(|| first.seq());
     let mut proven = 0;
-    if let Some(partial) = replay(Base::Log, none, logs, from, unreset).filter(|partial| partial.lost.is_empty()) {
+    if let Some(partial) = replay(Base::Log, none, logs, from, unreset, false).filter(|partial| partial.lost.is_empty())
+    {
         let partial = partial.replayed.mailbox;
         let same = partial
             .extensions
