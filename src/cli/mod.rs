@@ -299,6 +299,7 @@ pub fn command() -> clap::Command {
 
 /// Runs idx with the arguments of this process.
 pub fn main() -> ExitCode {
+    crate::source::remember_rights();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -1,15 +1,18 @@
-//! One file as bytes: copied when it is small or may be truncated under us, mapped when it is large.
+//! One file as bytes: copied when it is small or somebody else may truncate it under us, mapped when it is large and ours.
 
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
-use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
+
+use super::dir::{Meta, open_regular};
 
 /// Files below this size are always copied: that is faster than mapping, and a stable view.
 const MAP_FROM: u64 = 4 << 20;
@@ -17,7 +20,8 @@ const MAP_FROM: u64 = 4 << 20;
 /// When to map a file into memory instead of copying it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmapPolicy {
-    /// Map from 4 MiB on, if nobody truncates such files in place.
+    /// Map from 4 MiB on, if Dovecot never truncates such a file in place, nobody but the user who started idx may do so
+    /// (owner, and no write permission for others), and idx still has that user's rights.
     #[default]
     Auto,
     /// Map whatever is not empty.
@@ -96,19 +100,13 @@ pub struct Input {
     pub stat: Stat,
 }
 
-/// Opens a file for reading without touching its access time where the kernel lets us (owner or root).
+/// Opens a file that the user named himself, links and all, for reading. Its access time stays where the kernel lets us
+/// (owner or root). What lies below a mailbox is opened through [`Dir`](super::Dir) instead.
 ///
 /// # Errors
-/// As open(2); a directory or a device is refused.
+/// As open(2), or [`NotRegular`](super::NotRegular).
 pub fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let fd = match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(rustix::io::Errno::PERM) => rustix::fs::open(path, flags, Mode::empty())?,
-        other => other?,
-    };
-    let file = File::from(fd);
-    regular(&file)?;
-    Ok(file)
+    open_regular(rustix::fs::CWD, path.as_os_str().as_bytes(), OFlags::empty()).map(|(file, _)| file)
 }
 
 /// The first bytes of a file: enough to tell what it is.
@@ -121,82 +119,72 @@ pub fn head(path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Reads a whole file. `stable` says that writers replace this kind of file by rename and never truncate it, so that it may be
-/// mapped.
+/// Reads a whole file that the user named. `stable` says that writers replace this kind of file by rename and never truncate it.
 ///
 /// # Errors
 /// As open(2), read(2) and mmap(2).
 pub fn read(path: &Path, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
-    contents(open(path)?, policy, stable)
+    let (file, meta) = open_regular(rustix::fs::CWD, path.as_os_str().as_bytes(), OFlags::empty())?;
+    contents(&file, &meta, policy, stable)
 }
 
-/// Reads a whole file in an open directory, as [`read`] does it.
-///
-/// # Errors
-/// As open(2), read(2) and mmap(2).
-pub(super) fn read_at(dir: BorrowedFd<'_>, name: &[u8], policy: MmapPolicy, stable: bool) -> io::Result<Input> {
-    contents(open_at(dir, name)?, policy, stable)
+/// The rights this process began with, remembered by [`remember_rights`].
+static STARTED_AS: OnceLock<[u32; 2]> = OnceLock::new();
+
+fn rights() -> [u32; 2] {
+    [rustix::process::getuid().as_raw(), rustix::process::geteuid().as_raw()]
 }
 
-/// The first bytes of a file in an open directory, at most `len`, and its size.
-///
-/// # Errors
-/// As open(2) and read(2).
-pub(super) fn head_at(dir: BorrowedFd<'_>, name: &[u8], len: usize) -> io::Result<(Vec<u8>, u64)> {
-    let file = open_at(dir, name)?;
-    let size = regular(&file)?.size;
-    let mut head = Vec::new();
-    file.take(len as u64).read_to_end(&mut head)?;
-    Ok((head, size))
+/// Remembers who started this process. To be called before a process or one of its threads takes on another user's rights:
+/// from then on no file is mapped, since its owner could be somebody who wants the mapping to fault.
+pub fn remember_rights() {
+    STARTED_AS.get_or_init(rights);
 }
 
-fn open_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    Ok(File::from(match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(rustix::io::Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty())?,
-        other => other?,
-    }))
+/// True for a file that nobody but the user who started this process can truncate.
+fn is_ours(meta: &Meta) -> bool {
+    let started = *STARTED_AS.get_or_init(rights);
+    started == rights() && started == [meta.uid; 2] && meta.mode & 0o022 == 0
 }
 
-fn regular(file: &File) -> io::Result<Stat> {
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    Ok(Stat::from(&meta))
-}
-
-fn contents(mut file: File, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
-    let stat = regular(&file)?;
+/// Reads an open file from its beginning.
+pub(super) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
+    let stat = meta.stat;
     let map = match policy {
-        MmapPolicy::Auto => stable && stat.size >= MAP_FROM,
+        MmapPolicy::Auto => stable && stat.size >= MAP_FROM && is_ours(meta),
         MmapPolicy::Always => stat.size > 0,
         MmapPolicy::Never => false,
     };
     let bytes = if map {
-        // SAFETY: the mapping is private and read-only. A writer that truncated the file would make reads fault; Dovecot
-        // replaces indexes and caches by rename, and `MmapPolicy::Always` is the user's own choice.
-        let map = unsafe { memmap2::Mmap::map(&file)? };
+        // SAFETY: the mapping is private and read-only, and it lives as long as its owner. A writer that cut the file short
+        // would make reads fault: with `Auto` only the user who runs idx can, and Dovecot does not (it replaces indexes and
+        // caches by rename); `Always` is that user's own choice.
+        let map = unsafe { memmap2::Mmap::map(file)? };
         let _ = map.advise(memmap2::Advice::Sequential);
         Bytes::Mapped(map)
     } else {
-        let mut bytes = Vec::new();
-        // One byte more than needed, so that the first read also tells that there is no more.
-        let room = usize::try_from(stat.size).unwrap_or(usize::MAX).saturating_add(1);
-        bytes.try_reserve_exact(room)?;
-        while bytes.len() < room {
-            match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
-                Ok(0) => break,
-                Ok(_) if bytes.len() as u64 == stat.size => break,
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // Longer than it was when it was opened: the rest belongs to the same read.
-        if bytes.len() == room {
-            file.read_to_end(&mut bytes)?;
-        }
-        Bytes::Owned(bytes)
+        Bytes::Owned(copy(file, stat.size)?)
     };
     Ok(Input { bytes, stat })
+}
+
+/// Copies an open file of about `size` bytes.
+fn copy(mut file: &File, size: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than needed, so that the first read also tells that there is no more.
+    let room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
+    bytes.try_reserve_exact(room)?;
+    while bytes.len() < room {
+        match rustix::io::read(file, rustix::buffer::spare_capacity(&mut bytes)) {
+            Ok(0) => break,
+            Ok(_) if bytes.len() as u64 == size => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // Longer than it was when it was opened: the rest belongs to the same read.
+    if bytes.len() == room {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }

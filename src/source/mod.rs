@@ -2,13 +2,15 @@
 //! writes, locks, or changes a timestamp.
 
 mod bytes;
+mod dir;
 mod files;
 pub mod place;
 mod stream;
 pub mod walk;
 mod watch;
 
-pub use bytes::{Bytes, Input, MmapPolicy, Stat, head, open, read};
+pub use bytes::{Bytes, Input, MmapPolicy, Stat, head, open, read, remember_rights};
+pub use dir::{Dir, Entry, Meta, NotRegular, Special};
 pub use files::{
     Family, MailboxFiles, PathError, Role, Snapshot, TailState, is_locked, lock_holder, recognise, tail_state,
     with_suffix,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,9 +17,10 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, fstat, statat};
 
-use super::bytes::{self, Input, MmapPolicy};
+use super::bytes::{Input, MmapPolicy, contents};
+use super::dir::{open_dir, open_regular};
 use super::files::{Family, MailboxFiles, PathError, READ_ORDER, Role, Snapshot, recognise};
 use super::place::{self, DOT_IMAP, Named, Signs};
 use crate::format::ext::IndexFlavor;
@@ -190,7 +191,8 @@ fn read_once(dir: BorrowedFd<'_>, unit: &Unit, roles: &[Role], policy: MmapPolic
             name.clear();
             name.extend_from_slice(&unit.stem);
             name.extend_from_slice(role.suffix().as_bytes());
-            inputs.push((role, bytes::read_at(dir, &name, policy, role.kind() != FileKind::Log).ok()?));
+            let (file, meta) = open_regular(dir, &name, OFlags::NOFOLLOW).ok()?;
+            inputs.push((role, contents(&file, &meta, policy, role.kind() != FileKind::Log).ok()?));
         }
     }
     Some(inputs)
@@ -528,7 +530,12 @@ fn family_by_content(dir: BorrowedFd<'_>, stem: &[u8]) -> Option<Family> {
     let mut flavor = None;
     for role in [Role::Log, Role::Index] {
         let name = [stem, role.suffix().as_bytes()].concat();
-        let Ok((head, size)) = bytes::head_at(dir, &name, HEAD) else { continue };
+        let Ok((file, meta)) = open_regular(dir, &name, OFlags::NOFOLLOW) else { continue };
+        let mut head = Vec::new();
+        let size = meta.stat.size;
+        if file.take(HEAD as u64).read_to_end(&mut head).is_err() {
+            continue;
+        }
         if recognise(Path::new(OsStr::from_bytes(stem)), &head, size) != Some(role.kind()) {
             continue;
         }
@@ -570,14 +577,5 @@ fn root_above(canonical: &Path) -> Option<usize> {
         above.parent().map_or(len, |parent| parent.as_os_str().len())
     } else {
         len
-    })
-}
-
-/// Opens a directory for listing without following a link and without touching its access time.
-fn open_dir(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    Ok(match openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(rustix::io::Errno::PERM) => openat(at, name, flags, Mode::empty())?,
-        other => other?,
     })
 }

@@ -1,0 +1,415 @@
+//! One open directory, and the only way to what lies in it. A mail user may turn every name below his directory into something
+//! else at any time, so a path is resolved once: after that names are looked up in the descriptor, links are not followed, and
+//! only regular files are opened. Reading goes through here, and so does writing (`store`).
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, open, openat, openat2, readlinkat, statat,
+};
+use rustix::io::Errno;
+
+use super::bytes::{Input, MmapPolicy, Stat, contents};
+
+/// Bytes of directory entries that are read at a time.
+const LISTING: usize = 32 << 10;
+/// How often `openat2` is asked again when somebody renames directories meanwhile.
+const TRIES: usize = 8;
+/// Set when the kernel (before 5.6) or a sandbox has no `openat2`.
+static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
+
+/// What stands where a regular file should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Special {
+    /// A symbolic link, wherever it leads.
+    Link,
+    /// A directory.
+    Directory,
+    /// A FIFO: opening it may wait for ever.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A device: opening it may do something.
+    Device,
+}
+
+impl Special {
+    /// The kind in words, with an article.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Special::Link => "a symbolic link",
+            Special::Directory => "a directory",
+            Special::Fifo => "a FIFO",
+            Special::Socket => "a socket",
+            Special::Device => "a device",
+        }
+    }
+
+    fn of(kind: FileType) -> Option<Special> {
+        match kind {
+            FileType::RegularFile => None,
+            FileType::Symlink => Some(Special::Link),
+            FileType::Directory => Some(Special::Directory),
+            FileType::Fifo => Some(Special::Fifo),
+            FileType::Socket => Some(Special::Socket),
+            _ => Some(Special::Device),
+        }
+    }
+}
+
+/// The reason inside an [`io::Error`] when a file was not opened because it is no regular one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a regular file but {}", .0.name())]
+pub struct NotRegular(pub Special);
+
+impl NotRegular {
+    /// The reason, if an error has this one.
+    pub fn of(error: &io::Error) -> Option<NotRegular> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl From<NotRegular> for io::Error {
+    fn from(reason: NotRegular) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, reason)
+    }
+}
+
+/// What stat(2) says of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// What identifies it and its state.
+    pub stat: Stat,
+    /// `None` for a regular file.
+    pub special: Option<Special>,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits with set-uid, set-gid and sticky: the low 12 bits of `st_mode`.
+    pub mode: u32,
+    /// Number of names.
+    pub links: u64,
+    /// Bytes the file takes up on the disk: fewer than its size when it has holes.
+    pub allocated: u64,
+    /// Time of the last change of the file or of what the system keeps about it, UNIX seconds and nanoseconds.
+    pub ctime: (i64, i64),
+}
+
+impl Meta {
+    /// The state of an open file or directory.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn of(fd: impl AsFd) -> io::Result<Meta> {
+        Ok(Meta::from(fstat(fd)?))
+    }
+
+    /// True for a directory.
+    pub fn is_dir(&self) -> bool {
+        self.special == Some(Special::Directory)
+    }
+
+    /// # Errors
+    /// [`NotRegular`] for anything that is not a regular file.
+    pub(super) fn regular(self) -> io::Result<Meta> {
+        self.special.map_or(Ok(self), |special| Err(NotRegular(special).into()))
+    }
+}
+
+impl From<rustix::fs::Stat> for Meta {
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "struct stat differs between platforms")]
+    fn from(stat: rustix::fs::Stat) -> Meta {
+        let time = |s: i64, ns: u64| (s, i64::try_from(ns).unwrap_or(0));
+        Meta {
+            stat: Stat {
+                dev: stat.st_dev.into(),
+                ino: stat.st_ino.into(),
+                size: u64::try_from(stat.st_size).unwrap_or(0),
+                mtime: time(stat.st_mtime.into(), stat.st_mtime_nsec.into()),
+            },
+            special: Special::of(FileType::from_raw_mode(stat.st_mode)),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mode: u32::from(stat.st_mode) & 0o7777,
+            links: u64::try_from(stat.st_nlink).unwrap_or(u64::MAX),
+            allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
+            ctime: time(stat.st_ctime.into(), stat.st_ctime_nsec.into()),
+        }
+    }
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: Vec<u8>,
+    /// What it is; `None` for a regular file.
+    pub special: Option<Special>,
+}
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens a directory by the path that the user gave; links in that path are the user's will. An empty path is the
+    /// current directory. The descriptor is one of `O_PATH`: good for everything that ends in `at`.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn open(path: &Path) -> io::Result<Dir> {
+        let to = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let fd = open(to, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Dir { fd, path: path.to_owned() })
+    }
+
+    /// A directory that is open already; `path` is for messages and for the names of what is in it.
+    pub fn from_fd(fd: OwnedFd, path: PathBuf) -> Dir {
+        Dir { fd, path }
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The state of the directory itself.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn meta(&self) -> io::Result<Meta> {
+        Meta::of(&self.fd)
+    }
+
+    /// Opens a directory below this one, by a relative path without `..`; no part of it may be a link.
+    ///
+    /// # Errors
+    /// As open(2); `ELOOP` or `ENOTDIR` for a link.
+    pub fn below(&self, path: impl AsRef<[u8]>) -> io::Result<Dir> {
+        let path = Path::new(OsStr::from_bytes(path.as_ref()));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Dir { fd: beneath(self.fd.as_fd(), path, flags)?, path: self.path.join(path) })
+    }
+
+    /// What a name is now; of a link, the link itself.
+    ///
+    /// # Errors
+    /// As stat(2).
+    pub fn stat(&self, name: impl AsRef<[u8]>) -> io::Result<Meta> {
+        Ok(Meta::from(statat(&self.fd, one_name(name.as_ref())?, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    /// Opens a regular file for reading, without touching its access time where the kernel lets us (owner or root). Nothing
+    /// else is opened, not for a moment.
+    ///
+    /// # Errors
+    /// As open(2), or [`NotRegular`].
+    pub fn file(&self, name: impl AsRef<[u8]>) -> io::Result<File> {
+        self.file_meta(name).map(|(file, _)| file)
+    }
+
+    /// As [`file`](Dir::file), with the state of the file.
+    ///
+    /// # Errors
+    /// As [`file`](Dir::file).
+    pub fn file_meta(&self, name: impl AsRef<[u8]>) -> io::Result<(File, Meta)> {
+        open_regular(self.fd.as_fd(), one_name(name.as_ref())?, OFlags::NOFOLLOW)
+    }
+
+    /// Reads a whole file. `stable` says that writers replace this kind of file by rename and never truncate it.
+    ///
+    /// # Errors
+    /// As [`file`](Dir::file), read(2) and mmap(2).
+    pub fn read(&self, name: impl AsRef<[u8]>, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
+        let (file, meta) = self.file_meta(name)?;
+        contents(&file, &meta, policy, stable)
+    }
+
+    /// Reads a file of at most `most` bytes.
+    ///
+    /// # Errors
+    /// As [`file`](Dir::file) and read(2); `FileTooLarge` when it is larger.
+    pub fn read_small(&self, name: impl AsRef<[u8]>, most: u64) -> io::Result<(Vec<u8>, Stat)> {
+        let (file, meta) = self.file_meta(name)?;
+        let mut bytes = Vec::new();
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok((bytes, meta.stat))
+    }
+
+    /// Where a symbolic link leads, unresolved.
+    ///
+    /// # Errors
+    /// As readlink(2).
+    pub fn link(&self, name: impl AsRef<[u8]>) -> io::Result<PathBuf> {
+        let target = readlinkat(&self.fd, one_name(name.as_ref())?, Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()).into())
+    }
+
+    /// The names in the directory, in no order, without `.` and `..`.
+    ///
+    /// # Errors
+    /// As open(2) and getdents(2).
+    pub fn list(&self) -> io::Result<Vec<Entry>> {
+        let mut list = Vec::new();
+        self.each(|name, special| list.push(Entry { name: name.to_vec(), special }))?;
+        Ok(list)
+    }
+
+    /// Hands out the names in the directory one by one, as [`list`](Dir::list) does, in constant memory.
+    ///
+    /// # Errors
+    /// As [`list`](Dir::list).
+    pub fn each(&self, mut take: impl FnMut(&[u8], Option<Special>)) -> io::Result<()> {
+        let mut buffer = [const { MaybeUninit::uninit() }; LISTING];
+        let fd = open_dir(self.fd.as_fd(), b".")?;
+        let mut reader = RawDir::new(fd.as_fd(), &mut buffer);
+        while let Some(entry) = reader.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => match statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(_) => continue,
+                },
+                kind => kind,
+            };
+            take(name, Special::of(kind));
+        }
+        Ok(())
+    }
+}
+
+/// A name of one part, so that a lookup cannot leave the directory.
+fn one_name(name: &[u8]) -> io::Result<&[u8]> {
+    if name.is_empty() || name == b"." || name == b".." || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name of a file in a directory"));
+    }
+    Ok(name)
+}
+
+/// Opens what a relative path means below a directory without following a link.
+fn beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => parts.push(part),
+            Component::CurDir => {}
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a path below a directory")),
+        }
+    }
+    if parts.len() > 1 && !NO_OPENAT2.load(Ordering::Relaxed) {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        for _ in 0..TRIES {
+            match openat2(dir, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
+                Err(Errno::NOSYS | Errno::PERM) => {
+                    NO_OPENAT2.store(true, Ordering::Relaxed);
+                    break;
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+    let mut fd: Option<OwnedFd> = None;
+    for part in &parts {
+        let at = fd.as_ref().map_or(dir, |fd| fd.as_fd());
+        fd = Some(openat(at, *part, flags | OFlags::NOFOLLOW, Mode::empty())?);
+    }
+    match fd {
+        Some(fd) => Ok(fd),
+        None => Ok(openat(dir, ".", flags, Mode::empty())?),
+    }
+}
+
+/// Opens a regular file for reading. It is looked at before it is opened; what has taken its place by then cannot hold us up
+/// (`O_NONBLOCK`) and is noticed.
+pub(super) fn open_regular(dir: BorrowedFd<'_>, path: &[u8], more: OFlags) -> io::Result<(File, Meta)> {
+    let at = if more.contains(OFlags::NOFOLLOW) { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
+    Meta::from(statat(dir, path, at)?).regular()?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | more;
+    let opened = match openat(dir, path, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => openat(dir, path, flags, Mode::empty()),
+        other => other,
+    };
+    let fd = match opened {
+        // Turned into a link, or a socket, since it was looked at.
+        Err(Errno::LOOP) if more.contains(OFlags::NOFOLLOW) => return Err(NotRegular(Special::Link).into()),
+        Err(Errno::NXIO) => return Err(NotRegular(Special::Socket).into()),
+        other => other?,
+    };
+    let meta = Meta::of(&fd)?.regular()?;
+    Ok((File::from(fd), meta))
+}
+
+/// Opens a directory for listing without following a link and without touching its access time.
+pub(super) fn open_dir(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    Ok(match openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => openat(at, name, flags, Mode::empty())?,
+        other => other?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_regular_files_is_opened_and_no_link_is_followed() {
+        let home = tempfile::tempdir().expect("directory");
+        let path = home.path();
+        std::fs::create_dir_all(path.join("box/cur")).expect("directory");
+        std::fs::write(path.join("secret"), b"secret").expect("file");
+        std::fs::write(path.join("box/cur/1"), b"mail").expect("file");
+        std::os::unix::fs::symlink("../secret", path.join("box/link")).expect("link");
+        std::os::unix::fs::symlink("..", path.join("box/up")).expect("link");
+        let fifo = rustix::fs::CWD;
+        rustix::fs::mknodat(fifo, path.join("box/fifo"), FileType::Fifo, Mode::RUSR, 0).expect("fifo");
+        let dir = Dir::open(&path.join("box")).expect("open");
+        let why = |name: &str| NotRegular::of(&dir.file(name).expect_err(name)).map(|reason| reason.0);
+        assert_eq!(why("link"), Some(Special::Link));
+        assert_eq!(why("fifo"), Some(Special::Fifo));
+        assert_eq!(why("cur"), Some(Special::Directory));
+        assert_eq!(why("absent"), None);
+        for out in ["../secret", "/etc/passwd", "..", ".", "", "cur/1"] {
+            assert!(dir.file(out).is_err() && dir.stat(out).is_err(), "{out}");
+        }
+        for out in ["up", "up/box", "cur/../cur", "/"] {
+            assert!(dir.below(out).is_err(), "{out}");
+        }
+        let cur = dir.below("cur").expect("a directory");
+        assert_eq!(cur.read_small("1", 4).expect("small").0, b"mail");
+        assert_eq!(cur.read_small("1", 3).expect_err("large").kind(), io::ErrorKind::FileTooLarge);
+        let mut names = dir.list().expect("list");
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        let kinds: Vec<_> = names.iter().map(|entry| entry.special).collect();
+        assert_eq!(kinds, [Special::Directory, Special::Fifo, Special::Link, Special::Link].map(Some));
+        // The name of the directory may change hands: what was opened stays.
+        std::fs::rename(path.join("box"), path.join("moved")).expect("rename");
+        assert!(dir.stat("fifo").is_ok() && dir.below("cur").is_ok());
+        assert_eq!(dir.link("link").expect("link"), Path::new("../secret"));
+    }
+}
