@@ -23,7 +23,7 @@ use idx::format::record::{
     UidRange,
 };
 use idx::format::{Disk, Field, FileKind};
-use idx::model::chain::Until;
+use idx::model::replay::Until;
 use idx::source::walk::walk;
 use idx::source::{Bytes, Input, MailboxFiles, MmapPolicy, Role, Snapshot};
 

@@ -328,7 +328,7 @@ fn d12_files_of_another_owner() {
 
 /// The state of an index, to find the places that a test then changes.
 fn state(index: &Path) -> idx::model::Mailbox {
-    use idx::model::chain::Until;
+    use idx::model::replay::Until;
     use idx::ops::load;
     use idx::source::{MmapPolicy, Role};
     let files = MailboxFiles { index: index.to_owned(), cache: None };

@@ -9,7 +9,7 @@ use idx::format::index::{IndexFile, IndexHeader};
 use idx::format::log::{LogFile, LogHeader};
 use idx::format::{Disk, Endian, FileKind};
 use idx::logs::walk::{History, Options};
-use idx::model::chain::{Replayed, Until};
+use idx::model::replay::{Replayed, Until};
 use idx::model::{Chain, ChainFile, LogPos, Mailbox};
 use idx::ops::spans;
 use idx::source::{LogStream, StreamStep, with_suffix};

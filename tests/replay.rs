@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use idx::format::index::{IndexFile, header_flag::FSCKD};
 use idx::format::log::LogFile;
-use idx::model::chain::Until;
+use idx::model::replay::Until;
 use idx::model::{Chain, ChainFile, LogPos, Mailbox};
 use idx::source::with_suffix;
 

@@ -18,7 +18,7 @@ use idx::format::index::IndexFile;
 use idx::format::log::LogFile;
 use idx::format::record::RecordType;
 use idx::format::{DecodeError, FileKind};
-use idx::model::chain::Until;
+use idx::model::replay::Until;
 use idx::model::{Mailbox, UidSet};
 use idx::ops::{dump, show};
 use idx::render::document::{JsonDocument, LinesDocument, TableDocument};

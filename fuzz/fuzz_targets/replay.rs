@@ -4,7 +4,7 @@
 
 use idx::format::index::IndexFile;
 use idx::format::log::LogFile;
-use idx::model::chain::Until;
+use idx::model::replay::Until;
 use idx::model::{Chain, ChainFile, Mailbox};
 use libfuzzer_sys::fuzz_target;
 

@@ -7,7 +7,7 @@ use super::{Code, Finding, Findings, Log, Severity, Subject};
 use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, header_flag};
 use crate::format::{Disk, Endian};
-use crate::model::chain::{Replayed, Until};
+use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, IgnoredKind, LogPos, Mailbox, SyncKind};
 use crate::source::{Family, Role};
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::{Context, EXIT_STATUS, expand_paths, is_single};
-use crate::model::chain::Until;
+use crate::model::replay::Until;
 use crate::model::{LogPos, UidSet};
 use crate::ops::show::{self, Options};
 use crate::render::document::Document;

@@ -1,13 +1,9 @@
-//! The log files of a mailbox as one history, and its replay (`mail-transaction-log-view.c`, `mail_index_sync_map`).
+//! The log files of a mailbox as one history: their order and where reading starts (`mail-transaction-log-view.c`).
 
 use super::LogPos;
-use super::apply::Run;
-use super::mailbox::{Mailbox, ModseqHeader};
-use super::sync::{Ignored, SyncError};
-use crate::format::index::{IndexHeader, header_flag};
+use super::mailbox::ModseqHeader;
 use crate::format::log::{LogEnd, LogFile};
-use crate::format::record::{Record, RecordType};
-use crate::format::{DecodeError, Disk, Endian};
+use crate::format::record::Record;
 
 /// One log file, wholly in memory.
 #[derive(Clone, Debug)]
@@ -74,52 +70,6 @@ pub struct Lost {
     pub reason: String,
 }
 
-/// How far to replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// To the end of the last log.
-    End,
-    /// To this position, which must be a record boundary.
-    Pos(LogPos),
-    /// To just before the first record that raises the modseq above this.
-    Modseq(u64),
-}
-
-/// The outcome of a replay.
-#[derive(Debug)]
-pub struct Replayed {
-    /// The state.
-    pub mailbox: Mailbox,
-    /// Where the replay ended.
-    pub position: LogPos,
-    /// The log's modseq there.
-    pub log_modseq: u64,
-    /// Records that Dovecot would have complained about and skipped.
-    pub errors: Vec<SyncError>,
-    /// Records whose changes Dovecot ignores without a word.
-    pub ignored: Vec<Ignored>,
-    /// A record that makes a released Dovecot stop reading and mark the log corrupted, or one that asks for more work than any
-    /// log of that size needs; nothing after it was applied.
-    pub stopped: Option<DecodeError>,
-}
-
-impl Replayed {
-    /// HIGHESTMODSEQ: the modseq header's if there is one, else the log's, at least 1.
-    pub fn highest_modseq(&self) -> u64 {
-        let header = self.mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
-        if header != 0 { header } else { self.log_modseq.max(1) }
-    }
-
-    /// The modseq of the message at position `i`, as IMAP FETCH MODSEQ reports it (`mail_index_modseq_lookup`).
-    pub fn message_modseq(&self, i: usize) -> u64 {
-        match self.mailbox.record_modseq(i) {
-            None => self.log_modseq.max(1),
-            Some(0) => self.highest_modseq(),
-            Some(modseq) => modseq,
-        }
-    }
-}
-
 impl<'a> Chain<'a> {
     /// Puts log files in order. Of two with the same number the first given wins.
     pub fn new(files: impl IntoIterator<Item = ChainFile<'a>>) -> Chain<'a> {
@@ -136,11 +86,6 @@ impl<'a> Chain<'a> {
     /// The newest file.
     pub fn head(&self) -> Option<&ChainFile<'a>> {
         self.files.last()
-    }
-
-    /// Bytes of all files.
-    pub fn bytes(&self) -> usize {
-        self.files.iter().map(|file| file.bytes.len()).sum()
     }
 
     /// Position of the file with that number.
@@ -272,87 +217,6 @@ impl<'a> Chain<'a> {
             scan.take_while(move |record| LogPos { seq, offset: record.offset } < end)
         })
     }
-
-    /// Replays the logs onto a state read from an index, or from nothing (`Mailbox::empty`).
-    ///
-    /// # Errors
-    /// [`Lost`] when the logs do not reach back to the state's position.
-    pub fn replay(&self, mut mailbox: Mailbox, until: Until) -> Result<Replayed, Lost> {
-        let from = (mailbox.header.log_file_seq, u64::from(mailbox.header.log_file_head_offset));
-        let start = self.start(from.0, from.1)?;
-        let tracker = TailTracker::new(self, &mailbox);
-        let known = mailbox.modseq_header();
-        let mut modseq = self.modseq_at(start.file, start.offset, known);
-        let had_dirty = mailbox.header.flags & header_flag::HAVE_DIRTY != 0;
-        mailbox.header.flags &= !header_flag::HAVE_DIRTY;
-        let first = &self.files[start.file];
-        let mut position = LogPos { seq: first.seq(), offset: start.offset };
-        if start.reset {
-            let fscked = mailbox.header.flags & header_flag::FSCKD;
-            mailbox = Mailbox::empty(first.log.header.indexid, first.log.endian);
-            mailbox.header.flags |= fscked;
-            mailbox.header.log_file_seq = first.seq();
-        }
-        let mut run = Run::begin(self, &mut mailbox, position, modseq);
-        let mut stopped = None;
-        let mut reached = match until {
-            Until::Pos(pos) => position >= pos,
-            Until::Modseq(limit) => modseq > limit,
-            Until::End => false,
-        };
-        'files: for (i, file) in self.files.iter().enumerate().skip(start.file) {
-            if reached {
-                break;
-            }
-            let mut scan = if i == start.file { file.records().from(start.offset, modseq) } else { file.records() };
-            position = LogPos { seq: file.seq(), offset: scan.pos() };
-            modseq = scan.modseq();
-            loop {
-                if let Until::Pos(pos) = until
-                    && position >= pos
-                {
-                    reached = true;
-                    continue 'files;
-                }
-                let Some(record) = scan.next() else { break };
-                if let Until::Modseq(limit) = until
-                    && record.modseq > limit
-                {
-                    reached = true;
-                    continue 'files;
-                }
-                if let Some(error) = record.fatal_error() {
-                    stopped = Some(error);
-                    break 'files;
-                }
-                mailbox.apply(&record, position, &mut run);
-                if run.is_exhausted() {
-                    stopped = Some(too_much_work(&record));
-                    break 'files;
-                }
-                modseq = record.modseq;
-                position.offset = record.end();
-            }
-        }
-        let errors = std::mem::take(&mut run.errors);
-        let ignored = std::mem::take(&mut run.ignored);
-        let max_tail = match self.position_of(position.seq) {
-            Some(file) => tracker.run(&self.files[file], position.offset),
-            None => 0,
-        };
-        mailbox.finish(position, modseq, max_tail, had_dirty);
-        Ok(Replayed { mailbox, position, log_modseq: modseq, errors, ignored, stopped })
-    }
-}
-
-fn too_much_work(record: &Record<'_>) -> DecodeError {
-    DecodeError::new(
-        crate::format::FileKind::Log,
-        record.offset,
-        "replay",
-        "changes in proportion to the size of the files",
-        "records that change everything over and over",
-    )
 }
 
 /// Advances a scan to `offset`; false when that is not a record boundary.
@@ -363,68 +227,4 @@ fn advance(scan: &mut crate::format::log::Scan<'_>, offset: u64) -> bool {
         }
     }
     scan.pos() == offset
-}
-
-/// Follows the tail offset through a log (`log_file_track_sync`): all requests before it have been executed.
-#[derive(Clone, Copy, Debug)]
-struct TailTracker {
-    seq: u32,
-    from: Option<u64>,
-    tail: u64,
-}
-
-impl TailTracker {
-    /// Starts where Dovecot would start reading with this index (`mail_transaction_log_file_skip_to_head`).
-    fn new(chain: &Chain<'_>, mailbox: &Mailbox) -> TailTracker {
-        let header = &mailbox.header;
-        let seq = header.log_file_seq;
-        let Some(file) = chain.position_of(seq).filter(|_| header.log_file_head_offset != 0) else {
-            return TailTracker { seq: 0, from: None, tail: 0 };
-        };
-        let file = &chain.files[file];
-        let head = u64::from(header.log_file_head_offset);
-        let from = match mailbox.modseq_header() {
-            None if file.log.header.initial_modseq == 0 => Some(head),
-            Some(known) if known.log_seq == seq && u64::from(known.log_offset) <= head => {
-                Some(u64::from(known.log_offset))
-            }
-            _ => None,
-        };
-        TailTracker { seq, from, tail: u64::from(header.log_file_tail_offset) }
-    }
-
-    fn run(self, file: &ChainFile<'_>, end: u64) -> u64 {
-        let (from, start) = if file.seq() == self.seq { (self.from, self.tail) } else { (None, 0) };
-        let (mut published, mut tail) = (start, start);
-        let scan = match from {
-            Some(from) => file.records().from(from.max(file.log.records_at), 0),
-            None => file.records(),
-        };
-        for record in scan.take_while(|record| record.offset < end) {
-            if !record.external() {
-                continue;
-            }
-            if record.kind() == Some(RecordType::HeaderUpdate)
-                && let Some(value) = published_tail(&record, file.log.endian)
-            {
-                if value >= published && value <= record.end() {
-                    published = value;
-                    tail = tail.max(value);
-                }
-                continue;
-            }
-            if tail == record.offset {
-                tail = record.end();
-            }
-        }
-        tail
-    }
-}
-
-/// The log_file_tail_offset that a header-update publishes; only its first element is looked at, as Dovecot does.
-fn published_tail(record: &Record<'_>, endian: Endian) -> Option<u64> {
-    let field = IndexHeader::FIELDS.iter().find(|field| field.name == "log_file_tail_offset")?;
-    let first = record.header_chunks().next()?;
-    let skip = field.offset.checked_sub(first.offset as usize)?;
-    endian.u32_at(first.data, skip).map(u64::from)
 }

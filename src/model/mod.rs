@@ -1,17 +1,21 @@
 //! What a mailbox *is*: owned state, no I/O. [`Mailbox`] is the map Dovecot keeps in memory, [`apply`] gives a log record its
-//! one meaning, [`chain`] puts the log files in order and replays them.
+//! one meaning, [`chain`] puts the log files in order, [`replay`] reads them onto a state.
 
 pub mod apply;
 pub mod chain;
+pub mod ext;
+mod keywords;
 pub mod list;
 pub mod mailbox;
 pub mod qresync;
+pub mod replay;
 pub mod sync;
 pub mod uidset;
 
-pub use chain::{Chain, ChainFile, Lost, Replayed};
+pub use chain::{Chain, ChainFile, Lost};
 pub use list::MailboxList;
 pub use mailbox::{Extension, Mailbox};
+pub use replay::{Replayed, Until};
 pub use sync::{Ignored, IgnoredKind, SyncError, SyncKind};
 pub use uidset::UidSet;
 

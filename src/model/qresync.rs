@@ -1,7 +1,8 @@
 //! What a server answers to `SELECT (QRESYNC (V M [known [(seqs uids)]]))` (`imap-fetch.c`, `cmd-select.c`,
 //! `mailbox-get.c`, `mail-index-modseq.c`), and the place in the logs that a modseq stands for.
 
-use super::chain::{Chain, ChainFile, Replayed};
+use super::chain::{Chain, ChainFile};
+use super::replay::Replayed;
 use super::{LogPos, UidSet};
 use crate::format::DecodeError;
 use crate::format::record::{ExpungeGuid, Record, RecordType, UidRange};

@@ -212,7 +212,7 @@ fn mailbox_state(path: &Path, options: &Options) -> Option<crate::model::Mailbox
     let files = MailboxFiles::locate(path).ok()?;
     let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap).ok()?;
     let chain = load::chain(&snapshot, &mut Vec::new());
-    let loaded = load::state(&snapshot, &chain, crate::model::chain::Until::End).ok()?;
+    let loaded = load::state(&snapshot, &chain, crate::model::replay::Until::End).ok()?;
     (snapshot.get(Role::Index).is_some() || chain.head().is_some()).then_some(loaded.replayed.mailbox)
 }
 

@@ -3,7 +3,7 @@
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
 use crate::format::{DecodeError, Disk, Endian, FileKind};
-use crate::model::chain::{Replayed, Until};
+use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, LogPos, Lost, Mailbox};
 use crate::source::{Role, Snapshot};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::load;
 use crate::format::ext::BoxName;
-use crate::model::chain::Until;
+use crate::model::replay::Until;
 use crate::model::{Mailbox, MailboxList};
 use crate::source::{Family, Found, MailboxFiles, MmapPolicy, Name, Named, Role};
 

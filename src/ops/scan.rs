@@ -8,7 +8,7 @@ use super::names::Lists;
 use super::show;
 use crate::format::log::LogFile;
 use crate::model::Mailbox;
-use crate::model::chain::Until;
+use crate::model::replay::Until;
 use crate::render::Emit;
 use crate::source::{Family, Found, MmapPolicy, PathError, Role, Signs, Unit, WalkError, walk};
 

@@ -8,7 +8,7 @@ use crate::format::ext::Visit;
 use crate::format::log::EndReason;
 use crate::format::record::flag;
 use crate::format::{DecodeError, FileKind};
-use crate::model::chain::Until;
+use crate::model::replay::Until;
 use crate::model::{Chain, Mailbox, UidSet};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};

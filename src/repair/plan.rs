@@ -18,8 +18,9 @@ use crate::format::index::{IndexFile, header_flag};
 use crate::format::log::LogHeader;
 use crate::format::record::{Append, ExpungeGuid, RecordType, UidRange, flag};
 use crate::format::{Disk, Endian};
-use crate::model::chain::{Replayed, Start, Until};
+use crate::model::chain::Start;
 use crate::model::mailbox::ModseqHeader;
+use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, LogPos, Mailbox, SyncError, SyncKind, UidSet};
 
 /// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a change

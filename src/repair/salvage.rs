@@ -8,7 +8,7 @@ use crate::format::ext::{ExtHeader, KeywordsHeader, ext_hdr_check, name_is_valid
 use crate::format::index::{IndexFile, IndexHeader, RECORD_MIN_SIZE, header_flag};
 use crate::format::record::flag;
 use crate::format::{Disk, Endian, align4, align8};
-use crate::model::apply::layout;
+use crate::model::ext::layout;
 use crate::model::mailbox::{Extension, ModseqHeader};
 use crate::model::{Mailbox, UidSet};
 

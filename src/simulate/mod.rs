@@ -34,7 +34,7 @@ use self::survey::{Row, Survey};
 use self::workload::{Scenario, State, Synthetic, Trace};
 use crate::logs::clock::Clock;
 use crate::model::Mailbox;
-use crate::model::chain::Until;
+use crate::model::replay::Until;
 use crate::ops::load;
 use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot};
 

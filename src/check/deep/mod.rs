@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::{Code, Finding, Findings, Options, Severity, state};
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
-use crate::model::chain::Until;
+use crate::model::replay::Until;
 use crate::model::{Chain, ChainFile, Mailbox};
 use crate::source::{Family, MailboxFiles, MmapPolicy, Role, Snapshot};
 
