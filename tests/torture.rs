@@ -17,7 +17,7 @@ use std::time::Duration;
 use idx::format::index::IndexFile;
 use idx::format::log::LogFile;
 use idx::format::record::RecordType;
-use idx::format::{DecodeError, FileKind};
+use idx::format::{FileKind, Flaw};
 use idx::model::replay::Until;
 use idx::model::{Mailbox, UidSet};
 use idx::ops::{dump, show};
@@ -118,7 +118,7 @@ fn dump_bytes(
     options: &dump::Options,
     format: Format,
     out: &mut Sink,
-) -> Result<Vec<DecodeError>, String> {
+) -> Result<Vec<Flaw>, String> {
     let path = Path::new("file");
     let end = match format {
         Format::Json => dump::bytes(path, kind, bytes, beside, options, &mut JsonDocument::new(dump::SCHEMA, out)),

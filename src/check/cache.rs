@@ -6,9 +6,9 @@ use std::path::Path;
 use super::names::{CACHE_FIELDS, HEADER_FIELDS, misspelt};
 use super::state::State;
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject};
-use crate::format::DecodeError;
 use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, TileKind, ValueKind};
 use crate::format::mime::HeaderLines;
+use crate::format::{Flaw, FlawKind};
 use crate::source::{Role, TailState, tail_state};
 
 /// Messages from which the records are looked at in two halves.
@@ -36,7 +36,7 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
     let cache = match Cache::parse(&input.bytes, subject.indexid) {
         Ok(cache) => cache,
         Err(error) => {
-            let message = format!("{}: need {}, found {}", error.what, error.need, error.have);
+            let message = error.words();
             return found.add(Finding::new(Code::C1, path, message).at(error.at));
         }
     };
@@ -48,15 +48,13 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
         found.add(Finding::new(Code::C5, &path, message).at(2));
     }
     for problem in &cache.problems {
-        let code = match problem.at {
-            0..28 => Code::C1,
-            _ if problem.what == "field decision" || problem.have.contains("for ") && problem.what == "field type" => {
-                Code::C7
-            }
-            _ if problem.have.contains("registered field") => Code::C8,
+        let code = match problem.kind {
+            FlawKind::CacheOffsetSize | FlawKind::CacheIndexid | FlawKind::CacheFileSeq => Code::C1,
+            FlawKind::FieldType | FlawKind::FieldDecision => Code::C7,
+            FlawKind::RegisteredType | FlawKind::RegisteredSize => Code::C8,
             _ => Code::C2,
         };
-        let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
+        let message = problem.words();
         found.add(Finding::new(code, &path, message).at(problem.at));
     }
     if found.any(&path, Severity::Error) {
@@ -156,8 +154,8 @@ fn fields(cache: &Cache<'_>, path: &Path, found: &mut Findings) {
 }
 
 /// C3: what cannot be read of a message's records.
-fn unreadable(problem: &DecodeError, uid: u32, path: &Path) -> Finding {
-    let message = format!("{}: need {}, found {}", problem.what, problem.need, problem.have);
+fn unreadable(problem: &Flaw, uid: u32, path: &Path) -> Finding {
+    let message = problem.words();
     Finding::new(Code::C3, path, message).at(problem.at).uid(uid)
 }
 
@@ -182,7 +180,7 @@ struct Walk<'c, 'a> {
 /// What is wrong with a record.
 enum Wrong {
     /// It cannot be read.
-    Broken(DecodeError),
+    Broken(Flaw),
     /// Dovecot reads it without a word, but has never put such a thing into one: byte offset, and what it is.
     Unlikely(u64, String),
 }

@@ -9,7 +9,7 @@ use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject}
 use crate::format::ext::{KeywordsHeader, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
-use crate::format::{DecodeError, Disk, Endian};
+use crate::format::{Disk, Endian, Flaw, FlawKind};
 use crate::source::{Family, Role};
 
 /// Seconds of a day.
@@ -20,7 +20,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
     if let Some(input) = subject.snapshot.get(Role::Index) {
         match IndexFile::parse(&input.bytes) {
             Err(error) => {
-                let message = format!("no index: {}: need {}, found {}", error.what, error.need, error.have);
+                let message = format!("no index: {}", error.words());
                 found.add(Finding::new(Code::I1, path, message).at(error.at));
             }
             Ok(index) => Judge { subject, path, role: Role::Index, index: &index, found }.all(),
@@ -263,14 +263,14 @@ impl Judge<'_, '_> {
         let Some(ext) = index.extension(b"keywords") else { return };
         let header = KeywordsHeader::parse(ext.data, ext.data_at as u64, index.endian);
         // One bad offset makes all later ones look wrong, so they are one finding.
-        let follows = |problem: &&DecodeError| problem.have.contains("Mismatching");
+        let follows = |problem: &&Flaw| problem.kind == FlawKind::KeywordNameOffset;
         let first = header.problems.iter().find(|problem| !follows(problem)).or(header.problems.first());
         if let Some(problem) = first {
             let more = match header.problems.len() {
                 1 => String::new(),
                 n => format!(" (and {} more)", n - 1),
             };
-            let message = format!("{}: need {}, found {}{more}", problem.what, problem.need, problem.have);
+            let message = format!("{}{more}", problem.words());
             return self.add(Code::I15, usize::try_from(problem.at).unwrap_or(usize::MAX), message);
         }
         let used = header.keywords.last().map_or(ext.data_at as u64 + 4, |last| last.name_range.end);

@@ -7,7 +7,7 @@ use super::{CLOCK_SKEW, Code, Finding, Findings, Log, Severity, Subject};
 use crate::format::disk::Disk;
 use crate::format::log::EndReason;
 use crate::format::record::{Append, EXTERNAL, Record, RecordType, SYNC, TYPE_MASK, flag};
-use crate::format::{DecodeError, Endian, align4, packed};
+use crate::format::{Endian, Flaw, FlawKind, align4, packed};
 use crate::source::{Family, Role};
 
 /// Bits of the type word that no version of Dovecot uses.
@@ -18,8 +18,8 @@ const TAIL_AT: u32 = 64;
 const BASE_HEADER: u32 = 120;
 
 /// L1: a file that is no log at all.
-pub(super) fn unreadable(path: &Path, error: &DecodeError) -> Finding {
-    let message = format!("no transaction log: {}: need {}, found {}", error.what, error.need, error.have);
+pub(super) fn unreadable(path: &Path, error: &Flaw) -> Finding {
+    let message = format!("no transaction log: {}", error.words());
     Finding::new(Code::L1, path, message).at(error.at)
 }
 
@@ -125,7 +125,7 @@ fn end(log: &Log<'_>, found: &mut Findings) {
     let Some(error) = end.error.as_ref().filter(|_| !log.live) else { return };
     let size = log.file.bytes.len() as u64;
     let left = size.saturating_sub(end.offset);
-    if error.what == "transaction size" {
+    if error.kind == FlawKind::TransactionPastEnd {
         let broken_at = frames_end(log.file.bytes, end.offset);
         if broken_at == size {
             let message = format!("boundary of {} bytes, but only {left} follow", error.have);
@@ -142,8 +142,7 @@ fn end(log: &Log<'_>, found: &mut Findings) {
         EndReason::Corrupt => "no record can begin so",
         _ => "no whole record here",
     };
-    let message =
-        format!("{what}, {left} bytes before the end: {}: need {}, found {}", error.what, error.need, error.have);
+    let message = format!("{what}, {left} bytes before the end: {}", error.words());
     found.add(Finding::new(Code::L8, &log.path, message).at(end.offset));
 }
 
@@ -203,7 +202,7 @@ fn records(log: &Log<'_>, found: &mut Findings) {
                 Some(RecordType::Boundary) => Code::L9,
                 Some(_) => Code::L11,
             };
-            let message = format!("{}: need {}, found {}", error.what, error.need, error.have);
+            let message = error.words();
             found.add(Finding::new(code, path, message).at(error.at));
             continue;
         };

@@ -651,7 +651,7 @@ fn list(mailbox: &Mailbox, add: &mut impl FnMut(Code, Option<u32>, String)) {
     let Some(ext) = mailbox.extension(b"list") else { return };
     let header = ListHeader::parse(ext.header(), 0, mailbox.endian);
     for problem in &header.problems {
-        add(Code::D9, None, format!("{}: need {}, found {}", problem.what, problem.need, problem.have));
+        add(Code::D9, None, problem.words());
     }
     let names: HashSet<u32> = header.names.iter().map(|name| name.id).collect();
     let mut parents = HashMap::new();

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::disk::{Disk, disk_struct};
 use super::endian::Endian;
-use super::error::DecodeError;
 use super::ext::Visit;
+use super::flaw::{Flaw, FlawKind};
 use super::mime::{BinaryParts, HeaderLines, MimeParts};
 use super::{FileKind, align4, packed};
 
@@ -275,7 +275,7 @@ impl CacheValue<'_> {
     /// # Errors
     /// Where `mime.parts` or `binary.parts` is broken; what comes before is passed on and properly closed.
     #[inline]
-    pub fn visit<V: Visit + ?Sized>(&self, name: &str, visitor: &mut V) -> Result<(), DecodeError> {
+    pub fn visit<V: Visit + ?Sized>(&self, name: &str, visitor: &mut V) -> Result<(), Flaw> {
         match *self {
             CacheValue::Flags(flags) => visitor.bits(name, u64::from(flags), &CACHE_FLAGS),
             CacheValue::Sent { time, timezone } => {
@@ -404,7 +404,7 @@ pub struct FieldData<'a> {
 
 /// Why the fields of a record cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flaw {
+enum Broken {
     /// The fields do not end where the record does.
     RecordSize,
     /// There is no such field.
@@ -418,7 +418,7 @@ enum Step<'a> {
     /// A field, and where the next one begins in the record.
     Field(FieldData<'a>, usize),
     End,
-    Broken(Flaw),
+    Broken(Broken),
 }
 
 /// A cache file.
@@ -436,7 +436,7 @@ pub struct Cache<'a> {
     /// The fields of the last field header; a field's number is its index.
     pub fields: Vec<CacheField<'a>>,
     /// What Dovecot would object to in the header and the field headers, in file order of discovery.
-    pub problems: Vec<DecodeError>,
+    pub problems: Vec<Flaw>,
 }
 
 impl<'a> Cache<'a> {
@@ -445,16 +445,21 @@ impl<'a> Cache<'a> {
     ///
     /// # Errors
     /// The file is shorter than its header, or its major version is not 1. All else is put into `problems`.
-    pub fn parse(bytes: &'a [u8], indexid: Option<u32>) -> Result<Cache<'a>, DecodeError> {
+    pub fn parse(bytes: &'a [u8], indexid: Option<u32>) -> Result<Cache<'a>, Flaw> {
         if bytes.len() < CacheHeader::SIZE {
-            return Err(problem(0, "cache header", "32 bytes", format!("{} bytes (File too small)", bytes.len())));
+            return Err(problem(
+                0,
+                FlawKind::CacheShort,
+                "32 bytes",
+                format!("{} bytes (File too small)", bytes.len()),
+            ));
         }
         let (endian, endian_guessed) = infer_endian(bytes, indexid);
         let header = CacheHeader::read(bytes, endian);
         if header.major_version != 1 {
             return Err(problem(
                 0,
-                "major_version",
+                FlawKind::CacheVersion,
                 "1",
                 format!("{} (Unsupported major version)", header.major_version),
             ));
@@ -492,25 +497,30 @@ impl<'a> Cache<'a> {
     ///
     /// # Errors
     /// The checks of `mail_cache_get_record`: alignment, inside the file, a size that can be.
-    pub fn record_at(&self, offset: u32) -> Result<CacheRecord, DecodeError> {
+    pub fn record_at(&self, offset: u32) -> Result<CacheRecord, Flaw> {
         let at = u64::from(offset);
         let len = self.bytes.len();
         if !offset.is_multiple_of(4) {
-            return Err(problem(at, "record offset", "a multiple of 4", format!("{offset} (invalid record offset)")));
+            return Err(problem(
+                at,
+                FlawKind::CacheRecordAlign,
+                "a multiple of 4",
+                format!("{offset} (invalid record offset)"),
+            ));
         }
         let end = || format!("{len} (record points outside file)");
         if (offset as usize) < CacheHeader::SIZE {
-            return Err(problem(at, "record offset", "32 or more", offset.to_string()));
+            return Err(problem(at, FlawKind::CacheRecordInHeader, "32 or more", offset.to_string()));
         }
         let Some(raw) = self.bytes.get(offset as usize..).filter(|raw| raw.len() >= RecordStart::SIZE) else {
-            return Err(problem(at, "record", "8 bytes before the end of the file", end()));
+            return Err(problem(at, FlawKind::CacheRecordOutside, "8 bytes before the end of the file", end()));
         };
         let RecordStart { prev_offset, size } = RecordStart::read(raw, self.endian);
         let at = at.saturating_add(4);
         if size < 8 || !size.is_multiple_of(4) {
             return Err(problem(
                 at,
-                "record size",
+                FlawKind::CacheRecordSize,
                 "at least 8, a multiple of 4",
                 format!("{size} (invalid record size)"),
             ));
@@ -518,7 +528,7 @@ impl<'a> Cache<'a> {
         if size as usize > raw.len() {
             return Err(problem(
                 at,
-                "record size",
+                FlawKind::CacheRecordPastEnd,
                 format!("at most {}", raw.len()),
                 format!("{size}; file size {}", end()),
             ));
@@ -573,7 +583,7 @@ impl<'a> Cache<'a> {
     /// Judges the chain that begins at `newest_offset`, which stands in the index: each record sound, each link older
     /// than the record it is in (not so up to 2.1, which filled holes), each field known, the fields filling the
     /// record.
-    pub fn check_chain(&self, newest_offset: u32, problems: &mut Vec<DecodeError>) {
+    pub fn check_chain(&self, newest_offset: u32, problems: &mut Vec<Flaw>) {
         for record in self.chain(newest_offset) {
             let record = match record {
                 Ok(record) => record,
@@ -583,7 +593,7 @@ impl<'a> Cache<'a> {
             if record.prev_offset >= record.offset && record.prev_offset != 0 && self.header.old().is_none() {
                 problems.push(problem(
                     u64::from(record.offset),
-                    "prev_offset",
+                    FlawKind::CacheRecordOrder,
                     format!("less than {}", record.offset),
                     record.prev_offset.to_string(),
                 ));
@@ -627,13 +637,13 @@ impl<'a> Cache<'a> {
         let mut found = Vec::new();
         if header.compat_sizeof_uoff_t != 8 {
             let have = format!("{} (Unsupported uoff_t size)", header.compat_sizeof_uoff_t);
-            found.push(problem(1, "compat_sizeof_uoff_t", "8", have));
+            found.push(problem(1, FlawKind::CacheOffsetSize, "8", have));
         }
         if let Some(indexid) = indexid.filter(|&indexid| indexid != header.indexid) {
-            found.push(problem(4, "indexid", indexid.to_string(), header.indexid.to_string()));
+            found.push(problem(4, FlawKind::CacheIndexid, indexid.to_string(), header.indexid.to_string()));
         }
         if header.file_seq == 0 {
-            found.push(problem(8, "file_seq", "not 0", "file_seq is 0"));
+            found.push(problem(8, FlawKind::CacheFileSeq, "not 0", "file_seq is 0"));
         }
         self.problems = found;
     }
@@ -647,7 +657,7 @@ impl<'a> Cache<'a> {
             let raw = u32::from_be_bytes(self.header.field_header_offset);
             return self.add(
                 link_at,
-                "field_header_offset",
+                FlawKind::FieldHeaderNone,
                 "a coded offset",
                 format!("{raw:#x} (missing header fields)"),
             );
@@ -656,17 +666,20 @@ impl<'a> Cache<'a> {
         let mut seen = HashSet::new();
         while next != 0 {
             if !seen.insert(next) || (next < before && append_only) {
-                let word = if next < before { "decreases" } else { "loops" };
+                let (kind, word) = match next < before {
+                    true => (FlawKind::FieldHeaderOrder, "decreases"),
+                    false => (FlawKind::FieldHeaderLoop, "loops"),
+                };
                 let have = format!("{next} (next_offset in field header {word})");
-                return self.add(link_at, "next_offset", format!("more than {before}"), have);
+                return self.add(link_at, kind, format!("more than {before}"), have);
             }
             if seen.len() > MAX_FIELD_HEADERS {
-                return self.add(link_at, "field header chain", "an end", format!("{MAX_FIELD_HEADERS} headers"));
+                return self.add(link_at, FlawKind::FieldHeaderChain, "an end", format!("{MAX_FIELD_HEADERS} headers"));
             }
             let raw = self.bytes.get(next as usize..).unwrap_or_default();
             if raw.len() < FieldHeaderStart::SIZE || (next as usize) < CacheHeader::SIZE {
                 let have = format!("{next} (header field next_offset points outside file)");
-                return self.add(link_at, "next_offset", "an offset inside the file", have);
+                return self.add(link_at, FlawKind::FieldHeaderOutside, "an offset inside the file", have);
             }
             let start = FieldHeaderStart::read(raw, self.endian);
             let next_offset = packed::decode(start.next_offset).filter(|&offset| offset != 0);
@@ -689,13 +702,13 @@ impl<'a> Cache<'a> {
     }
 
     /// Reads the fields of one header (`mail_cache_header_fields_read`).
-    fn read_fields(&self, header: &CacheFieldHeader, problems: &mut Vec<DecodeError>) -> Vec<CacheField<'a>> {
+    fn read_fields(&self, header: &CacheFieldHeader, problems: &mut Vec<Flaw>) -> Vec<CacheField<'a>> {
         let base = u64::from(header.offset);
         if !header.sound {
             let room = (self.bytes.len() as u64).saturating_sub(base);
             problems.push(problem(
                 base.saturating_add(4),
-                "field header size",
+                FlawKind::FieldHeaderSize,
                 format!("{} to {room}", header.names_at()),
                 format!("{} for {} fields (invalid field header size)", header.size, header.fields_count),
             ));
@@ -746,8 +759,8 @@ impl<'a> Cache<'a> {
         fields
     }
 
-    fn add(&mut self, at: u64, what: &'static str, need: impl Into<Cow<'static, str>>, have: String) {
-        self.problems.push(problem(at, what, need, have));
+    fn add(&mut self, at: u64, kind: FlawKind, need: impl Into<Cow<'static, str>>, have: String) {
+        self.problems.push(problem(at, kind, need, have));
     }
 
     fn raw(&self, record: &CacheRecord) -> &'a [u8] {
@@ -759,46 +772,46 @@ impl<'a> Cache<'a> {
     #[inline]
     fn step(&self, offset: u32, raw: &'a [u8], at: usize) -> Step<'a> {
         let Some(index) = self.endian.u32_at(raw, at) else {
-            return if at == raw.len() { Step::End } else { Step::Broken(Flaw::RecordSize) };
+            return if at == raw.len() { Step::End } else { Step::Broken(Broken::RecordSize) };
         };
-        let Some(field) = self.fields.get(index as usize) else { return Step::Broken(Flaw::FieldIndex(index)) };
+        let Some(field) = self.fields.get(index as usize) else { return Step::Broken(Broken::FieldIndex(index)) };
         let mut data_at = at.saturating_add(4);
         let size = match field.size {
             Some(size) => size,
             None => {
                 let Some(size) = self.endian.u32_at(raw, data_at) else {
-                    return Step::Broken(Flaw::DataSize(u32::MAX));
+                    return Step::Broken(Broken::DataSize(u32::MAX));
                 };
                 data_at = data_at.saturating_add(4);
                 size
             }
         };
         let Some(data) = raw.get(data_at..).and_then(|rest| rest.get(..size as usize)) else {
-            return Step::Broken(Flaw::DataSize(size));
+            return Step::Broken(Broken::DataSize(size));
         };
         let next = data_at.saturating_add(align4(size as usize));
         Step::Field(FieldData { index, data, offset: u64::from(offset).saturating_add(data_at as u64) }, next)
     }
 
     #[cold]
-    fn flaw(&self, offset: u32, raw: &[u8], at: usize, flaw: Flaw) -> DecodeError {
+    fn flaw(&self, offset: u32, raw: &[u8], at: usize, broken: Broken) -> Flaw {
         let place = u64::from(offset).saturating_add(at as u64);
-        match flaw {
-            Flaw::RecordSize => problem(
+        match broken {
+            Broken::RecordSize => problem(
                 place,
-                "record size",
+                FlawKind::CacheFieldsEnd,
                 "fields that fill the record exactly",
                 format!("{} (record has invalid size)", raw.len()),
             ),
-            Flaw::FieldIndex(index) => problem(
+            Broken::FieldIndex(index) => problem(
                 place,
-                "field index",
+                FlawKind::CacheFieldIndex,
                 format!("less than {}", self.fields.len()),
                 format!("{index} (field index too large)"),
             ),
-            Flaw::DataSize(size) => problem(
+            Broken::DataSize(size) => problem(
                 place,
-                "field size",
+                FlawKind::CacheFieldSize,
                 format!("at most {}", raw.len().saturating_sub(at.saturating_add(4))),
                 format!("{size} (record continues outside its allocated size)"),
             ),
@@ -817,22 +830,22 @@ impl<'a> Cache<'a> {
 impl CacheField<'_> {
     /// The rules of `mail_cache_header_fields_read` and `field_type_verify`; `seen` holds the names before this one in
     /// lower case. With `wide_time` dates are those of a 64-bit 1.0.
-    fn judge(&self, terminated: bool, wide_time: bool, seen: &mut HashSet<Vec<u8>>, problems: &mut Vec<DecodeError>) {
+    fn judge(&self, terminated: bool, wide_time: bool, seen: &mut HashSet<Vec<u8>>, problems: &mut Vec<Flaw>) {
         let shown = String::from_utf8_lossy(self.name);
         let name_at = self.name_range.start;
         if !terminated || self.name.is_empty() {
             let have = format!("{shown:?} (field header names corrupted)");
-            problems.push(problem(name_at, "field name", "a name and its NUL inside the header", have));
+            problems.push(problem(name_at, FlawKind::FieldName, "a name and its NUL inside the header", have));
         } else if !seen.insert(self.name.to_ascii_lowercase()) {
             let have = format!("Duplicated field in header: {shown}");
-            problems.push(problem(name_at, "field name", "a name used only once", have));
+            problems.push(problem(name_at, FlawKind::FieldNamedTwice, "a name used only once", have));
         }
         if let FieldType::Unknown(byte) = self.field_type {
-            problems.push(problem(self.type_at, "field type", "0 to 4", format!("{byte} for {shown}")));
+            problems.push(problem(self.type_at, FlawKind::FieldType, "0 to 4", format!("{byte} for {shown}")));
         }
         if self.decision & 0x7f > 2 {
             let have = format!("{:#x} for {shown} (field decision type corrupted)", self.decision);
-            problems.push(problem(self.decision_at, "field decision", "0 to 2, perhaps | 0x80", have));
+            problems.push(problem(self.decision_at, FlawKind::FieldDecision, "0 to 2, perhaps | 0x80", have));
         }
         let known = REGISTERED.iter().find(|(name, ..)| self.name.eq_ignore_ascii_case(name.as_bytes()));
         let Some(&(name, field_type, size)) = known else { return };
@@ -840,11 +853,11 @@ impl CacheField<'_> {
         let size = if widened { size.map(|size| size.saturating_mul(2)) } else { size };
         if self.field_type != field_type {
             let have = format!("{} (registered field {name} type changed)", self.type_name());
-            problems.push(problem(self.type_at, "field type", field_type.name(), have));
+            problems.push(problem(self.type_at, FlawKind::RegisteredType, field_type.name(), have));
         } else if let (Some(need), false) = (size, self.size == size) {
             let have = self.size.map_or("variable".into(), |size| size.to_string());
             let have = format!("{have} (registered field {name} size changed)");
-            problems.push(problem(self.size_at, "field size", need.to_string(), have));
+            problems.push(problem(self.size_at, FlawKind::RegisteredSize, need.to_string(), have));
         }
     }
 }
@@ -859,7 +872,7 @@ pub struct CacheFields<'c, 'a> {
 }
 
 impl<'a> Iterator for CacheFields<'_, 'a> {
-    type Item = Result<FieldData<'a>, DecodeError>;
+    type Item = Result<FieldData<'a>, Flaw>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
@@ -872,8 +885,8 @@ impl<'a> Iterator for CacheFields<'_, 'a> {
                 Some(Ok(field))
             }
             Step::End => None,
-            Step::Broken(flaw) => {
-                let error = self.cache.flaw(self.offset, self.raw, self.at, flaw);
+            Step::Broken(broken) => {
+                let error = self.cache.flaw(self.offset, self.raw, self.at, broken);
                 self.raw = &[];
                 Some(Err(error))
             }
@@ -892,7 +905,7 @@ pub struct CacheChain<'c, 'a> {
 }
 
 impl Iterator for CacheChain<'_, '_> {
-    type Item = Result<CacheRecord, DecodeError>;
+    type Item = Result<CacheRecord, Flaw>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.next == 0 {
@@ -908,7 +921,7 @@ impl Iterator for CacheChain<'_, '_> {
         self.sum = self.sum.saturating_add(u64::from(record.size));
         if self.sum > high.saturating_sub(low) {
             let have = format!("{} again (record list is circular)", record.offset);
-            return Some(Err(problem(start, "prev_offset", "records that do not repeat", have)));
+            return Some(Err(problem(start, FlawKind::CacheRecordLoop, "records that do not repeat", have)));
         }
         self.next = record.prev_offset;
         Some(Ok(record))
@@ -1038,13 +1051,8 @@ impl Iterator for Tile<'_, '_> {
     }
 }
 
-fn problem(
-    at: u64,
-    what: &'static str,
-    need: impl Into<Cow<'static, str>>,
-    have: impl Into<Cow<'static, str>>,
-) -> DecodeError {
-    DecodeError::new(FileKind::Cache, at, what, need, have)
+fn problem(at: u64, kind: FlawKind, need: impl Into<Cow<'static, str>>, have: impl Into<Cow<'static, str>>) -> Flaw {
+    Flaw::new(FileKind::Cache, at, kind, need, have)
 }
 
 /// Finds the byte order, and whether it is a guess. An `indexid` that matches in one order only is proof. Else the

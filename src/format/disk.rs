@@ -12,6 +12,8 @@ pub struct Field {
     pub offset: usize,
     /// Size in bytes.
     pub size: usize,
+    /// Is it a number or an array of them? Padding, GUIDs and coded offsets are bytes, whatever their size.
+    pub is_number: bool,
     /// What the field means, in one line.
     pub doc: &'static str,
 }
@@ -33,6 +35,8 @@ pub enum Value<'a> {
 pub trait Scalar: Sized {
     /// Size on disk in bytes.
     const SIZE: usize;
+    /// Is it a number or an array of them, or else bytes?
+    const IS_NUMBER: bool;
     /// Reads the value from the start of `bytes`; missing bytes count as zero.
     fn load(bytes: &[u8], endian: Endian) -> Self;
     /// Writes the value to the start of `out`, as far as it is long enough.
@@ -64,6 +68,7 @@ macro_rules! number {
     ($($ty:ty, $wide:ident as $as:ty);* $(;)?) => {$(
         impl Scalar for $ty {
             const SIZE: usize = size_of::<$ty>();
+            const IS_NUMBER: bool = true;
             #[inline]
             fn load(bytes: &[u8], endian: Endian) -> Self {
                 let raw = head(bytes);
@@ -90,6 +95,7 @@ number! { u8, U64 as u64; u16, U64 as u64; u32, U64 as u64; u64, U64 as u64; i32
 
 impl<const N: usize> Scalar for [u8; N] {
     const SIZE: usize = N;
+    const IS_NUMBER: bool = false;
     #[inline]
     fn load(bytes: &[u8], _: Endian) -> Self {
         head(bytes)
@@ -104,6 +110,7 @@ impl<const N: usize> Scalar for [u8; N] {
 
 impl<const N: usize> Scalar for [u32; N] {
     const SIZE: usize = N * 4;
+    const IS_NUMBER: bool = true;
     fn load(bytes: &[u8], endian: Endian) -> Self {
         let mut list = [0; N];
         for (to, from) in list.iter_mut().zip(bytes.chunks(4)) {
@@ -171,6 +178,7 @@ macro_rules! disk_struct {
                     name: stringify!($field),
                     offset: $at,
                     size: <$ty as $crate::format::disk::Scalar>::SIZE,
+                    is_number: <$ty as $crate::format::disk::Scalar>::IS_NUMBER,
                     doc: $doc,
                 }, )*
             ];

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::FileKind;
 use super::disk::{Disk, Field, disk_struct};
 use super::endian::Endian;
-use super::error::DecodeError;
+use super::flaw::{Flaw, FlawKind};
 
 disk_struct! {
     /// `struct mail_index_ext_header`: 16 bytes, then the name, both padded to 8, then `hdr_size` bytes of header data.
@@ -661,7 +661,7 @@ pub struct KeywordsHeader<'a> {
     /// The area of the names with its spare bytes, absolute.
     pub names: Range<u64>,
     /// What `mail_index_map_parse_keywords` and fsck object to.
-    pub problems: Vec<DecodeError>,
+    pub problems: Vec<Flaw>,
 }
 
 impl<'a> KeywordsHeader<'a> {
@@ -677,10 +677,10 @@ impl<'a> KeywordsHeader<'a> {
         header.keywords_count = endian.u32_at(bytes, 0).unwrap_or_default();
         let (recs, room) = keyword_recs(bytes, header.keywords_count);
         if !room || bytes.len() < 4 {
-            header.problems.push(DecodeError::new(
+            header.problems.push(Flaw::new(
                 FileKind::Index,
                 base,
-                "keywords_count",
+                FlawKind::KeywordsCount,
                 format!("4 + 8 * count <= header size {}", bytes.len()),
                 format!("{} (keywords_count larger than header size)", header.keywords_count),
             ));
@@ -712,10 +712,10 @@ impl<'a> KeywordsHeader<'a> {
             header.keywords.push(entry);
         }
         if names.last().is_some_and(|&last| last != 0) {
-            header.problems.push(DecodeError::new(
+            header.problems.push(Flaw::new(
                 FileKind::Index,
                 at(bytes.len().saturating_sub(1)),
-                "keyword names",
+                FlawKind::KeywordNamesEnd,
                 "NUL as the last byte",
                 "Keyword header doesn't end with NUL",
             ));
@@ -726,17 +726,17 @@ impl<'a> KeywordsHeader<'a> {
 
 impl KeywordEntry<'_> {
     /// The rules for one keyword; `seen` holds the names before it in lower case, as Dovecot compares them.
-    fn judge(&self, seen: &mut HashSet<Vec<u8>>, names_len: usize, expected: usize, problems: &mut Vec<DecodeError>) {
-        let mut add = |at: u64, what: &'static str, need: String, have: String| {
+    fn judge(&self, seen: &mut HashSet<Vec<u8>>, names_len: usize, expected: usize, problems: &mut Vec<Flaw>) {
+        let mut add = |at: u64, kind: FlawKind, need: String, have: String| {
             if problems.len() < MAX_PROBLEMS {
-                problems.push(DecodeError::new(FileKind::Index, at, what, need, have));
+                problems.push(Flaw::new(FileKind::Index, at, kind, need, have));
             }
         };
         let offset_at = self.rec.start.saturating_add(4);
         let Some(name) = self.name else {
             return add(
                 offset_at,
-                "name_offset",
+                FlawKind::KeywordNameOutside,
                 format!("at most {names_len}"),
                 format!("{} (name_offset points outside allocated header)", self.name_offset),
             );
@@ -744,19 +744,24 @@ impl KeywordEntry<'_> {
         if self.name_offset as usize != expected {
             add(
                 offset_at,
-                "name_offset",
+                FlawKind::KeywordNameOffset,
                 expected.to_string(),
                 format!("{} (Mismatching keyword name_offset)", self.name_offset),
             );
         }
         if name.is_empty() {
-            add(self.name_range.start, "keyword name", "at least one byte".into(), "empty name".into());
+            add(self.name_range.start, FlawKind::KeywordNameEmpty, "at least one byte".into(), "empty name".into());
         } else if let Some(control) = name.iter().find(|&&c| c < 0x20 || c == 0x7f) {
-            add(self.name_range.start, "keyword name", "no control characters".into(), format!("byte {control:#04x}"));
+            add(
+                self.name_range.start,
+                FlawKind::KeywordNameControl,
+                "no control characters".into(),
+                format!("byte {control:#04x}"),
+            );
         }
         if !seen.insert(name.to_ascii_lowercase()) {
             let name = String::from_utf8_lossy(name).into_owned();
-            add(self.name_range.start, "keyword name", "a name used only once".into(), name);
+            add(self.name_range.start, FlawKind::KeywordNamedTwice, "a name used only once".into(), name);
         }
     }
 }
@@ -795,7 +800,7 @@ pub struct ListHeader<'a> {
     /// The names with ascending ids.
     pub names: Vec<ListName<'a>>,
     /// What `mailbox_list_index_parse_header` objects to.
-    pub problems: Vec<DecodeError>,
+    pub problems: Vec<Flaw>,
 }
 
 impl<'a> ListHeader<'a> {
@@ -810,10 +815,10 @@ impl<'a> ListHeader<'a> {
             match next {
                 Ok((id, name, end)) => {
                     if std::str::from_utf8(name).is_err() {
-                        header.problems.push(DecodeError::new(
+                        header.problems.push(Flaw::new(
                             FileKind::Index,
                             absolute(at.saturating_add(4)),
-                            "mailbox name",
+                            FlawKind::ListNameText,
                             "UTF-8",
                             String::from_utf8_lossy(name).into_owned(),
                         ));
@@ -822,9 +827,9 @@ impl<'a> ListHeader<'a> {
                     at = end;
                     before = id;
                 }
-                Err(have) => {
+                Err((kind, have)) => {
                     let need = format!("an id above {before} and a name with its NUL");
-                    header.problems.push(DecodeError::new(FileKind::Index, absolute(at), "list header", need, have));
+                    header.problems.push(Flaw::new(FileKind::Index, absolute(at), kind, need, have));
                     break;
                 }
             }
@@ -840,17 +845,19 @@ fn next_list_name(
     at: usize,
     before: u32,
     endian: Endian,
-) -> Option<Result<(u32, &[u8], usize), &'static str>> {
+) -> Option<Result<(u32, &[u8], usize), (FlawKind, &'static str)>> {
     let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-    let Some(id) = endian.u32_at(rest, 0) else { return Some(Err("the header ends in an id")) };
+    let Some(id) = endian.u32_at(rest, 0) else { return Some(Err((FlawKind::ListIdCut, "the header ends in an id"))) };
     if id == 0 {
         return None;
     }
     if id <= before {
-        return Some(Err("an id that does not ascend"));
+        return Some(Err((FlawKind::ListIdOrder, "an id that does not ascend")));
     }
     let named = rest.get(4..).unwrap_or_default();
-    let Some(len) = named.iter().position(|&b| b == 0) else { return Some(Err("a name without NUL")) };
+    let Some(len) = named.iter().position(|&b| b == 0) else {
+        return Some(Err((FlawKind::ListNameCut, "a name without NUL")));
+    };
     let name = named.get(..len).unwrap_or_default();
     Some(Ok((id, name, at.saturating_add(5).saturating_add(len))))
 }
@@ -917,11 +924,11 @@ fn hex<V: Visit + ?Sized>(name: &str, bytes: &[u8], at: usize, visitor: &mut V) 
     visitor.hex(name, bytes);
 }
 
-/// One field: a number when it has the size of one, except padding, which is bytes whatever its size.
+/// One field: a number or bytes.
 #[inline]
 fn leaf<V: Visit + ?Sized>(field: &Field, raw: &[u8], endian: Endian, visitor: &mut V) {
     let value = match field.size {
-        _ if field.name == "unused" => None,
+        _ if !field.is_number => None,
         1 => raw.first().copied().map(u64::from),
         2 => endian.u16_at(raw, 0).map(u64::from),
         4 => endian.u32_at(raw, 0).map(u64::from),

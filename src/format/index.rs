@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::disk::{Disk, disk_struct};
-use super::error::note;
 use super::ext::ExtHeader;
-use super::{DecodeError, Endian, FileKind, align8};
+use super::flaw::note;
+use super::{Endian, FileKind, Flaw, FlawKind, align8};
 
 disk_struct! {
     /// The base header (`struct mail_index_header`).
@@ -109,7 +109,7 @@ pub struct IndexFile<'a> {
     /// Bytes of one record; at least 8 whenever `records` is not empty.
     pub record_size: usize,
     /// What is wrong with the structure of the file. Empty for a file that Dovecot opens without complaint about sizes.
-    pub problems: Vec<DecodeError>,
+    pub problems: Vec<Flaw>,
 }
 
 impl<'a> IndexFile<'a> {
@@ -117,10 +117,9 @@ impl<'a> IndexFile<'a> {
     ///
     /// # Errors
     /// When this is not an index at all: empty, or neither version nor header size make sense in either byte order.
-    pub fn parse(bytes: &'a [u8]) -> Result<IndexFile<'a>, DecodeError> {
-        let error = |at: usize, what: &'static str, need: String, have: String| {
-            DecodeError::new(FileKind::Index, at as u64, what, need, have)
-        };
+    pub fn parse(bytes: &'a [u8]) -> Result<IndexFile<'a>, Flaw> {
+        let error =
+            |at: usize, kind, need: String, have: String| Flaw::new(FileKind::Index, at as u64, kind, need, have);
         let plausible =
             |endian: Endian| endian.u16_at(bytes, 2).is_some_and(|n| (120..=4096).contains(&n) && n.is_multiple_of(4));
         let seen = match (plausible(Endian::Little), plausible(Endian::Big)) {
@@ -133,7 +132,7 @@ impl<'a> IndexFile<'a> {
         if seen.is_none() && major != Some(7) {
             return Err(error(
                 0,
-                "index header",
+                FlawKind::NoIndex,
                 "major_version 7 and a base_header_size of 120 or more".into(),
                 match major {
                     None => "an empty file".into(),
@@ -146,28 +145,28 @@ impl<'a> IndexFile<'a> {
         let header = IndexHeader::read(bytes, endian);
         let mut problems = Vec::new();
         if bytes.len() < IndexHeader::SIZE {
-            problems.push(error(0, "File too small", "120 bytes".into(), format!("{} bytes", bytes.len())));
+            problems.push(error(0, FlawKind::IndexShort, "120 bytes".into(), format!("{} bytes", bytes.len())));
         }
         if header.major_version != 7 {
-            problems.push(error(0, "Major version changed", "7".into(), header.major_version.to_string()));
+            problems.push(error(0, FlawKind::IndexVersion, "7".into(), header.major_version.to_string()));
         }
         if let (Some(said), Some(seen)) = (said, seen)
             && said != seen
         {
-            problems.push(error(12, "CPU architecture changed: compat_flags", seen.name().into(), said.name().into()));
+            problems.push(error(12, FlawKind::IndexByteOrder, seen.name().into(), said.name().into()));
         }
         if header.flags & header_flag::CORRUPTED != 0 {
-            problems.push(error(20, "Header's corrupted flag is set", "0".into(), format!("0x{:x}", header.flags)));
+            problems.push(error(20, FlawKind::IndexCorrupted, "0".into(), format!("0x{:x}", header.flags)));
         }
         let base = usize::from(header.base_header_size);
         let header_size = usize::try_from(header.header_size).unwrap_or(usize::MAX);
         if base < IndexHeader::SIZE {
-            problems.push(error(2, "Corrupted header sizes: base_header_size", "120 or more".into(), base.to_string()));
+            problems.push(error(2, FlawKind::BaseHeaderSize, "120 or more".into(), base.to_string()));
         }
         if header_size < base {
             problems.push(error(
                 4,
-                "Corrupted header sizes: header_size",
+                FlawKind::HeaderSize,
                 format!("at least base_header_size {base}"),
                 header_size.to_string(),
             ));
@@ -175,7 +174,7 @@ impl<'a> IndexFile<'a> {
         if header_size > bytes.len() {
             problems.push(error(
                 4,
-                "Header size is larger than file",
+                FlawKind::HeaderPastFile,
                 format!("at most {} bytes", bytes.len()),
                 header_size.to_string(),
             ));
@@ -189,14 +188,14 @@ impl<'a> IndexFile<'a> {
         let area = bytes.get(records_at..).unwrap_or_default();
         let mut records = <&[u8]>::default();
         if record_size < RECORD_SIZE {
-            problems.push(error(8, "record_size too small", "at least 8".into(), record_size.to_string()));
+            problems.push(error(8, FlawKind::RecordSizeSmall, "at least 8".into(), record_size.to_string()));
         } else {
             let wanted = usize::try_from(header.messages_count).unwrap_or(usize::MAX);
             let there = area.len().checked_div(record_size).unwrap_or(0);
             if wanted > there {
                 problems.push(error(
                     32,
-                    "messages_count too large",
+                    FlawKind::MessagesCount,
                     format!("at most {there} records of {record_size} bytes"),
                     wanted.to_string(),
                 ));
@@ -221,7 +220,7 @@ impl<'a> IndexFile<'a> {
         endian: Endian,
         start: usize,
         end: usize,
-        problems: &mut Vec<DecodeError>,
+        problems: &mut Vec<Flaw>,
     ) -> Vec<ExtView<'a>> {
         let mut list: Vec<ExtView<'a>> = Vec::new();
         let mut names = HashSet::new();
@@ -229,21 +228,20 @@ impl<'a> IndexFile<'a> {
         let mut at = start;
         while at < area.len() {
             let Some(view) = Self::extension_at(area, endian, at) else {
-                problems.push(DecodeError::new(
+                problems.push(Flaw::new(
                     FileKind::Index,
                     at as u64,
-                    format!("Header extension #{} goes outside header", list.len()),
+                    FlawKind::ExtOutsideHeader(list.len()),
                     format!("an extension header that ends by {end}"),
                     format!("{} bytes left", area.len().saturating_sub(at)),
                 ));
                 break;
             };
             if !names.insert(view.name) || view.name.is_empty() {
-                let what =
-                    if view.name.is_empty() { "Broken extension: empty name" } else { "Duplicate header extension" };
+                let kind = if view.name.is_empty() { FlawKind::ExtNameEmpty } else { FlawKind::ExtNamedTwice };
                 let name = format!("{:?}", String::from_utf8_lossy(view.name));
                 let need = "a name of its own for each extension";
-                note(problems, [DecodeError::new(FileKind::Index, at as u64, what, need, name)]);
+                note(problems, [Flaw::new(FileKind::Index, at as u64, kind, need, name)]);
             }
             at = view.data_at.saturating_add(view.padded.len());
             list.push(view);

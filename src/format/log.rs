@@ -5,7 +5,7 @@
 
 use super::disk::{Disk, disk_struct};
 use super::record::{Append, ExtIntro, FlagUpdate, HEADER_SIZE, ModseqUpdate, Record, RecordType, is_internal};
-use super::{DecodeError, Endian, FileKind, packed};
+use super::{Endian, FileKind, Flaw, FlawKind, packed};
 
 disk_struct! {
     /// The file header (`struct mail_transaction_log_header`); 24 bytes before log 1.1, 40 since log 1.2.
@@ -58,7 +58,7 @@ pub struct LogFile {
     /// Bytes of the file.
     pub size: u64,
     /// What is wrong with the header. Empty for a sound log.
-    pub problems: Vec<DecodeError>,
+    pub problems: Vec<Flaw>,
 }
 
 impl LogFile {
@@ -66,10 +66,10 @@ impl LogFile {
     ///
     /// # Errors
     /// When this is not a log at all: shorter than 4 bytes, or the first bytes fit no version in either byte order.
-    pub fn parse(head: &[u8], size: u64) -> Result<LogFile, DecodeError> {
-        let error = |at, what, need: &'static str, have: String| DecodeError::new(FileKind::Log, at, what, need, have);
+    pub fn parse(head: &[u8], size: u64) -> Result<LogFile, Flaw> {
+        let error = |at, kind, need: &'static str, have: String| Flaw::new(FileKind::Log, at, kind, need, have);
         let (Some(major), Some(minor)) = (head.first().copied(), head.get(1).copied()) else {
-            return Err(error(0, "log header", "24 bytes or more", format!("{} bytes", head.len())));
+            return Err(error(0, FlawKind::NoLog, "24 bytes or more", format!("{} bytes", head.len())));
         };
         let plausible = |endian: Endian| {
             endian.u16_at(head, 2).is_some_and(|n| (MIN_HEADER..=4096).contains(&usize::from(n)) && n.is_multiple_of(4))
@@ -88,31 +88,31 @@ impl LogFile {
         };
         let endian = seen.or(said).unwrap_or_default();
         if major != 1 && seen.is_none() {
-            return Err(error(0, "major_version", "1", major.to_string()));
+            return Err(error(0, FlawKind::LogVersion, "1", major.to_string()));
         }
 
         let known = endian.u16_at(head, 2).map_or(0, usize::from).clamp(MIN_HEADER, LogHeader::SIZE);
         let header = LogHeader::read(head.get(..known).unwrap_or(head), endian);
         let mut problems = Vec::new();
         if size < MIN_HEADER as u64 {
-            problems.push(error(0, "unexpected end of file while reading header", "24 bytes", format!("{size} bytes")));
+            problems.push(error(0, FlawKind::LogShort, "24 bytes", format!("{size} bytes")));
         }
         if major != 1 {
-            problems.push(error(0, "major_version", "1", major.to_string()));
+            problems.push(error(0, FlawKind::LogVersion, "1", major.to_string()));
         }
         let broken_size = usize::from(header.hdr_size) < MIN_HEADER;
         if broken_size {
-            problems.push(error(2, "Header size too small", "at least 24", header.hdr_size.to_string()));
+            problems.push(error(2, FlawKind::LogHeaderSmall, "at least 24", header.hdr_size.to_string()));
         } else if u64::from(header.hdr_size) > size {
-            problems.push(error(2, "hdr_size", "at most the file size", header.hdr_size.to_string()));
+            problems.push(error(2, FlawKind::LogHeaderPastFile, "at most the file size", header.hdr_size.to_string()));
         }
         if let (Some(said), Some(seen)) = (said, seen)
             && said != seen
         {
-            problems.push(error(32, "CPU architecture changed: compat_flags", seen.name(), said.name().to_owned()));
+            problems.push(error(32, FlawKind::LogByteOrder, seen.name(), said.name().to_owned()));
         }
         if size >= 8 && header.indexid == 0 {
-            problems.push(error(4, "indexid: marked corrupted", "the index's indexid", "0".into()));
+            problems.push(error(4, FlawKind::LogCorrupted, "the index's indexid", "0".into()));
         }
         let records_at = match (broken_size, minor) {
             (false, _) => u64::from(header.hdr_size),
@@ -169,7 +169,7 @@ pub struct LogEnd {
     /// Why.
     pub reason: EndReason,
     /// What was needed there and what was found; `None` at the end of the file.
-    pub error: Option<DecodeError>,
+    pub error: Option<Flaw>,
 }
 
 /// What a [`Framer`] found.
@@ -202,8 +202,8 @@ pub struct Framer {
 }
 
 impl Framer {
-    fn stop(&self, reason: EndReason, what: &'static str, need: String, have: String) -> Step<'static> {
-        let error = DecodeError::new(FileKind::Log, self.pos, what, need, have);
+    fn stop(&self, reason: EndReason, kind: FlawKind, need: String, have: String) -> Step<'static> {
+        let error = Flaw::new(FileKind::Log, self.pos, kind, need, have);
         Step::End(LogEnd { offset: self.pos, reason, error: Some(error) })
     }
 
@@ -236,7 +236,7 @@ impl Framer {
         if left < HEADER_SIZE as u64 {
             return self.stop(
                 EndReason::Partial,
-                "record header",
+                FlawKind::RecordHeaderCut,
                 format!("{HEADER_SIZE} bytes"),
                 format!("{left} bytes to the end of the file"),
             );
@@ -255,19 +255,19 @@ impl Framer {
         let Some(size) = packed::decode(coded).filter(|n| *n != 0) else {
             return self.stop(
                 EndReason::Partial,
-                "record size",
+                FlawKind::RecordSizeCode,
                 "a coded size, each byte with bit 7 set".into(),
                 format!("{:02x?}", coded),
             );
         };
         if (size as usize) < HEADER_SIZE {
-            return self.stop(EndReason::Corrupt, "hdr.size too small", "at least 8".into(), size.to_string());
+            return self.stop(EndReason::Corrupt, FlawKind::RecordSize, "at least 8".into(), size.to_string());
         }
         let type_raw = self.endian.u32_at(head, 4).unwrap_or(0);
         if u64::from(size) > left {
             return self.stop(
                 EndReason::Partial,
-                "record size too large",
+                FlawKind::RecordPastEnd,
                 format!("at most the {left} bytes to the end of the file"),
                 format!("{size} (type=0x{type_raw:x})"),
             );
@@ -275,7 +275,7 @@ impl Framer {
         if self.pos.saturating_add(u64::from(size)) > u64::from(u32::MAX) {
             return self.stop(
                 EndReason::Corrupt,
-                "record offset",
+                FlawKind::RecordOffset,
                 "below 4 GiB".into(),
                 self.pos.saturating_add(u64::from(size)).to_string(),
             );
@@ -288,7 +288,7 @@ impl Framer {
         {
             return self.stop(
                 EndReason::Partial,
-                "transaction size",
+                FlawKind::TransactionPastEnd,
                 format!("at most the {left} bytes to the end of the file"),
                 transaction.to_string(),
             );
@@ -382,10 +382,10 @@ impl<'a> Iterator for Scan<'a> {
             }
             // The file is shorter than its announced size: it shrank while being read.
             Step::NeedMore { at, len } => {
-                let error = DecodeError::new(
+                let error = Flaw::new(
                     FileKind::Log,
                     at,
-                    "file shrank",
+                    FlawKind::FileShrank,
                     format!("{len} bytes"),
                     format!("{} bytes in all", self.bytes.len()),
                 );

@@ -4,7 +4,7 @@
 use super::FileKind;
 use super::disk::{Disk, disk_struct};
 use super::endian::Endian;
-use super::error::DecodeError;
+use super::flaw::{Flaw, FlawKind};
 
 disk_struct! {
     /// `struct mailbox_log_record`.
@@ -44,13 +44,13 @@ pub fn looks_like(bytes: &[u8]) -> bool {
 
 /// The records, each with its offset in bytes. Records of an unknown type are passed on as they are; a piece of a
 /// record at the end is an error, which comes last.
-pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<(u64, MailboxLogRecord), DecodeError>> {
+pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<(u64, MailboxLogRecord), Flaw>> {
     (0u64..).step_by(MailboxLogRecord::SIZE).zip(bytes.chunks(MailboxLogRecord::SIZE)).map(|(at, raw)| {
         if raw.len() < MailboxLogRecord::SIZE {
-            return Err(DecodeError::new(
+            return Err(Flaw::new(
                 FileKind::MailboxLog,
                 at,
-                "record",
+                FlawKind::MailboxLogCut,
                 "24 bytes",
                 format!("{} before the end of the file", raw.len()),
             ));
@@ -60,15 +60,13 @@ pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<(u64, MailboxLogReco
 }
 
 /// What no Dovecot writes in a record at `at`: an unknown type, or padding that is not zero.
-pub fn problem(at: u64, record: &MailboxLogRecord) -> Option<DecodeError> {
-    let error = |at, what: &'static str, need: &'static str, have| {
-        Some(DecodeError::new(FileKind::MailboxLog, at, what, need, have))
-    };
+pub fn problem(at: u64, record: &MailboxLogRecord) -> Option<Flaw> {
+    let error = |at, kind, need: &'static str, have| Some(Flaw::new(FileKind::MailboxLog, at, kind, need, have));
     if record.type_name().is_none() {
-        return error(at, "type", "1 to 6", record.record_type.to_string());
+        return error(at, FlawKind::MailboxLogType, "1 to 6", record.record_type.to_string());
     }
     if record.padding != [0; 3] {
-        return error(at.saturating_add(1), "padding", "0", format!("{:?}", record.padding));
+        return error(at.saturating_add(1), FlawKind::MailboxLogPadding, "0", format!("{:?}", record.padding));
     }
     None
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use super::FileKind;
 use super::endian::Endian;
-use super::error::DecodeError;
 use super::ext::Visit;
+use super::flaw::{Flaw, FlawKind};
 
 /// `MESSAGE_PART_FLAG_MULTIPART`: has children, each a part.
 pub const MULTIPART: u32 = 0x01;
@@ -103,7 +103,7 @@ impl<'a> MimeParts<'a> {
     ///
     /// # Errors
     /// What [`MimePartIter`] stopped at.
-    pub fn visit<V: Visit + ?Sized>(&self, name: &str, visitor: &mut V) -> Result<(), DecodeError> {
+    pub fn visit<V: Visit + ?Sized>(&self, name: &str, visitor: &mut V) -> Result<(), Flaw> {
         let mut open = 0usize;
         let mut end = Ok(());
         let mut empty = true;
@@ -138,7 +138,7 @@ impl<'a> MimeParts<'a> {
     /// What `message_part_deserialize` objects to beyond what the iterator reports: overlapping parts, virtual sizes
     /// below physical ones, a message/rfc822 part without exactly one child. The rule for overlapping leaves is newer
     /// than 2.4.4; older releases accept them.
-    pub fn problem(&self) -> Option<DecodeError> {
+    pub fn problem(&self) -> Option<Flaw> {
         // The end of each open part, and how many of its children are still to come.
         let mut open: Vec<(u64, u32)> = Vec::new();
         let mut pos = 0u64;
@@ -147,7 +147,7 @@ impl<'a> MimeParts<'a> {
                 Ok(part) => part,
                 Err(error) => return Some(error),
             };
-            let what = part.flaw(pos);
+            let wrong = part.flaw(pos);
             let body_at = part.physical_pos.saturating_add(part.header_physical_size);
             let end = body_at.saturating_add(part.body_physical_size);
             pos = if part.children_count > 0 { body_at } else { end };
@@ -165,9 +165,10 @@ impl<'a> MimeParts<'a> {
                     open.pop();
                 }
             }
-            if let Some(what) = what.or(outside.then_some("child part location exceeds our size")) {
+            let outside = outside.then_some((FlawKind::PartOutside, "child part location exceeds our size"));
+            if let Some((kind, what)) = wrong.or(outside) {
                 let at = self.offset.saturating_add(part.at.0 as u64);
-                return Some(DecodeError::new(FileKind::Cache, at, "mime.parts", "a consistent part tree", what));
+                return Some(Flaw::new(FileKind::Cache, at, kind, "a consistent part tree", what));
             }
         }
         None
@@ -175,7 +176,7 @@ impl<'a> MimeParts<'a> {
 }
 
 impl<'a> IntoIterator for MimeParts<'a> {
-    type Item = Result<MimePart, DecodeError>;
+    type Item = Result<MimePart, Flaw>;
     type IntoIter = MimePartIter<'a>;
     fn into_iter(self) -> MimePartIter<'a> {
         self.iter()
@@ -184,19 +185,23 @@ impl<'a> IntoIterator for MimeParts<'a> {
 
 impl MimePart {
     /// The rules that a part can break on its own; it may begin at `pos` at the earliest.
-    fn flaw(&self, pos: u64) -> Option<&'static str> {
+    fn flaw(&self, pos: u64) -> Option<(FlawKind, &'static str)> {
         if self.physical_pos < pos {
-            return Some("physical_pos less than expected");
+            return Some((FlawKind::PartOverlap, "physical_pos less than expected"));
         }
         if self.header_virtual_size < self.header_physical_size {
-            return Some("header_size.virtual_size too small");
+            return Some((FlawKind::PartHeaderSize, "header_size.virtual_size too small"));
         }
         if self.body_virtual_size < self.body_physical_size {
-            return Some("body_size.virtual_size too small");
+            return Some((FlawKind::PartBodySize, "body_size.virtual_size too small"));
         }
         match self.children_count {
-            0 if self.flags & MESSAGE_RFC822 != 0 => Some("message/rfc822 part has no children"),
-            2.. if self.flags & MESSAGE_RFC822 != 0 => Some("message/rfc822 part has multiple children"),
+            0 if self.flags & MESSAGE_RFC822 != 0 => {
+                Some((FlawKind::PartChildNone, "message/rfc822 part has no children"))
+            }
+            2.. if self.flags & MESSAGE_RFC822 != 0 => {
+                Some((FlawKind::PartChildren, "message/rfc822 part has multiple children"))
+            }
             _ => None,
         }
     }
@@ -261,15 +266,15 @@ impl MimePartIter<'_> {
     }
 
     #[cold]
-    fn error(&mut self, need: &'static str, have: &'static str) -> DecodeError {
+    fn error(&mut self, kind: FlawKind, need: &'static str, have: &'static str) -> Flaw {
         self.done = true;
         let at = self.parts.offset.saturating_add(self.at as u64);
-        DecodeError::new(FileKind::Cache, at, "mime.parts", need, have)
+        Flaw::new(FileKind::Cache, at, kind, need, have)
     }
 }
 
 impl Iterator for MimePartIter<'_> {
-    type Item = Result<MimePart, DecodeError>;
+    type Item = Result<MimePart, Flaw>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
@@ -278,11 +283,14 @@ impl Iterator for MimePartIter<'_> {
         if !self.open.take_one() {
             self.done = true;
             let more = self.at < self.parts.data.len();
-            return more.then(|| Err(self.error("nothing after the last part", "Too much data")));
+            return more
+                .then(|| Err(self.error(FlawKind::PartsTooLong, "nothing after the last part", "Too much data")));
         }
-        let Some(part) = self.part() else { return Some(Err(self.error("a whole part", "Not enough data"))) };
+        let Some(part) = self.part() else {
+            return Some(Err(self.error(FlawKind::PartsTooShort, "a whole part", "Not enough data")));
+        };
         if part.children_count > 0 && !self.open.push(part.children_count) {
-            return Some(Err(self.error("at most 1000 levels", "deeper nesting")));
+            return Some(Err(self.error(FlawKind::PartsTooDeep, "at most 1000 levels", "deeper nesting")));
         }
         Some(Ok(part))
     }
@@ -375,7 +383,7 @@ pub struct BinaryParts<'a> {
 
 impl<'a> BinaryParts<'a> {
     /// The parts in file order; Dovecot keeps them in reverse. Ends after the first error.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(BinaryPart, Range<usize>), DecodeError>> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = Result<(BinaryPart, Range<usize>), Flaw>> + use<'a> {
         let BinaryParts { data, offset } = *self;
         let mut at = 0usize;
         std::iter::from_fn(move || {
@@ -383,10 +391,10 @@ impl<'a> BinaryParts<'a> {
             let rest = data.get(at..).filter(|rest| !rest.is_empty())?;
             let Some((part, used)) = binary_part(rest) else {
                 at = data.len();
-                return Some(Err(DecodeError::new(
+                return Some(Err(Flaw::new(
                     FileKind::Cache,
                     offset.saturating_add(start as u64),
-                    "binary.parts",
+                    FlawKind::BinaryParts,
                     "four packed numbers, the last of 32 bits",
                     "the end of the data or a number too large",
                 )));
@@ -400,7 +408,7 @@ impl<'a> BinaryParts<'a> {
     ///
     /// # Errors
     /// What the iterator stopped at.
-    pub fn visit<V: Visit + ?Sized>(&self, name: &str, visitor: &mut V) -> Result<(), DecodeError> {
+    pub fn visit<V: Visit + ?Sized>(&self, name: &str, visitor: &mut V) -> Result<(), Flaw> {
         let mut end = Ok(());
         visitor.list_begin(name);
         for part in self.iter() {

@@ -8,8 +8,8 @@
 pub mod cache;
 pub mod disk;
 pub mod endian;
-pub mod error;
 pub mod ext;
+pub mod flaw;
 pub mod index;
 pub mod log;
 pub mod mailbox_log;
@@ -21,7 +21,7 @@ pub mod thread;
 
 pub use disk::{Disk, Field, Value};
 pub use endian::Endian;
-pub use error::DecodeError;
+pub use flaw::{Flaw, FlawKind};
 
 /// What a file is, by content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::disk::{Disk, disk_struct};
 use super::endian::Endian;
-use super::error::DecodeError;
+use super::flaw::{Flaw, FlawKind};
 use super::mime::numpack;
 use super::{FileKind, packed};
 
@@ -47,7 +47,7 @@ pub enum ThreadTileKind<'a> {
     /// The rest of the file, which no finished write has reached.
     Unwritten,
     /// The rest of the file, which cannot be read on: UIDs are relative, so nothing after damage has a meaning.
-    Unreadable(DecodeError),
+    Unreadable(Flaw),
 }
 
 /// A stretch of a thread index.
@@ -143,14 +143,14 @@ impl<'a> Thread<'a> {
     ///
     /// # Errors
     /// The file is shorter than its header, or its version is neither 1 nor 2.
-    pub fn parse(bytes: &'a [u8], uid_validity: Option<u32>) -> Result<Thread<'a>, DecodeError> {
+    pub fn parse(bytes: &'a [u8], uid_validity: Option<u32>) -> Result<Thread<'a>, Flaw> {
         let version = bytes.first().copied().unwrap_or_default();
         let size = if version == 2 { 16 } else { ThreadHeader::SIZE };
         if bytes.len() < size {
-            return Err(problem(0, "thread header", format!("{size} bytes"), format!("{} bytes", bytes.len())));
+            return Err(problem(0, FlawKind::ThreadShort, format!("{size} bytes"), format!("{} bytes", bytes.len())));
         }
         if !matches!(version, 1 | 2) {
-            return Err(problem(0, "version", "1 or 2", version.to_string()));
+            return Err(problem(0, FlawKind::ThreadVersion, "1 or 2", version.to_string()));
         }
         let mut thread = Thread {
             bytes,
@@ -196,7 +196,7 @@ impl<'a> Thread<'a> {
 
     /// What makes Dovecot throw the file away: what cannot be read, and string numbers above what the number of
     /// references allows (`strmap_read_block_deinit`).
-    pub fn problem(&self) -> Option<DecodeError> {
+    pub fn problem(&self) -> Option<Flaw> {
         let (mut count, mut highest) = (0u32, 0u32);
         let mut block_at = 0;
         for tile in self.tile().map(Some).chain([None]) {
@@ -210,7 +210,7 @@ impl<'a> Thread<'a> {
                 }
                 _ if highest > count => {
                     let have = format!("{highest} (String indexes too high)");
-                    return Some(problem(block_at, "string index", format!("at most {count}"), have));
+                    return Some(problem(block_at, FlawKind::ThreadString, format!("at most {count}"), have));
                 }
                 Some(ThreadTile { range, .. }) => block_at = range.start,
                 None => {}
@@ -256,7 +256,7 @@ impl<'a> ThreadTiles<'a> {
         let end = start.saturating_add(size as usize);
         if end > self.bytes.len() {
             let room = rest.len().saturating_sub(4);
-            let error = problem(self.at as u64, "block_size", format!("at most {room}"), size.to_string());
+            let error = problem(self.at as u64, FlawKind::ThreadBlock, format!("at most {room}"), size.to_string());
             return self.item(ThreadTileKind::Unreadable(error), self.bytes.len());
         }
         self.block_end = end;
@@ -298,7 +298,7 @@ impl<'a> Iterator for ThreadTiles<'a> {
         Some(self.record().unwrap_or_else(|| {
             let error = problem(
                 self.at as u64,
-                "thread record",
+                FlawKind::ThreadRecord,
                 "a record that ends inside its block",
                 format!("a broken one in the block that ends at {}", self.block_end),
             );
@@ -307,13 +307,8 @@ impl<'a> Iterator for ThreadTiles<'a> {
     }
 }
 
-fn problem(
-    at: u64,
-    what: &'static str,
-    need: impl Into<Cow<'static, str>>,
-    have: impl Into<Cow<'static, str>>,
-) -> DecodeError {
-    DecodeError::new(FileKind::Thread, at, what, need, have)
+fn problem(at: u64, kind: FlawKind, need: impl Into<Cow<'static, str>>, have: impl Into<Cow<'static, str>>) -> Flaw {
+    Flaw::new(FileKind::Thread, at, kind, need, have)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::records::{ExtNames, touches};
 use super::stats::{Stats, tally};
 use crate::format::log::{EndReason, LogHeader};
 use crate::format::record::{Record, RecordType};
-use crate::format::{DecodeError, FileKind};
+use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::{LogPos, UidSet};
 use crate::source::{
     LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, Watch, tail_state,
@@ -101,7 +101,7 @@ pub struct Entry<'a> {
     /// The messages whose life is told.
     pub uid: Option<&'a UidSet>,
     /// What is wrong with the record.
-    pub problem: Option<DecodeError>,
+    pub problem: Option<Flaw>,
     /// All clocks.
     pub clock: &'a Clock,
 }
@@ -177,7 +177,7 @@ impl Open {
         Note { kind, file: self.path.clone(), pos: self.pos(), resumes_at: None, message, finding }
     }
 
-    fn damage(&self, error: &DecodeError) -> Note {
+    fn damage(&self, error: &Flaw) -> Note {
         let mut note = self.note(NoteKind::Damage, true, error.to_string());
         note.pos.offset = error.at;
         note
@@ -599,7 +599,7 @@ fn pass(options: &Options, clock: &Clock, found: Found<'_>, sink: &mut dyn Sink)
     Ok(())
 }
 
-type Opened = (Role, PathBuf, Result<LogStream, DecodeError>);
+type Opened = (Role, PathBuf, Result<LogStream, Flaw>);
 
 /// Opens logs; those that do not exist are left out, those that are no logs come with the reason.
 fn open_each(paths: Vec<(Role, PathBuf)>) -> Result<Vec<Opened>, PathError> {
@@ -609,8 +609,8 @@ fn open_each(paths: Vec<(Role, PathBuf)>) -> Result<Vec<Opened>, PathError> {
             Ok(stream) => list.push((role, path, Ok(stream))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let empty = || DecodeError::new(FileKind::Log, 0, "log header", "24 bytes or more", "something else");
-                let inner = error.into_inner().and_then(|inner| inner.downcast::<DecodeError>().ok());
+                let empty = || Flaw::new(FileKind::Log, 0, FlawKind::NoLog, "24 bytes or more", "something else");
+                let inner = error.into_inner().and_then(|inner| inner.downcast::<Flaw>().ok());
                 list.push((role, path, Err(inner.map_or_else(empty, |inner| *inner))));
             }
             Err(source) => return Err(PathError::Io { path, source }),

@@ -10,7 +10,7 @@ use super::LogPos;
 use super::mailbox::{Extension, Mailbox};
 use super::sync::{Ignored, SyncError, SyncKind};
 use crate::format::Disk;
-use crate::format::error::MAX_PROBLEMS;
+use crate::format::flaw::MAX_FLAWS;
 use crate::format::index::header_flag;
 use crate::format::record::{
     Append, ExpungeGuid, ExtReset, FlagUpdate, HeaderChunk, ModseqUpdate, Record, RecordType, UidRange, flag,
@@ -89,7 +89,7 @@ impl<'p> Run<'p> {
     }
 
     pub(super) fn error(&mut self, kind: SyncKind) {
-        let kind = match self.errors.len().cmp(&MAX_PROBLEMS) {
+        let kind = match self.errors.len().cmp(&MAX_FLAWS) {
             Ordering::Less => kind,
             Ordering::Equal => SyncKind::More,
             Ordering::Greater => return,

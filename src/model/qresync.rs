@@ -4,7 +4,7 @@
 use super::chain::{Chain, ChainFile};
 use super::replay::Replayed;
 use super::{LogPos, UidSet};
-use crate::format::DecodeError;
+use crate::format::Flaw;
 use crate::format::record::{ExpungeGuid, Record, RecordType, UidRange};
 
 /// One log file as far as finding a modseq needs it.
@@ -270,7 +270,7 @@ pub struct Answer {
     /// Why the answer is not exact.
     pub reason: Option<String>,
     /// A record that no Dovecot reads past, in a log that had to be read.
-    pub stopped: Option<(u32, DecodeError)>,
+    pub stopped: Option<(u32, Flaw)>,
 }
 
 impl Answer {
@@ -358,7 +358,7 @@ fn oldest_usable(chain: &Chain<'_>) -> usize {
     i
 }
 
-type Stopped = Option<(u32, DecodeError)>;
+type Stopped = Option<(u32, Flaw)>;
 
 /// Every UID expunged at or after a position, and the record that reading stops at.
 fn expunged_since(chain: &Chain<'_>, (file, offset): (usize, u64)) -> (Vec<(u32, u32)>, Stopped) {

@@ -7,7 +7,7 @@ use super::mailbox::{Mailbox, ModseqHeader};
 use super::sync::{Ignored, SyncError};
 use crate::format::index::{IndexHeader, header_flag};
 use crate::format::record::{Append, FlagUpdate, Record, RecordType, UidRange, flag};
-use crate::format::{DecodeError, Disk, Endian};
+use crate::format::{Disk, Endian, Flaw};
 
 /// How far to replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Replayed {
     pub ignored: Vec<Ignored>,
     /// A record that makes a released Dovecot stop reading and mark the log corrupted, or one that asks for more work than any
     /// log of that size needs; nothing after it was applied.
-    pub stopped: Option<DecodeError>,
+    pub stopped: Option<Flaw>,
 }
 
 impl Replayed {
@@ -128,11 +128,11 @@ impl Chain<'_> {
     }
 }
 
-fn too_much_work(record: &Record<'_>) -> DecodeError {
-    DecodeError::new(
+fn too_much_work(record: &Record<'_>) -> Flaw {
+    Flaw::new(
         crate::format::FileKind::Log,
         record.offset,
-        "replay",
+        crate::format::FlawKind::ReplayWork,
         "changes in proportion to the size of the files",
         "records that change everything over and over",
     )

@@ -9,12 +9,12 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{load, spans};
 use crate::format::cache::{Cache, CacheHeader, CacheRecord, TileKind};
-use crate::format::error::note;
 use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind, Visit, keyword_bits};
+use crate::format::flaw::note;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
 use crate::format::thread::{Thread, ThreadTileKind};
-use crate::format::{DecodeError, Disk, Endian, FileKind, Value, mailbox_log};
+use crate::format::{Disk, Endian, FileKind, Flaw, FlawKind, Value, mailbox_log};
 use crate::logs::records::{ExtNames, emit_flags, emit_record, touches};
 use crate::model::UidSet;
 use crate::render::Emit;
@@ -79,7 +79,7 @@ impl Options {
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// What is damaged, to be shown to the user as well.
-    pub problems: Vec<DecodeError>,
+    pub problems: Vec<Flaw>,
 }
 
 /// Dumps one file.
@@ -98,10 +98,10 @@ pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<
     };
     let unknown = |error| PathError::Unknown { path: path.to_owned(), error };
     let Some(kind) = kind else {
-        return Err(unknown(DecodeError::new(
+        return Err(unknown(Flaw::new(
             FileKind::Index,
             0,
-            "file",
+            FlawKind::NoKnownFile,
             "an index, log, cache, thread index or mailbox log",
             if stat.size == 0 { "an empty file" } else { "none of these" },
         ))
@@ -189,7 +189,7 @@ pub fn bytes<D: Document>(
         }
         FileKind::MailboxLog => {
             if bytes.is_empty() {
-                return Err(unknown(DecodeError::new(kind, 0, "mailbox log", "24 bytes", "an empty file")).into());
+                return Err(unknown(Flaw::new(kind, 0, FlawKind::MailboxLogEmpty, "24 bytes", "an empty file")).into());
             }
             Ok(dump_mailbox_log(path, bytes, options, out)?)
         }
@@ -258,14 +258,14 @@ fn emit_struct<T: Disk>(emit: &mut dyn Emit, value: &T) {
     }
 }
 
-fn emit_problem<E: Emit + ?Sized>(emit: &mut E, problem: &DecodeError) {
+fn emit_problem<E: Emit + ?Sized>(emit: &mut E, problem: &Flaw) {
     emit.number("offset", problem.at);
-    emit.text("what", problem.what.as_bytes());
+    emit.text("what", problem.kind.to_string().as_bytes());
     emit.text("need", problem.need.as_bytes());
     emit.text("found", problem.have.as_bytes());
 }
 
-fn list_problems<D: Document>(problems: &[DecodeError], out: &mut D) -> io::Result<()> {
+fn list_problems<D: Document>(problems: &[Flaw], out: &mut D) -> io::Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -388,21 +388,21 @@ fn columns<'a>(
     index: &IndexFile<'_>,
     keys: &'a [Cow<'_, str>],
     flavor: IndexFlavor,
-    problems: &mut Vec<DecodeError>,
+    problems: &mut Vec<Flaw>,
 ) -> Vec<ExtColumn<'a>> {
     let mut room = index.record_size;
     let mut columns = Vec::new();
     for (ext, key) in index.extensions.iter().zip(keys).filter(|(ext, _)| ext.header.record_size > 0) {
         let start = usize::from(ext.header.record_offset);
         let range = start..start + usize::from(ext.header.record_size);
-        let problem = |what, need| {
-            DecodeError::new(FileKind::Index, ext.at as u64 + 8, what, need, format!("{}..{}", range.start, range.end))
+        let problem = |kind, need| {
+            Flaw::new(FileKind::Index, ext.at as u64 + 8, kind, need, format!("{}..{}", range.start, range.end))
         };
         if range.end > index.record_size {
             let need = format!("an end at {} or before", index.record_size);
-            note(problems, [problem("Record field points outside record size", need)]);
+            note(problems, [problem(FlawKind::ExtPastRecord, need)]);
         } else if range.len() > room {
-            note(problems, [problem("Record fields overlap", format!("at most {room} bytes more"))]);
+            note(problems, [problem(FlawKind::ExtOverlap, format!("at most {room} bytes more"))]);
         } else {
             room -= range.len();
             let kind = RecordKind::lookup(ext.name, flavor, ext.header.record_size);
@@ -417,7 +417,7 @@ fn index_records<D: Document>(
     flavor: IndexFlavor,
     names: &[Vec<u8>],
     options: &Options,
-    problems: &mut Vec<DecodeError>,
+    problems: &mut Vec<Flaw>,
     out: &mut D,
 ) -> io::Result<()> {
     let texts = keys(index.extensions.iter().map(|ext| ext.name));
@@ -518,7 +518,7 @@ fn log_end<D: Document>(end: &LogEnd, out: &mut D) -> io::Result<()> {
 }
 
 /// What a reader has to be told about the end of a log; a tail that is being written is no damage.
-fn end_problem(path: &Path, stat: Option<&Stat>, end: &LogEnd) -> Option<DecodeError> {
+fn end_problem(path: &Path, stat: Option<&Stat>, end: &LogEnd) -> Option<Flaw> {
     let live = end.reason == EndReason::Partial
         && stat.is_some_and(|stat| tail_state(path, stat).is_ok_and(|state| state == TailState::BeingWritten));
     end.error.clone().filter(|_| !live)
@@ -555,7 +555,7 @@ fn log_records<D: Document>(
     records: &mut crate::format::log::Scan<'_>,
     mut names: ExtNames,
     options: &Options,
-    problems: &mut Vec<DecodeError>,
+    problems: &mut Vec<Flaw>,
     out: &mut D,
     part: &mut D::Part,
 ) -> io::Result<()> {
@@ -579,7 +579,7 @@ fn salvage<D: Document>(
     bytes: &[u8],
     end: &LogEnd,
     options: &Options,
-    problems: &mut Vec<DecodeError>,
+    problems: &mut Vec<Flaw>,
     out: &mut D,
 ) -> io::Result<()> {
     if end.reason == EndReason::Eof {
@@ -605,7 +605,7 @@ fn salvage_stream<D: Document>(
     stream: &mut LogStream,
     end: &LogEnd,
     options: &Options,
-    problems: &mut Vec<DecodeError>,
+    problems: &mut Vec<Flaw>,
     out: &mut D,
 ) -> io::Result<()> {
     if end.reason == EndReason::Eof {
@@ -837,7 +837,7 @@ fn cache_records<D: Document>(
     cache: &Cache<'_>,
     links: &CacheLinks,
     options: &Options,
-    problems: &mut Vec<DecodeError>,
+    problems: &mut Vec<Flaw>,
     out: &mut D,
 ) -> io::Result<()> {
     let by_offset = links.by_offset(cache);
@@ -855,7 +855,7 @@ fn cache_records<D: Document>(
                 let need = "a record or a field header";
                 note(
                     &mut found.borrow_mut(),
-                    [DecodeError::new(FileKind::Cache, item.range.start, "record", need, have)],
+                    [Flaw::new(FileKind::Cache, item.range.start, FlawKind::CacheUnreadable, need, have)],
                 );
             }
             _ => {}
@@ -941,7 +941,7 @@ fn dump_thread<D: Document>(
             }
         })?;
     }
-    let mut problems: Vec<DecodeError> = thread.problem().into_iter().collect();
+    let mut problems: Vec<Flaw> = thread.problem().into_iter().collect();
     if options.wants(Section::Records) {
         let mut left = options.limit();
         out.list("records", |out, part| {

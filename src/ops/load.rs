@@ -2,13 +2,13 @@
 
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
-use crate::format::{DecodeError, Disk, Endian, FileKind};
+use crate::format::{Disk, Endian, FileKind, Flaw, FlawKind};
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, LogPos, Lost, Mailbox};
 use crate::source::{Role, Snapshot};
 
 /// The log files of a snapshot as one history. A log that cannot be read at all is left out; `problems` says why.
-pub fn chain<'s>(snapshot: &'s Snapshot, problems: &mut Vec<(Role, DecodeError)>) -> Chain<'s> {
+pub fn chain<'s>(snapshot: &'s Snapshot, problems: &mut Vec<(Role, Flaw)>) -> Chain<'s> {
     let mut files = Vec::new();
     // The present log first: of two files with the same number it is the one that counts.
     for role in [Role::Log, Role::OldLog] {
@@ -25,7 +25,7 @@ pub fn chain<'s>(snapshot: &'s Snapshot, problems: &mut Vec<(Role, DecodeError)>
 }
 
 /// The state that an index file holds; `None` when there is no such file or it is no index.
-pub fn base(snapshot: &Snapshot, role: Role, problems: &mut Vec<(Role, DecodeError)>) -> Option<Mailbox> {
+pub fn base(snapshot: &Snapshot, role: Role, problems: &mut Vec<(Role, Flaw)>) -> Option<Mailbox> {
     let input = snapshot.get(role)?;
     match IndexFile::parse(&input.bytes) {
         Ok(index) => {
@@ -41,13 +41,13 @@ pub fn base(snapshot: &Snapshot, role: Role, problems: &mut Vec<(Role, DecodeErr
 
 /// What keeps Dovecot from using an index as it is (`mail_index_map_check_header`), and UIDs out of order, which it notices
 /// only when lookups go wrong.
-fn open_problems(index: &IndexFile<'_>) -> Vec<DecodeError> {
+fn open_problems(index: &IndexFile<'_>) -> Vec<Flaw> {
     let header = &index.header;
     let mut list = Vec::new();
-    let mut rule = |holds: bool, field: &str, need: String, have: u32| {
+    let mut rule = |holds: bool, field: &'static str, need: String, have: u32| {
         let at = IndexHeader::FIELDS.iter().find(|known| known.name == field).map_or(0, |known| known.offset);
         if !holds {
-            list.push(DecodeError::new(FileKind::Index, at as u64, field.to_owned(), need, have.to_string()));
+            list.push(Flaw::new(FileKind::Index, at as u64, FlawKind::HeaderField(field), need, have.to_string()));
         }
     };
     let (next, count) = (header.next_uid, header.messages_count);
@@ -69,10 +69,10 @@ fn open_problems(index: &IndexFile<'_>) -> Vec<DecodeError> {
     for i in 0..index.count() {
         let uid = index.uid(i).unwrap_or(0);
         if uid <= last || uid >= next {
-            list.push(DecodeError::new(
+            list.push(Flaw::new(
                 FileKind::Index,
                 (index.records_at + i * index.record_size) as u64,
-                format!("UID of record {}", i + 1),
+                FlawKind::UidOrder(i + 1),
                 format!("more than {last} and less than next_uid {next}"),
                 uid.to_string(),
             ));
@@ -85,7 +85,7 @@ fn open_problems(index: &IndexFile<'_>) -> Vec<DecodeError> {
 }
 
 /// Contradictions between the files of a mailbox.
-fn link_problems(snapshot: &Snapshot, chain: &Chain<'_>, problems: &mut Vec<(Role, DecodeError)>) {
+fn link_problems(snapshot: &Snapshot, chain: &Chain<'_>, problems: &mut Vec<(Role, Flaw)>) {
     let seq_of = |role| {
         let input = snapshot.get(role)?;
         LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header.file_seq)
@@ -94,14 +94,20 @@ fn link_problems(snapshot: &Snapshot, chain: &Chain<'_>, problems: &mut Vec<(Rol
         && old >= new
     {
         let need = format!("less than the {new} of .log");
-        problems.push((Role::OldLog, DecodeError::new(FileKind::Log, 8, "file_seq", need, old.to_string())));
+        problems.push((
+            Role::OldLog,
+            Flaw::new(FileKind::Log, 8, FlawKind::HeaderField("file_seq"), need, old.to_string()),
+        ));
     }
     let Some(index) = snapshot.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok()) else { return };
     if let Some(head) = chain.head() {
         let (need, have) = (head.log.header.indexid, index.header.indexid);
         if need != have && need != 0 {
             let need = format!("{need}, as in the log");
-            problems.push((Role::Index, DecodeError::new(FileKind::Index, 16, "indexid", need, have.to_string())));
+            problems.push((
+                Role::Index,
+                Flaw::new(FileKind::Index, 16, FlawKind::HeaderField("indexid"), need, have.to_string()),
+            ));
         }
     }
 }
@@ -123,7 +129,7 @@ pub struct Loaded {
     /// The state at the end of the logs, or as far as could be read.
     pub replayed: Replayed,
     /// What is wrong with single files.
-    pub problems: Vec<(Role, DecodeError)>,
+    pub problems: Vec<(Role, Flaw)>,
     /// Set when the logs do not reach the index: the state is that of the index alone, or of nothing.
     pub lost: Option<Lost>,
 }

@@ -7,7 +7,7 @@ use super::load::{self, Loaded};
 use crate::format::ext::Visit;
 use crate::format::log::EndReason;
 use crate::format::record::flag;
-use crate::format::{DecodeError, FileKind};
+use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::replay::Until;
 use crate::model::{Chain, Mailbox, UidSet};
 use crate::render::Emit;
@@ -128,7 +128,7 @@ pub(super) fn load_with(
     path: &Path,
     files: &MailboxFiles,
     snapshot: &Snapshot,
-    (chain, log_problems): (&Chain<'_>, Vec<(Role, DecodeError)>),
+    (chain, log_problems): (&Chain<'_>, Vec<(Role, Flaw)>),
     at: Until,
 ) -> Result<(Loaded, Problems), ShowError> {
     let loaded = load::state(snapshot, chain, at)
@@ -136,7 +136,7 @@ pub(super) fn load_with(
     let usable = snapshot.get(Role::Index).or(snapshot.get(Role::Backup)).is_some()
         && loaded.replayed.mailbox.header.indexid != 0;
     if chain.head().is_none() && !usable {
-        let nothing = DecodeError::new(FileKind::Log, 0, "log header", "an index or a log", "neither");
+        let nothing = Flaw::new(FileKind::Log, 0, FlawKind::NoLog, "an index or a log", "neither");
         let error = log_problems.into_iter().chain(loaded.problems).next().map_or(nothing, |(_, error)| error);
         return Err(PathError::Unknown { path: path.to_owned(), error }.into());
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, resynchronize};
 use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
-use crate::format::{DecodeError, Disk, Endian, packed};
+use crate::format::{Disk, Endian, Flaw, FlawKind, packed};
 use crate::model::ChainFile;
 
 /// Damaged stretches that are told apart.
@@ -37,7 +37,7 @@ pub struct Survey<'a> {
     /// Where the last whole transaction ends.
     pub end: u64,
     /// Why bytes follow there, if any do.
-    pub tail: Option<DecodeError>,
+    pub tail: Option<Flaw>,
     /// Damaged stretches whose content is lost.
     pub holes: Vec<Hole>,
     /// Damage that could be read all the same.
@@ -332,7 +332,7 @@ impl<'a> Survey<'a> {
 }
 
 /// What is wrong with a record, in the eyes of Dovecot or because nobody could know what it means.
-fn damage(record: &Record<'_>) -> Option<DecodeError> {
+fn damage(record: &Record<'_>) -> Option<Flaw> {
     record.fatal_error().or_else(|| record.payload_error()).or_else(|| {
         // "log_file_tail_offset goes past sync offset": a released Dovecot marks the log corrupted.
         if record.kind() != Some(RecordType::HeaderUpdate) || !record.external() {
@@ -342,10 +342,10 @@ fn damage(record: &Record<'_>) -> Option<DecodeError> {
         let first = record.header_chunks().next()?;
         let value = record.endian.u32_at(first.data, field.offset.checked_sub(first.offset as usize)?)?;
         (u64::from(value) > record.end()).then(|| {
-            DecodeError::new(
+            Flaw::new(
                 crate::format::FileKind::Log,
                 record.offset,
-                "log_file_tail_offset goes past sync offset",
+                FlawKind::TailPastSync,
                 format!("at most {}", record.end()),
                 value.to_string(),
             )

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::bytes::{Input, MmapPolicy, Stat, read};
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
-use crate::format::{DecodeError, FileKind};
+use crate::format::{FileKind, Flaw};
 
 /// How often a mailbox that changes while it is read is read again before it is called busy.
 const TRIES: u32 = 5;
@@ -108,7 +108,7 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
         /// What it was tried as.
-        error: DecodeError,
+        error: Flaw,
     },
     /// The files kept changing while they were read.
     #[error("{}: busy: replaced while being read, {TRIES} times in a row", .0.display())]

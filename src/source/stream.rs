@@ -48,7 +48,7 @@ impl LogStream {
     /// Opens a log.
     ///
     /// # Errors
-    /// As open(2) and read(2), or when the file is not a log (`InvalidData`, carrying a `DecodeError`).
+    /// As open(2) and read(2), or when the file is not a log (`InvalidData`, carrying a `Flaw`).
     pub fn open(path: &Path) -> io::Result<LogStream> {
         LogStream::open_with(path, CHUNK)
     }
@@ -163,10 +163,10 @@ impl LogStream {
             Step::NeedMore { at, len } => StreamStep::End(LogEnd {
                 offset: at,
                 reason: crate::format::log::EndReason::Partial,
-                error: Some(crate::format::DecodeError::new(
+                error: Some(crate::format::Flaw::new(
                     crate::format::FileKind::Log,
                     at,
-                    "file shrank",
+                    crate::format::FlawKind::FileShrank,
                     format!("{len} bytes"),
                     "the end of the file",
                 )),
