@@ -7,7 +7,6 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idx::format::record::{Append, ExpungeGuid, FlagUpdate, RecordType};
@@ -15,6 +14,8 @@ use idx::logs::clock::{Clock, ClockKind};
 use idx::model::LogPos;
 use idx::source::{LogStream, MailboxFiles, Role, StreamStep};
 use serde_json::Value;
+
+use support::{Dated, fixtures};
 
 /// What happened to a message, and when at the earliest and at the latest.
 #[derive(Debug)]
@@ -57,19 +58,6 @@ fn traces(files: &MailboxFiles) -> (Vec<Trace>, Vec<LogPos>) {
         }
     }
     (traces, all)
-}
-
-/// Puts back the modification times that git does not keep.
-fn with_times(fixture: &Path, meta: &Value, to: &Path) -> PathBuf {
-    let home = to.join("files");
-    support::dovecot::copy_tree(&fixture.join("files"), &home).expect("a copy");
-    for (name, time) in meta["mtime_ns"].as_object().expect("mtime_ns") {
-        let time = UNIX_EPOCH + Duration::from_nanos(time.as_u64().expect("nanoseconds"));
-        if let Ok(file) = File::open(home.join(name)) {
-            file.set_times(FileTimes::new().set_modified(time)).expect("times");
-        }
-    }
-    home
 }
 
 fn median(mut list: Vec<i64>) -> i64 {
@@ -136,13 +124,12 @@ fn events_of(meta: &Value, mailbox: &str) -> Vec<Event> {
 
 #[test]
 fn the_true_time_lies_inside_in_every_fixture() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let (mut matched, mut widths, mut mailboxes) = (0, Vec::new(), 0);
-    for fixture in fs::read_dir(&root).expect("fixtures").map(|entry| entry.expect("entry").path()) {
+    for fixture in fs::read_dir(fixtures()).expect("fixtures").map(|entry| entry.expect("entry").path()) {
         let Ok(text) = fs::read_to_string(fixture.join("meta.json")) else { continue };
         let meta: Value = serde_json::from_str(&text).expect("JSON");
-        let temp = tempfile::tempdir().expect("temporary directory");
-        let home = with_times(&fixture, &meta, temp.path());
+        let dated = Dated::of(&fixture.file_name().expect("a name").to_string_lossy());
+        let home = dated.files();
         for mailbox in meta["mailboxes"].as_array().into_iter().flatten() {
             let (Some(name), Some(dir)) = (mailbox["name"].as_str(), mailbox["index_dir"].as_str()) else { continue };
             let Ok(files) = MailboxFiles::locate(&home.join(dir)) else { continue };
@@ -164,7 +151,7 @@ fn the_true_time_lies_inside_in_every_fixture() {
 
 #[test]
 fn a_copy_without_times_still_brackets() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/2.3.19.1-maildir-busy");
+    let fixture = fixtures().join("2.3.19.1-maildir-busy");
     let files = MailboxFiles::locate(&fixture.join("files/Maildir")).expect("a mailbox");
     let clock = Clock::build(&files).expect("readable files");
     let meta: Value =

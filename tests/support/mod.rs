@@ -20,12 +20,40 @@ pub mod large;
 pub mod workload;
 pub mod writer;
 
+use std::fs::{File, FileTimes};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The recorded mailboxes.
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// A copy of a recorded mailbox whose files have the times that the server left them with, which git does not keep.
+pub struct Dated(tempfile::TempDir);
+
+impl Dated {
+    /// Copies `files/` of this fixture.
+    pub fn of(fixture: &str) -> Self {
+        let (from, to) = (fixtures().join(fixture), tempfile::tempdir().expect("temporary directory"));
+        let copy = Self(to);
+        dovecot::copy_tree(&from.join("files"), &copy.files()).expect("a copy");
+        let text = std::fs::read_to_string(from.join("meta.json")).expect("meta.json");
+        let meta: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for (name, time) in meta["mtime_ns"].as_object().expect("mtime_ns") {
+            let time = UNIX_EPOCH + Duration::from_nanos(time.as_u64().expect("nanoseconds"));
+            if let Ok(file) = File::open(copy.files().join(name)) {
+                file.set_times(FileTimes::new().set_modified(time)).expect("times");
+            }
+        }
+        copy
+    }
+
+    /// The user's home directory.
+    pub fn files(&self) -> PathBuf {
+        self.0.path().join("files")
+    }
 }
 
 /// `root` and all below it. Links are left out: the kernel marks one as read whenever it is looked through.
