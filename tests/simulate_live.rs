@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 use idx::format::log::LogFile;
 use idx::format::record::RecordType;
-use idx::simulate::workload::Storage;
+use idx::simulate::synthetic::Storage;
 use serde_json::{Value, json};
 use support::dovecot::{Dovecot, FAKETIME_ENVIRONMENT, Format, Installation, copy_tree};
 use support::imap::Session;

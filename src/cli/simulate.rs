@@ -11,13 +11,14 @@ use super::scan::Jobs;
 use super::time::Time;
 use super::{Context, EXIT_STATUS, Status, expand_paths};
 use crate::logs::clock;
+use crate::ops::simulate::{self as verb, Told};
 use crate::render;
 use crate::simulate::advise::Want;
 use crate::simulate::retention::Population;
 use crate::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
 use crate::simulate::survey::Spread;
-use crate::simulate::tree::{self, Told};
-use crate::simulate::workload::{Pattern, Storage, Synthetic, Trace};
+use crate::simulate::synthetic::{Pattern, Storage, Synthetic};
+use crate::simulate::trace::Trace;
 use crate::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
 use crate::view::plot;
 use crate::view::plot::Drawing;
@@ -231,12 +232,12 @@ impl Simulate {
         let mut told: Vec<Told> = Vec::new();
         let mut walked = false;
         let is_tree: HashSet<&Path> =
-            paths.iter().map(PathBuf::as_path).filter(|path| tree::is_tree(path, self.recursive)).collect();
+            paths.iter().map(PathBuf::as_path).filter(|path| verb::is_tree(path, self.recursive)).collect();
         let is_tree = |path: &PathBuf| is_tree.contains(path.as_path());
         for group in paths.chunk_by(|a, b| is_tree(a) && is_tree(b)) {
             if group.iter().all(is_tree) {
                 walked = true;
-                simulation.trees(group, self.jobs.count(), |one| {
+                verb::trees(&mut simulation, &options, group, self.jobs.count(), |one| {
                     progress.step();
                     progress.aside(|| tell(one, context));
                 });
@@ -244,7 +245,7 @@ impl Simulate {
             }
             for path in group {
                 progress.step();
-                let one = simulate::mailbox(path, &options).map(|mut subject| {
+                let one = verb::mailbox(path, &options).map(|mut subject| {
                     let problems = std::mem::take(&mut subject.problems);
                     simulation.add(subject);
                     problems

@@ -9,6 +9,7 @@ pub mod names;
 pub mod qresync;
 pub mod scan;
 pub mod show;
+pub mod simulate;
 pub mod spans;
 pub mod transcript;
 pub mod undo;

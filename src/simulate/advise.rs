@@ -365,7 +365,7 @@ fn effective(settings: &Settings, scenario: &Scenario, rules: &Rules) -> Setting
 mod tests {
     use super::*;
     use crate::simulate::settings::Version;
-    use crate::simulate::workload::{Pattern, Storage, Synthetic};
+    use crate::simulate::synthetic::{Pattern, Storage, Synthetic};
 
     /// Runs that are shared between settings find what a run for each finds.
     #[test]

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::engine::{Outcome, Reason};
 use super::history::LogState;
+use super::past::State;
 use super::settings::{DAY, Rules, Settings};
-use super::workload::State;
 use crate::logs::clock::{Bracket, Clock};
 use crate::model::{Chain, LogPos};
 use crate::render::text::rfc3339;

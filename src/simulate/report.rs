@@ -11,7 +11,7 @@ use super::picture::{Curve, Picture};
 use super::recommended::{self, Recommended};
 use super::settings::{Settings, interval_text, size_text};
 use super::survey::{Distribution, Row, Survey};
-use super::workload::Storage;
+use super::synthetic::Storage;
 use super::{many, one};
 use crate::render::{self, Style};
 

@@ -172,7 +172,7 @@ impl Row {
             tracks_modseqs,
             guess: scenario.is_some()
                 && matches!(options.workload, Workload::Replay)
-                && subject.state.as_ref().is_some_and(super::workload::State::is_brief),
+                && subject.state.as_ref().is_some_and(super::past::State::is_brief),
             reason,
             times,
         }
