@@ -120,10 +120,11 @@ impl Check {
             run.all(&paths, |_, _| Ok(()))?;
         } else if format == Format::Table {
             let out = &mut context.out;
+            let mut findings = findings::Findings::new(self.verbose, style);
             run.all(&paths, |unit, checked| {
                 let shown = checked.findings.iter().filter(|one| self.verbose || one.severity > Severity::Info);
                 for finding in shown {
-                    findings::line(&unit.mailbox, finding, self.verbose, &style, out)?;
+                    findings.print(&unit.mailbox, finding, out)?;
                 }
                 Ok(())
             })?;

@@ -151,7 +151,7 @@ impl Context {
         };
         Context {
             format: common.format,
-            style: Style { color: color && common.format == Format::Table },
+            style: Style { color: color && common.format == Format::Table, width: terminal_width() },
             mmap: match common.mmap {
                 Mmap::Auto => MmapPolicy::Auto,
                 Mmap::Always => MmapPolicy::Always,
@@ -233,6 +233,13 @@ impl Context {
         json.end_line();
         self.out.write_all(&json.buf)
     }
+}
+
+/// Columns of the terminal that standard output is, if it is one.
+fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    // A terminal that nobody has told its size says 0.
+    Some(if size.ws_col == 0 { 80 } else { size.ws_col })
 }
 
 /// The paths of a verb that takes several; `-` stands for names on standard input.

@@ -12,7 +12,7 @@ use crate::format::ext::Visit;
 use crate::ops::scan::{self, Options, Row, State};
 use crate::render::Format;
 use crate::render::document::{Document, Part};
-use crate::render::grid::{Column, Grid};
+use crate::render::table::{Cell, Table};
 use crate::render::text::printable;
 use crate::source::{Role, WalkError};
 use crate::with_document;
@@ -60,22 +60,24 @@ Examples:
 /// Errors shown in a JSON document; all of them go to standard error.
 const MAX_ERRORS: usize = 1000;
 
-const COLUMNS: [Column; 14] = [
-    Column { title: "NAME", right: false },
-    Column { title: "USER", right: false },
-    Column { title: "KIND", right: false },
-    Column { title: "FORMAT", right: false },
-    Column { title: "MESSAGES", right: true },
-    Column { title: "UNSEEN", right: true },
-    Column { title: "MODSEQ", right: true },
-    Column { title: "UIDVALIDITY", right: true },
-    Column { title: "INDEX", right: true },
-    Column { title: "LOG", right: true },
-    Column { title: "LOG.2", right: true },
-    Column { title: "CACHE", right: true },
-    Column { title: "LOG AGE", right: true },
-    Column { title: "STATE", right: false },
+const TITLES: [&str; 14] = [
+    "NAME",
+    "USER",
+    "KIND",
+    "FORMAT",
+    "MESSAGES",
+    "UNSEEN",
+    "MODSEQ",
+    "UIDVALIDITY",
+    "INDEX",
+    "LOG",
+    "LOG.2",
+    "CACHE",
+    "LOG AGE",
+    "STATE",
 ];
+/// What a narrow terminal can do without, the least first.
+const RANKS: [u8; 14] = [0, 1, 4, 5, 0, 2, 3, 9, 8, 4, 7, 6, 3, 0];
 
 /// Rows by state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,16 +130,16 @@ impl Scan {
     }
 
     fn table(&self, roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::Result<()> {
-        let mut grid = Grid::new(&COLUMNS, context.style);
+        let mut table = Table::new(TITLES, context.style).ranked(&RANKS);
         let mut summary = Summary::default();
         run(roots, options, context, |item, context| match item {
             Err(_) => Ok(()),
             Ok(row) => {
                 summary.count(row);
-                grid.row(cells(row, self.all), &mut context.out)
+                table.row(cells(row, self.all), &mut context.out)
             }
         })?;
-        grid.finish(&mut context.out)?;
+        table.flush(&mut context.out)?;
         use std::io::Write;
         let of = if summary.mailboxes == 1 { "mailbox" } else { "mailboxes" };
         write!(context.out, "{} {of}, {} messages", summary.mailboxes, summary.messages)?;
@@ -226,15 +228,14 @@ fn run(
     written
 }
 
-fn cells(row: &Row, all: bool) -> Vec<String> {
-    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    let count = |value: fn(&scan::Counts) -> u64| number(row.counts.as_ref().map(value));
-    let size = |role: Role| row.size(role).map_or_else(|| "-".to_owned(), bytes);
+fn cells(row: &Row, all: bool) -> Vec<Cell> {
+    let count = |value: fn(&scan::Counts) -> u64| Cell::optional(row.counts.as_ref().map(value));
+    let size = |role: Role| Cell::optional(row.size(role).map(bytes));
     vec![
-        printable(&row.name),
-        row.user.clone().unwrap_or_default(),
-        if all { row.kind.to_owned() } else { String::new() },
-        row.format.unwrap_or("-").to_owned(),
+        Cell::text(printable(&row.name)),
+        Cell::text(row.user.as_ref().map_or_else(String::new, |user| printable(user.as_bytes()))),
+        Cell::text(if all { row.kind } else { "" }),
+        Cell::text(row.format.unwrap_or("-")),
         count(|c| c.messages),
         count(|c| c.unseen),
         count(|c| c.highest_modseq),
@@ -243,8 +244,8 @@ fn cells(row: &Row, all: bool) -> Vec<String> {
         size(Role::Log),
         size(Role::OldLog),
         size(Role::Cache),
-        row.log_age().map_or_else(|| "-".to_owned(), age),
-        row.state.name().to_owned(),
+        Cell::optional(row.log_age().map(age)),
+        Cell::text(row.state.name()),
     ]
 }
 

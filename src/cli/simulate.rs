@@ -277,7 +277,7 @@ impl Simulate {
 
     fn draw(&self, path: &Path, report: &simulate::report::Report, context: &mut Context) -> anyhow::Result<()> {
         let spread = report.survey().and_then(|survey| Spread::of(&survey.rows, &survey.distribution));
-        let drawing = match (&spread, report.picture()) {
+        let drawing = match (&spread, &report.picture) {
             (Some(spread), _) => Drawing::Many(spread),
             (None, Some(picture)) => Drawing::One(picture),
             (None, None) => {

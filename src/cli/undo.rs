@@ -53,7 +53,7 @@ impl Undo {
         render::print(&report, context.format, &context.style, &mut context.out)?;
         if report.status == Status::Refused {
             let since = report.changed_since.join(", ");
-            context.failure(&format_args!("{}: refused: written since the rebuild: {since}", report.path));
+            context.failure(&format_args!("{}: refused: written since the rebuild: {since}", report.path.display()));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::render::{Report, Style};
+use crate::render::path_text;
 use crate::repair::put_back;
 use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Stat, read};
 use crate::store::StoreError;
@@ -40,7 +40,8 @@ pub enum Status {
 #[derive(Clone, Debug, Serialize)]
 pub struct UndoReport {
     /// The index.
-    pub path: String,
+    #[serde(serialize_with = "path_text")]
+    pub path: PathBuf,
     /// How it went.
     pub status: Status,
     /// When the rebuild was, RFC 3339 UTC.
@@ -53,29 +54,6 @@ pub struct UndoReport {
     pub removed: Vec<String>,
     /// Files that are not as the rebuild left them.
     pub changed_since: Vec<String>,
-}
-
-impl Report for UndoReport {
-    const SCHEMA: &'static str = "idx.undo/1";
-
-    fn table(&self, out: &mut dyn io::Write, style: &Style) -> io::Result<()> {
-        let status = match self.status {
-            Status::Restored => style.heading("restored"),
-            Status::Refused => style.error("refused"),
-        };
-        writeln!(out, "{}: {status} (rebuilt {})", self.path, self.created)?;
-        for (name, list) in [
-            ("undone", &self.undone),
-            ("restored", &self.restored),
-            ("removed", &self.removed),
-            ("changed", &self.changed_since),
-        ] {
-            for (i, one) in list.iter().enumerate() {
-                writeln!(out, "  {:<9} {one}", if i == 0 { name } else { "" })?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Why nothing could be undone.
@@ -141,7 +119,7 @@ pub fn run(path: &Path, options: &Options) -> Result<UndoReport, UndoError> {
         }
     }
     let mut report = UndoReport {
-        path: files.index.to_string_lossy().into_owned(),
+        path: files.index.clone(),
         status: Status::Restored,
         created: undo.manifest.created.clone(),
         undone: undo.manifest.why.clone(),

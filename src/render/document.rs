@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-use super::text::Columns;
+use super::style::Paint;
+use super::table::{Cell, Table};
 use super::{Emit, Format, Json, Row, Style};
 use crate::format::ext::Visit;
 
@@ -22,6 +23,11 @@ pub trait Part: Send {
     fn item(&mut self, write: impl FnOnce(&mut Self::Out));
     /// Writes one item that is a plain value, emitted by `write` without a name.
     fn value(&mut self, write: impl FnOnce(&mut Self::Out));
+    /// Shows bytes that have no meaning, for people; `offset` is that of the first one in the file. Other formats have them as
+    /// hex in an item.
+    fn plain(&mut self, offset: u64, bytes: &[u8]) {
+        let _ = (offset, bytes);
+    }
     /// What has been written so far, to be taken away: the next item is the first of a new piece.
     fn bytes(&mut self) -> &mut Vec<u8>;
     /// Bytes written so far.
@@ -94,7 +100,8 @@ impl Part for LinePart {
 #[derive(Debug, Default)]
 pub struct TablePart {
     row: Row,
-    columns: Columns,
+    names: Vec<String>,
+    table: Table,
     style: Style,
     out: Vec<u8>,
 }
@@ -105,16 +112,25 @@ impl Part for TablePart {
         write(&mut self.row);
         let cells = self.row.take();
         // Writing to memory cannot fail.
-        let _ = self.columns.row(cells, &self.style, &mut self.out);
+        if !cells.iter().map(|(name, _)| name).eq(&self.names) {
+            let _ = self.table.flush(&mut self.out);
+            self.names = cells.iter().map(|(name, _)| name.clone()).collect();
+            self.table = Table::new(self.names.iter().map(|name| name.to_uppercase()), self.style);
+        }
+        let _ = self.table.row(cells.into_iter().map(|(_, cell)| cell).collect(), &mut self.out);
     }
     fn value(&mut self, write: impl FnOnce(&mut Row)) {
         write(&mut self.row);
-        for (_, text) in self.row.take() {
-            self.out.extend_from_slice(format!("  {text}\n").as_bytes());
+        for (_, cell) in self.row.take() {
+            self.out.extend_from_slice(format!("  {}\n", cell.text).as_bytes());
         }
     }
+    fn plain(&mut self, offset: u64, bytes: &[u8]) {
+        let _ = self.table.flush(&mut self.out);
+        let _ = super::hex::plain(offset, bytes, &self.style, &mut self.out);
+    }
     fn bytes(&mut self) -> &mut Vec<u8> {
-        let _ = self.columns.flush(&self.style, &mut self.out);
+        let _ = self.table.flush(&mut self.out);
         &mut self.out
     }
     fn len(&self) -> usize {
@@ -472,12 +488,12 @@ impl<'w> TableDocument<'w> {
     }
 
     fn print_members(&mut self, row: &mut Row) -> io::Result<()> {
-        let cells = row.take();
-        let width = cells.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        for (name, text) in cells {
-            writeln!(self.out, "  {} {text}", self.style.dim(&format!("{name:width$}")))?;
+        let mut table = Table::members(self.style);
+        for (name, cell) in row.take() {
+            let name = Cell::text(self.style.cell(Paint::Dim, &name));
+            table.row(vec![name, Cell::long(cell.text)], self.out)?;
         }
-        Ok(())
+        table.flush(self.out)
     }
 }
 
@@ -494,7 +510,10 @@ impl Document for TableDocument<'_> {
         let cells = row.take();
         let line: Vec<String> = cells
             .into_iter()
-            .map(|(name, text)| if matches!(name.as_str(), "path" | "kind") { text } else { format!("{name} {text}") })
+            .map(|(name, cell)| match name.as_str() {
+                "path" | "kind" => cell.text,
+                _ => format!("{name} {}", cell.text),
+            })
             .collect();
         if line.is_empty() {
             return Ok(());

@@ -1,11 +1,17 @@
 //! Reports to text: JSON, lines of JSON, tables. Nothing is decided here, and nothing is read from disk.
 
 pub mod document;
-pub mod grid;
+mod hex;
 pub mod json;
+mod row;
+mod style;
+pub mod table;
 pub mod text;
+pub mod units;
 
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -13,7 +19,9 @@ use crate::format::ext::Visit;
 use crate::format::record::flag;
 
 pub use json::Json;
-pub use text::{Compact, Row, Style};
+pub use row::Row;
+pub use style::{Paint, Style};
+pub use text::Compact;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -71,6 +79,42 @@ pub trait Report: Serialize {
     {
         line(out, Self::SCHEMA, self)
     }
+}
+
+/// A path, or another name from a file system, in a document made by serde: text, or `{"base64": "..."}` when it is not UTF-8.
+#[derive(Clone, Copy, Debug)]
+pub struct PathText<'a>(pub &'a Path);
+
+impl Serialize for PathText<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use base64::Engine as _;
+        use serde::ser::SerializeMap;
+        let bytes = self.0.as_os_str().as_bytes();
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("base64", &base64::engine::general_purpose::STANDARD.encode(bytes))?;
+                map.end()
+            }
+        }
+    }
+}
+
+/// Serializes a path as [`PathText`] does, for `#[serde(serialize_with)]`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn path_text<S: serde::Serializer>(path: impl AsRef<Path>, serializer: S) -> Result<S::Ok, S::Error> {
+    PathText(path.as_ref()).serialize(serializer)
+}
+
+/// The same for a path that may be absent, as `null`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn optional_path_text<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_deref().map(PathText).serialize(serializer)
 }
 
 /// A document with its schema in front.

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::render::{Report, Style};
+use crate::render::{optional_path_text, path_text};
 use crate::source::{Bytes, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, read};
 use crate::store::StoreError;
 use crate::store::commit::{self, Attributes};
@@ -61,7 +61,7 @@ pub enum Status {
 #[derive(Clone, Debug, Serialize)]
 pub struct RebuildReport {
     /// The index.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "path_text")]
     pub path: PathBuf,
     /// How it went.
     pub status: Status,
@@ -80,72 +80,8 @@ pub struct RebuildReport {
     /// What stays.
     pub kept: Option<Kept>,
     /// The file that can undo it.
-    #[serde(serialize_with = "as_optional_text")]
+    #[serde(serialize_with = "optional_path_text")]
     pub undo: Option<PathBuf>,
-}
-
-fn as_text<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
-}
-
-fn as_optional_text<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    match path {
-        Some(path) => as_text(path, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
-impl Report for RebuildReport {
-    const SCHEMA: &'static str = "idx.rebuild/1";
-
-    fn table(&self, out: &mut dyn io::Write, style: &Style) -> io::Result<()> {
-        let status = match (self.status, self.dry_run) {
-            (Status::Unchanged, _) => style.heading("unchanged"),
-            (Status::Rebuilt, true) => style.heading("would be rebuilt"),
-            (Status::Rebuilt, false) => style.heading("rebuilt"),
-            (Status::Refused, _) => style.error("refused"),
-        };
-        writeln!(out, "{}: {status}", self.path.display())?;
-        if let Some(reason) = &self.reason {
-            writeln!(out, "  reason    {reason}")?;
-        }
-        if let Some(base) = self.base {
-            let what = match base {
-                Base::Index => "the main index and the logs after it",
-                Base::Backup => "dovecot.index.backup and the logs after it",
-                Base::Log => "logs that start from an empty mailbox",
-            };
-            writeln!(out, "  base      {base}: {what}")?;
-        }
-        for (i, action) in self.actions.iter().enumerate() {
-            writeln!(out, "  {}   {action}", if i == 0 { "actions" } else { "       " })?;
-        }
-        for (i, lost) in self.lost.iter().enumerate() {
-            writeln!(out, "  {}      {}", if i == 0 { "lost" } else { "    " }, style.warning(lost))?;
-        }
-        let Messages { total, proven, carried, salvaged } = self.messages;
-        writeln!(out, "  messages  {total}: {proven} proven by the logs, {carried} carried over, {salvaged} salvaged")?;
-        if let Some(kept) = &self.kept {
-            writeln!(
-                out,
-                "  kept      uid_validity {}, next_uid {}, highest_modseq {}{}, {} keywords, {} extensions, {} cache links",
-                kept.uid_validity,
-                kept.next_uid,
-                kept.highest_modseq,
-                match kept.highest_modseq_raised_by {
-                    0 => String::new(),
-                    by => format!(" (raised by {by})"),
-                },
-                kept.keywords.len(),
-                kept.extensions.len(),
-                kept.cache_links,
-            )?;
-        }
-        if let Some(undo) = &self.undo {
-            writeln!(out, "  undo      {}", undo.display())?;
-        }
-        Ok(())
-    }
 }
 
 /// Why nothing could be done.

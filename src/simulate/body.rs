@@ -8,6 +8,7 @@ use super::engine::{Deletion, Outcome, Rotation};
 use super::now::Now;
 use super::retention::{Client, PopulationCost, Retention};
 use super::workload::Scenario;
+use crate::render::optional_path_text;
 use crate::render::text::rfc3339;
 
 /// What happened in a simulation.
@@ -59,7 +60,7 @@ pub struct Disk {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Body {
     /// The mailbox; absent for traffic without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_path_text")]
     pub path: Option<PathBuf>,
     /// What happened; `None` when there was nothing to simulate.
     pub traffic: Option<Traffic>,

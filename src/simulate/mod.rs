@@ -8,9 +8,7 @@ pub mod advise;
 pub mod body;
 pub mod engine;
 pub mod history;
-mod many;
 pub mod now;
-mod one;
 pub mod past;
 pub mod picture;
 pub mod question;
@@ -22,7 +20,6 @@ pub mod settings;
 pub mod survey;
 pub mod synthetic;
 pub mod trace;
-pub mod units;
 pub mod workload;
 
 pub use question::{Options, SCHEMA, SimulateError, Subject, Workload, traffic};

@@ -221,7 +221,7 @@ impl State {
         if span < DAY {
             notes.push(format!(
                 "the logs tell of {} only: what is foretold from them is no more than a guess",
-                super::units::span(span)
+                crate::render::units::span(span)
             ));
         }
         let rounds = (to - self.start.at) / span + 1;

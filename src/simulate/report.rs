@@ -1,19 +1,14 @@
-//! What a simulation says, as JSON and for people.
-
-use std::io::{self, Write};
-use std::path::Path;
+//! What a simulation says.
 
 use serde::Serialize;
 
 use super::body::Body;
 use super::engine::Outcome;
 use super::picture::{Curve, Picture};
-use super::recommended::{self, Recommended};
-use super::settings::{Settings, interval_text, size_text};
-use super::survey::{Distribution, Row, Survey};
+use super::recommended::Recommended;
+use super::settings::Settings;
+use super::survey::Survey;
 use super::synthetic::Storage;
-use super::{many, one};
-use crate::render::{self, Style};
 
 /// The settings that were simulated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,70 +23,30 @@ pub struct SettingsUsed {
     pub settings: Settings,
 }
 
+/// What the answer is about.
 #[derive(Clone, Debug)]
-enum Content {
+pub enum Content {
+    /// One mailbox, or traffic without one.
     One(Box<Body>),
+    /// Many mailboxes.
     Many(Box<Survey>),
 }
 
 /// The whole answer.
 #[derive(Clone, Debug)]
 pub struct Report {
-    settings: SettingsUsed,
-    content: Content,
-    recommended: Option<Recommended>,
-    notes: Vec<String>,
-    picture: Option<Picture>,
-    most_rows: usize,
-}
-
-#[derive(Serialize)]
-struct One<'a> {
-    settings: &'a SettingsUsed,
-    #[serde(flatten)]
-    body: &'a Body,
-    recommended: &'a Option<Recommended>,
-}
-
-#[derive(Serialize)]
-struct Many<'a> {
-    settings: &'a SettingsUsed,
-    distribution: &'a Distribution,
-    mailboxes: Mailboxes<'a>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Failure<'a>>,
-    recommended: &'a Option<Recommended>,
-    notes: &'a [String],
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Mailboxes<'a> {
-    InFull(&'a [Body]),
-    Rows(&'a [Row]),
-}
-
-#[derive(Serialize)]
-struct Failure<'a> {
-    path: &'a Path,
-    error: &'a str,
-}
-
-/// A line of a list.
-#[derive(Serialize)]
-struct Section<'a, T: Serialize> {
-    section: &'static str,
-    #[serde(flatten)]
-    item: &'a T,
-}
-
-/// The line after the lists.
-#[derive(Serialize)]
-struct Summary<'a> {
-    settings: &'a SettingsUsed,
-    distribution: &'a Distribution,
-    recommended: &'a Option<Recommended>,
-    notes: &'a [String],
+    /// What was simulated.
+    pub settings: SettingsUsed,
+    /// The answer.
+    pub content: Content,
+    /// The settings that are recommended, if some were looked for.
+    pub recommended: Option<Recommended>,
+    /// What a user should know.
+    pub notes: Vec<String>,
+    /// What to draw of one mailbox; `None` when no time passes.
+    pub picture: Option<Picture>,
+    /// Mailboxes that a table shows at most.
+    pub most_rows: usize,
 }
 
 impl Report {
@@ -135,106 +90,11 @@ impl Report {
         self.most_rows = rows;
     }
 
-    /// What to draw of one mailbox; `None` when no time passes.
-    pub fn picture(&self) -> Option<&Picture> {
-        self.picture.as_ref()
-    }
-
     /// The answers about many mailboxes; `None` when it was one.
     pub fn survey(&self) -> Option<&Survey> {
         match &self.content {
             Content::One(_) => None,
             Content::Many(survey) => Some(survey),
         }
-    }
-
-    /// What is recommended.
-    pub fn recommended(&self) -> Option<&Recommended> {
-        self.recommended.as_ref()
-    }
-}
-
-impl Survey {
-    fn failures(&self) -> impl Iterator<Item = Failure<'_>> {
-        self.errors.iter().map(|(path, error)| Failure { path, error })
-    }
-}
-
-impl Serialize for Report {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (settings, recommended) = (&self.settings, &self.recommended);
-        match &self.content {
-            Content::One(body) => One { settings, body, recommended }.serialize(serializer),
-            Content::Many(survey) => Many {
-                settings,
-                distribution: &survey.distribution,
-                mailboxes: match &survey.bodies {
-                    Some(bodies) => Mailboxes::InFull(bodies),
-                    None => Mailboxes::Rows(&survey.rows),
-                },
-                errors: survey.failures().collect(),
-                recommended,
-                notes: &self.notes,
-            }
-            .serialize(serializer),
-        }
-    }
-}
-
-impl render::Report for Report {
-    const SCHEMA: &'static str = super::SCHEMA;
-
-    fn table(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        let used = &self.settings;
-        let s = &used.settings;
-        writeln!(
-            out,
-            "{} Dovecot {}{}: log_rotate_min_size {}, max_size {}, min_age {}, log2_max_age {}",
-            style.heading("settings"),
-            used.dovecot,
-            used.storage.map(|storage| format!(", {}", storage.name())).unwrap_or_default(),
-            size_text(s.min_size),
-            size_text(s.max_size),
-            interval_text(s.min_age),
-            interval_text(s.log2_max_age),
-        )?;
-        let notes = match &self.content {
-            Content::One(body) => {
-                one::table(body, self.picture.as_ref(), out, style)?;
-                &body.notes
-            }
-            Content::Many(survey) => {
-                many::table(survey, self.most_rows, out, style)?;
-                &self.notes
-            }
-        };
-        if let Some(recommended) = &self.recommended {
-            recommended::table(recommended, out, style)?;
-        }
-        for note in notes {
-            writeln!(out, "{} {note}", style.warning("note"))?;
-        }
-        Ok(())
-    }
-
-    fn lines(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (settings, recommended) = (&self.settings, &self.recommended);
-        let survey = match &self.content {
-            Content::One(body) => return render::line(out, Self::SCHEMA, &One { settings, body, recommended }),
-            Content::Many(survey) => survey,
-        };
-        if let Some(bodies) = &survey.bodies {
-            return bodies
-                .iter()
-                .try_for_each(|body| render::line(out, Self::SCHEMA, &One { settings, body, recommended }));
-        }
-        for row in &survey.rows {
-            render::line(out, Self::SCHEMA, &Section { section: "mailboxes", item: row })?;
-        }
-        for failure in survey.failures() {
-            render::line(out, Self::SCHEMA, &Section { section: "errors", item: &failure })?;
-        }
-        let summary = Summary { settings, distribution: &survey.distribution, recommended, notes: &self.notes };
-        render::line(out, Self::SCHEMA, &Section { section: "summary", item: &summary })
     }
 }

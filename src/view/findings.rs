@@ -6,53 +6,66 @@ use std::path::Path;
 
 use crate::check::{Finding, Severity};
 use crate::ops::check::{Tally, WINDOWS};
-use crate::render::Style;
-use crate::render::text::printable;
+use crate::render::table::{Cell, Table};
+use crate::render::text::{printable, shown};
+use crate::render::{Paint, Style};
 use crate::source::Role;
 
-/// A path for a terminal.
-fn shown(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    printable(path.as_os_str().as_bytes())
+/// Prints findings as they come: code, severity, mailbox, file with offset, message; when told to, also what Dovecot does, and
+/// the remedy.
+#[derive(Debug)]
+pub struct Findings {
+    table: Table,
+    more: Table,
+    style: Style,
+    verbose: bool,
 }
 
-/// One line: code, severity, mailbox, file with offset, message. With `verbose` also what Dovecot does, and the remedy.
-///
-/// # Errors
-/// When `out` cannot be written to.
-pub fn line(mailbox: &Path, finding: &Finding, verbose: bool, style: &Style, out: &mut dyn Write) -> io::Result<()> {
-    let severity = format!("{:<7}", finding.severity.name());
-    let severity = match finding.severity {
-        Severity::Error => style.error(&severity),
-        Severity::Warning => style.warning(&severity),
-        Severity::Info => style.dim(&severity),
-    };
-    let file = finding.file.strip_prefix(mailbox).unwrap_or(&finding.file);
-    // A mailbox that was named by one of its files is that file.
-    let file = if file.as_os_str().is_empty() || finding.file.parent() == mailbox.parent() {
-        finding.file.file_name().map_or(file, Path::new)
-    } else {
-        file
-    };
-    let mut place = shown(file);
-    if let Some(offset) = finding.offset {
-        let _ = write!(place, ":{offset}");
+impl Findings {
+    /// Begins.
+    pub fn new(verbose: bool, style: Style) -> Findings {
+        let table = || Table::members(style).at_once();
+        Findings { table: table().indented(0).ranked(&[0, 2, 1, 0, 0]), more: table().indented(5), style, verbose }
     }
-    let uid = finding.uid.map_or_else(String::new, |uid| format!("uid {uid}: "));
-    writeln!(
-        out,
-        "{} {severity} {}  {place}  {uid}{}",
-        style.heading(&format!("{:<4}", finding.code.name())),
-        shown(mailbox),
-        printable(finding.message.as_bytes())
-    )?;
-    if verbose {
-        writeln!(out, "{}", style.dim(&format!("     Dovecot: {}", finding.dovecot())))?;
-        if let Some(fix) = finding.fix(mailbox) {
-            writeln!(out, "{}", style.dim(&format!("     fix:     {}", printable(fix.as_bytes()))))?;
+
+    /// Prints one.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn print(&mut self, mailbox: &Path, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+        let paint = match finding.severity {
+            Severity::Error => Paint::Error,
+            Severity::Warning => Paint::Warning,
+            Severity::Info => Paint::Dim,
+        };
+        let file = finding.file.strip_prefix(mailbox).unwrap_or(&finding.file);
+        // A mailbox that was named by one of its files is that file.
+        let file = if file.as_os_str().is_empty() || finding.file.parent() == mailbox.parent() {
+            finding.file.file_name().map_or(file, Path::new)
+        } else {
+            file
+        };
+        let offset = finding.offset.map_or_else(String::new, |offset| format!(":{offset}"));
+        let uid = finding.uid.map_or_else(String::new, |uid| format!("uid {uid}: "));
+        let row = vec![
+            Cell::text(self.style.cell(Paint::Heading, finding.code.name())),
+            Cell::text(self.style.cell(paint, finding.severity.name())),
+            Cell::text(shown(mailbox)),
+            Cell::text(format!("{}{offset}", shown(file))),
+            Cell::long(format!("{uid}{}", printable(finding.message.as_bytes()))),
+        ];
+        self.table.row(row, out)?;
+        if self.verbose {
+            let fix = finding.fix(mailbox).map(|fix| printable(fix.as_bytes()));
+            let dovecot = printable(finding.dovecot().as_bytes());
+            for (name, text) in [("Dovecot:", Some(dovecot)), ("fix:", fix)] {
+                let Some(text) = text else { continue };
+                let dim = |text: &str| self.style.cell(Paint::Dim, text);
+                self.more.row(vec![Cell::text(dim(name)), Cell::long(dim(&text))], out)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The state of a service as Nagios plugins tell it.

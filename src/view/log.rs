@@ -15,8 +15,9 @@ use crate::logs::records::emit_data;
 use crate::logs::stats::{Count, Stats};
 use crate::logs::walk::{Entry, Sink, origin};
 use crate::model::{LogPos, UidSet};
-use crate::render::text::{flag_text, printable, rfc3339, utc};
-use crate::render::{Compact, Emit, Format, Json, Style};
+use crate::render::table::{Cell, Table};
+use crate::render::text::{flag_text, printable, rfc3339, shown, utc};
+use crate::render::{Compact, Emit, Format, Json, Paint, PathText, Style};
 
 /// The JSON schema of every document and line.
 pub const SCHEMA: &str = "idx.log/1";
@@ -26,6 +27,9 @@ const FLUSH: usize = 64 << 10;
 const MOST_NOTES: usize = 1000;
 /// Expunge requests remembered until they are done.
 const MOST_REQUESTS: usize = 100_000;
+const TITLES: [&str; 7] = ["POSITION", "SIZE", "MODSEQ", "TYPE", "ORIGIN", "WRITTEN", "CONTENT"];
+/// What a narrow terminal can do without, the least first.
+const RANKS: [u8; 7] = [0, 4, 3, 0, 2, 1, 0];
 /// UIDs or ranges shown of one record in a table.
 const MOST_RANGES: usize = 12;
 
@@ -52,10 +56,10 @@ pub struct LogWriter<'w> {
     format: Format,
     style: Style,
     json: Json,
-    text: String,
+    table: Table,
+    text: Vec<u8>,
     from: Rfc3339,
     to: Rfc3339,
-    heading: bool,
     notes: Vec<Note>,
     /// What must not be in sound files, with the file it is in.
     pub findings: Vec<(PathBuf, String)>,
@@ -83,10 +87,10 @@ impl<'w> LogWriter<'w> {
             format,
             style,
             json,
-            text: String::new(),
+            table: Table::new(TITLES, style).ranked(&RANKS),
+            text: Vec::new(),
             from: Rfc3339::default(),
             to: Rfc3339::default(),
-            heading: false,
             notes: Vec::new(),
             findings: Vec::new(),
             requests: BTreeMap::new(),
@@ -116,6 +120,7 @@ impl<'w> LogWriter<'w> {
             self.json.object_end();
             self.json.end_line();
         }
+        self.table.flush(&mut self.text)?;
         self.write()?;
         Ok(self.findings)
     }
@@ -123,7 +128,7 @@ impl<'w> LogWriter<'w> {
     fn write(&mut self) -> io::Result<()> {
         self.out.write_all(&self.json.buf)?;
         self.json.buf.clear();
-        self.out.write_all(self.text.as_bytes())?;
+        self.out.write_all(&self.text)?;
         self.text.clear();
         Ok(())
     }
@@ -192,33 +197,26 @@ impl<'w> LogWriter<'w> {
         }
     }
 
-    fn row(&mut self, entry: &Entry<'_>) {
-        if !self.heading {
-            self.heading = true;
-            let line = format!(
-                "{:>12} {:>6} {:>8}  {:16} {:8}  {:26}  {}",
-                "POSITION", "SIZE", "MODSEQ", "TYPE", "ORIGIN", "WRITTEN", "CONTENT"
-            );
-            let _ = writeln!(self.text, "{}", self.style.heading(&line));
-        }
+    fn row(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         let record = entry.record;
-        let position = entry.pos.to_string();
-        let modseq = if entry.salvaged { "?".to_owned() } else { record.modseq.to_string() };
-        let kind = record.kind().map_or("unknown", RecordType::name);
-        let written = written(entry.bracket);
         let mut content = match entry.uid {
             Some(set) => self.life(entry, set),
             None => content(entry),
         };
         if let Some(problem) = &entry.problem {
-            let _ = write!(content, "  {}", self.style.error(&problem.to_string()));
+            let problem = printable(problem.to_string().as_bytes());
+            let _ = write!(content, "  {}", self.style.cell(Paint::Error, &problem));
         }
-        let line = format!(
-            "{position:>12} {:>6} {modseq:>8}  {kind:16} {:8}  {written:26}  {content}",
-            record.size,
-            origin(record)
-        );
-        let _ = writeln!(self.text, "{}", line.trim_end());
+        let row = vec![
+            Cell::number(entry.pos),
+            Cell::number(record.size),
+            if entry.salvaged { Cell { text: "?".into(), ..Cell::nothing() } } else { Cell::number(record.modseq) },
+            Cell::text(record.kind().map_or("unknown", RecordType::name)),
+            Cell::text(origin(record)),
+            Cell::text(written(entry.bracket)),
+            Cell::long(content),
+        ];
+        self.table.row(row, &mut self.text)?;
         if let Some(evidence) = entry.evidence {
             let say = |stamp: Option<Stamp>| match stamp {
                 None => "unknown".to_owned(),
@@ -227,8 +225,15 @@ impl<'w> LogWriter<'w> {
             };
             let line =
                 format!("{:>12} not before: {}; not after: {}", "", say(evidence.not_before), say(evidence.not_after));
-            let _ = writeln!(self.text, "{}", self.style.dim(&line));
+            self.line(&self.style.dim(&line))?;
         }
+        Ok(())
+    }
+
+    /// A line between the rows.
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        self.table.flush(&mut self.text)?;
+        writeln!(self.text, "{line}")
     }
 
     /// What a record means for the messages whose life is told.
@@ -344,7 +349,7 @@ impl Sink for LogWriter<'_> {
             self.finding(Path::new(""), format!("{}: {problem}", entry.pos));
         }
         match self.format {
-            Format::Table => self.row(entry),
+            Format::Table => self.row(entry)?,
             Format::Json => {
                 self.json.object_begin("");
                 self.emit(entry);
@@ -372,7 +377,7 @@ impl Sink for LogWriter<'_> {
                 let mut line = format!(
                     "{:>12} -- {}",
                     if note.pos.seq == 0 { String::new() } else { note.pos.to_string() },
-                    note.message
+                    printable(note.message.as_bytes())
                 );
                 if let Some(at) = note.resumes_at {
                     let _ = write!(line, "; records can be read again from {at} on");
@@ -382,7 +387,7 @@ impl Sink for LogWriter<'_> {
                     NoteKind::Gap | NoteKind::Reset | NoteKind::Recreated => self.style.warning(&line),
                     _ => self.style.dim(&line),
                 };
-                let _ = writeln!(self.text, "{line}");
+                self.line(&line)?;
             }
             Format::Json => {
                 if self.notes.len() < MOST_NOTES {
@@ -402,6 +407,7 @@ impl Sink for LogWriter<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.table.flush(&mut self.text)?;
         self.write()?;
         self.out.flush()
     }
@@ -634,7 +640,7 @@ pub fn stats(path: &Path, stats: &Stats, format: Format, style: Style, out: &mut
                 .collect::<serde_json::Map<_, _>>()
                 .into()
         };
-        let file = |path: &Path| String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned();
+        let file = |path: &Path| serde_json::to_value(PathText(path)).unwrap_or_default();
         let document = serde_json::json!({
             "schema": SCHEMA,
             "path": file(path),
@@ -651,27 +657,31 @@ pub fn stats(path: &Path, stats: &Stats, format: Format, style: Style, out: &mut
         return writeln!(out, "{document}");
     }
     for (path, size) in &stats.files {
-        writeln!(out, "{}  {size} bytes", style.heading(&path.display().to_string()))?;
+        writeln!(out, "{}  {size} bytes", style.heading(&shown(path)))?;
     }
-    let mut section = |name: &str, list: &[(&str, Count)]| -> io::Result<()> {
-        writeln!(out, "{}", style.heading(&format!("{name:18} {:>10} {:>13} {:>7}", "COUNT", "BYTES", "SHARE")))?;
+    let numbers = |count: Count| vec![Cell::number(count.count), Cell::number(count.bytes)];
+    for (what, list) in [("TYPE", stats.types()), ("ORIGIN", stats.origins().to_vec()), ("ALL", vec![("", total)])] {
+        let mut table = Table::new([what, "COUNT", "BYTES", "SHARE"], style);
         for (name, count) in list {
-            writeln!(out, "{name:18} {:>10} {:>13} {:>6.1}%", count.count, count.bytes, share(*count) * 100.0)?;
+            let mut row = numbers(count);
+            row.insert(0, Cell::text(if name.is_empty() { "records" } else { name }));
+            row.push(Cell::number(format!("{:.1}%", share(count) * 100.0)));
+            table.row(row, out)?;
         }
-        Ok(())
-    };
-    section("TYPE", &stats.types())?;
-    section("ORIGIN", &stats.origins())?;
-    section("ALL", &[("", total)])?;
+        table.flush(out)?;
+    }
     if let (Some((from, to)), Some(rate)) = (span_of, stats.bytes_per_hour()) {
         writeln!(out, "{} to {}: {rate} bytes per hour", utc(from), utc(to))?;
         let hours = stats.hours();
         if hours.len() > 1 {
-            writeln!(out, "{}", style.heading(&format!("{:18} {:>10} {:>13}", "HOUR", "COUNT", "BYTES")))?;
+            let mut table = Table::new(["HOUR", "COUNT", "BYTES"], style);
             for (hour, count) in hours.iter().rev().take(48).rev() {
                 let time = utc(*hour);
-                writeln!(out, "{:18} {:>10} {:>13}", time.get(..16).unwrap_or(&time), count.count, count.bytes)?;
+                let mut row = numbers(*count);
+                row.insert(0, Cell::text(time.get(..16).unwrap_or(&time)));
+                table.row(row, out)?;
             }
+            table.flush(out)?;
         }
     }
     Ok(())

@@ -3,3 +3,5 @@
 pub mod findings;
 pub mod log;
 pub mod plot;
+mod rebuild;
+pub mod simulate;

@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 
-use super::body::Body;
-use super::now::Now;
-use super::picture::{self, Picture};
-use super::retention::{Client, PopulationCost};
-use super::settings::DAY;
-use super::units::{bytes, span};
+use super::picture;
 use crate::render::Style;
-use crate::render::text::utc;
+use crate::render::table::{Cell, Table};
+use crate::render::text::{shown, utc};
+use crate::render::units::{bytes, span};
+use crate::simulate::body::Body;
+use crate::simulate::now::Now;
+use crate::simulate::picture::Picture;
+use crate::simulate::retention::{Client, PopulationCost};
+use crate::simulate::settings::DAY;
 
 /// Rotations that the table shows before it cuts the list short.
 const SHOWN: usize = 8;
@@ -17,7 +19,7 @@ const SHOWN: usize = 8;
 /// What is said of one mailbox.
 pub fn table(body: &Body, picture: Option<&Picture>, out: &mut dyn Write, style: &Style) -> io::Result<()> {
     if let Some(path) = &body.path {
-        writeln!(out, "{} {}", style.heading("mailbox "), path.display())?;
+        writeln!(out, "{} {}", style.heading("mailbox "), shown(path))?;
     }
     if let Some(now) = &body.now {
         present(now, out, style)?;
@@ -36,21 +38,22 @@ pub fn table(body: &Body, picture: Option<&Picture>, out: &mut dyn Write, style:
         traffic.expunged,
     )?;
     if !body.rotations.is_empty() {
-        let width = body.rotations.iter().map(|r| r.initial_modseq.to_string().len()).max().unwrap_or(0).max(14);
-        let head =
-            format!("  {:<20}  {:>8}  {:>10}  {:>width$}  reason", "rotated at", "file_seq", "size", "initial_modseq");
-        writeln!(out, "{}", style.heading(&head))?;
+        let titles = ["rotated at", "file_seq", "size", "initial_modseq", "reason"];
+        let mut table = Table::new(titles, *style).indented(2);
         let skipped = body.rotations.len().saturating_sub(SHOWN);
         for (i, r) in body.rotations.iter().enumerate() {
             if skipped > 0 && i == SHOWN / 2 {
+                table.flush(out)?;
                 writeln!(out, "  {}", style.dim(&format!("... {skipped} more; all are in --format json")))?;
             }
             if skipped > 0 && (SHOWN / 2..SHOWN / 2 + skipped).contains(&i) {
                 continue;
             }
-            let (at, seq, size, modseq) = (utc(r.at), r.file_seq, r.size, r.initial_modseq);
-            writeln!(out, "  {at:<20}  {seq:>8}  {size:>10}  {modseq:>width$}  {}", r.reason.name())?;
+            let numbers = [Cell::number(r.file_seq), Cell::number(r.size), Cell::number(r.initial_modseq)];
+            let row = std::iter::once(Cell::text(utc(r.at))).chain(numbers).chain([Cell::text(r.reason.name())]);
+            table.row(row.collect(), out)?;
         }
+        table.flush(out)?;
     }
     let disk =
         body.disk.map(|disk| format!(", logs take {} (at most {})", bytes(disk.mean_bytes), bytes(disk.max_bytes)));
@@ -142,27 +145,25 @@ fn clients(clients: &[Client], out: &mut dyn Write, style: &Style) -> io::Result
     if clients.is_empty() {
         return Ok(());
     }
-    let head = format!(
-        "{:>10}  {:<24} {:>7}  {:>9} {:>9} {:>9}",
-        "away for", "exact answers", "", "exact", "fallback", "sent"
-    );
-    writeln!(out, "\n{}", style.heading(&head))?;
-    let cell = |value: Option<u64>| value.map_or("-".to_owned(), bytes);
+    writeln!(out)?;
+    let titles = ["away for", "exact answers", "share", "exact", "fallback", "sent"];
+    let mut table = Table::new(titles, *style).indented(2);
     for client in clients {
-        let (bar, share) = match client.exact_share {
-            None => (String::new(), "-".to_owned()),
-            Some(share) => ("█".repeat((share * 24.0).round() as usize), format!("{:.1} %", share * 100.0)),
-        };
-        writeln!(
+        let bar = client.exact_share.map(|share| "█".repeat((share * 24.0).round() as usize));
+        let size = |value: Option<u64>| Cell::optional(value.map(bytes));
+        table.row(
+            vec![
+                Cell::number(span(client.offline_seconds)),
+                bar.map_or_else(Cell::nothing, Cell::text),
+                Cell::optional(client.exact_share.map(|share| format!("{:.1} %", share * 100.0))),
+                size(client.vanished_bytes_exact),
+                size(client.vanished_bytes_fallback),
+                size(client.vanished_bytes_sent),
+            ],
             out,
-            "{:>10}  {bar:<24} {share:>7}  {:>9} {:>9} {:>9}",
-            span(client.offline_seconds),
-            cell(client.vanished_bytes_exact),
-            cell(client.vanished_bytes_fallback),
-            cell(client.vanished_bytes_sent),
         )?;
     }
-    Ok(())
+    table.flush(out)
 }
 
 pub(super) fn population(cost: &PopulationCost, out: &mut dyn Write, style: &Style) -> io::Result<()> {

@@ -1,36 +1,18 @@
 //! What a simulation says of many mailboxes, for people.
 
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 
 use super::one::population;
-use super::survey::{Distribution, Quantiles, Row, Survey};
-use super::units::{bytes, span};
 use crate::render::Style;
-use crate::render::grid::{Column, Grid};
-use crate::render::text::{printable, utc};
+use crate::render::table::{Cell, Table};
+use crate::render::text::{printable, shown, utc};
+use crate::render::units::{bytes, span};
+use crate::simulate::survey::{Distribution, Quantiles, Row, Survey};
 
-const fn right(title: &'static str) -> Column {
-    Column { title, right: true }
-}
-
-const fn left(title: &'static str) -> Column {
-    Column { title, right: false }
-}
-
-const COLUMNS: [Column; 11] = [
-    right("MEDIAN"),
-    right("MIN"),
-    right("NOW"),
-    left("NEXT ROTATION"),
-    right("ROTATIONS"),
-    right("LOGS"),
-    right("EXACT %"),
-    left("WANT"),
-    left("NAME"),
-    left("USER"),
-    left("PATH"),
-];
+const TITLES: [&str; 11] =
+    ["MEDIAN", "MIN", "NOW", "NEXT ROTATION", "ROTATIONS", "LOGS", "EXACT %", "WANT", "NAME", "USER", "PATH"];
+/// What a narrow terminal can do without, the least first.
+const RANKS: [u8; 11] = [0, 1, 2, 4, 5, 3, 2, 0, 0, 6, 0];
 
 /// Mailboxes without an answer that are named in the table.
 const MOST_UNTOLD: usize = 20;
@@ -41,11 +23,11 @@ pub fn table(survey: &Survey, most: usize, out: &mut dyn Write, style: &Style) -
     let away: Vec<String> = survey.distribution.clients.iter().map(|client| span(client.offline_seconds)).collect();
     if told().next().is_some() {
         writeln!(out)?;
-        let mut grid = Grid::new(&COLUMNS, *style);
+        let mut table = Table::new(TITLES, *style).ranked(&RANKS);
         for row in told().take(most) {
-            grid.row(cells(row), out)?;
+            table.row(cells(row), out)?;
         }
-        grid.finish(out)?;
+        table.flush(out)?;
         let (shown, all) = (told().count().min(most), told().count());
         if shown < all {
             let text = format!("... {} more, which are better; --worst N shows more, --format json all", all - shown);
@@ -66,7 +48,7 @@ pub fn table(survey: &Survey, most: usize, out: &mut dyn Write, style: &Style) -
     compare(&survey.distribution, out, style)
 }
 
-fn cells(row: &Row) -> Vec<String> {
+fn cells(row: &Row) -> Vec<Cell> {
     let guess = if row.guess { "~" } else { "" };
     let windows = match row.retention {
         Some(r) if r.complete => ("all".to_owned(), "all".to_owned()),
@@ -87,17 +69,17 @@ fn cells(row: &Row) -> Vec<String> {
     let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.0}", percent(share)));
     let exact: Vec<String> = row.clients.iter().map(|client| format!("{:>3}", share(client.exact_share))).collect();
     vec![
-        windows.0,
-        windows.1,
-        now,
-        next,
-        row.rotation_count.map_or("-".to_owned(), |count| count.to_string()),
-        row.disk.map_or("-".to_owned(), |disk| bytes(disk.mean_bytes)),
-        exact.join(" "),
-        row.want.map_or(String::new(), |want| if want.kept { "kept" } else { "missed" }.to_owned()),
-        row.name.as_ref().map_or(String::new(), |name| printable(name.as_bytes())),
-        row.user.as_ref().map_or(String::new(), |user| printable(user.as_bytes())),
-        row.path.as_ref().map_or(String::new(), |path| printable(path.as_os_str().as_bytes())),
+        Cell::number(windows.0),
+        Cell::number(windows.1),
+        Cell::number(now),
+        Cell::text(next),
+        Cell::optional(row.rotation_count),
+        Cell::optional(row.disk.map(|disk| bytes(disk.mean_bytes))),
+        Cell::number(exact.join(" ")),
+        Cell::text(row.want.map_or("", |want| if want.kept { "kept" } else { "missed" })),
+        Cell::text(row.name.as_ref().map_or(String::new(), |name| printable(name.as_bytes()))),
+        Cell::text(row.user.as_ref().map_or(String::new(), |user| printable(user.as_bytes()))),
+        Cell::text(row.path.as_ref().map_or(String::new(), |path| shown(path))),
     ]
 }
 
@@ -118,7 +100,7 @@ fn untold(survey: &Survey, out: &mut dyn Write, style: &Style) -> io::Result<()>
     }
     writeln!(out, "\n{}", style.heading(&format!("without an answer: {count}")))?;
     for row in list().take(MOST_UNTOLD) {
-        let path = row.path.as_ref().map_or(String::new(), |path| printable(path.as_os_str().as_bytes()));
+        let path = row.path.as_ref().map_or(String::new(), |path| shown(path));
         writeln!(out, "  {path}: {}", row.reason.as_deref().unwrap_or("no window"))?;
     }
     if count > MOST_UNTOLD {
@@ -153,35 +135,33 @@ fn compare(d: &Distribution, out: &mut dyn Write, style: &Style) -> io::Result<(
         p90_seconds: d.p90_median_seconds,
         max_seconds: d.max_median_seconds,
     };
-    let head = format!(
-        "{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "retention window", "worst", "p1", "p10", "median", "p90", "best"
-    );
-    writeln!(out, "\n{}", style.heading(&head))?;
+    writeln!(out)?;
+    let mut table = Table::new(["retention window", "worst", "p1", "p10", "median", "p90", "best"], *style);
     for (what, q) in
         [("median over time", medians), ("shortest over time", d.shortest), ("now, of those that lost history", d.now)]
     {
         let list = [q.min_seconds, q.p1_seconds, q.p10_seconds, q.median_seconds, q.p90_seconds, q.max_seconds];
-        let cells: Vec<String> =
-            list.iter().map(|value| format!("{:>9}", value.map_or("-".to_owned(), span))).collect();
-        writeln!(out, "  {what:<34} {}", cells.join(" "))?;
+        let cells = list.iter().map(|value| Cell::optional(value.map(span)));
+        table.row(std::iter::once(Cell::text(what)).chain(cells).collect(), out)?;
     }
+    table.flush(out)?;
     if !d.clients.is_empty() {
-        let head = format!("{:>10}  {:<24} {:>7}  {:>9} {:>9}", "away for", "exact answers", "", "mailboxes", "sent");
-        writeln!(out, "\n{}", style.heading(&head))?;
+        writeln!(out)?;
+        let mut table = Table::new(["away for", "exact answers", "share", "mailboxes", "sent"], *style);
         for client in &d.clients {
-            let (bar, share) = match client.exact_share {
-                None => (String::new(), "-".to_owned()),
-                Some(share) => ("█".repeat((share * 24.0).round() as usize), format!("{:.1} %", share * 100.0)),
-            };
-            writeln!(
+            let bar = client.exact_share.map(|share| "█".repeat((share * 24.0).round() as usize));
+            table.row(
+                vec![
+                    Cell::number(span(client.offline_seconds)),
+                    bar.map_or_else(Cell::nothing, Cell::text),
+                    Cell::optional(client.exact_share.map(|share| format!("{:.1} %", share * 100.0))),
+                    Cell::number(client.mailboxes),
+                    Cell::optional(client.vanished_bytes_sent.map(bytes)),
+                ],
                 out,
-                "{:>10}  {bar:<24} {share:>7}  {:>9} {:>9}",
-                span(client.offline_seconds),
-                client.mailboxes,
-                client.vanished_bytes_sent.map_or("-".to_owned(), bytes),
             )?;
         }
+        table.flush(out)?;
     }
     writeln!(
         out,

@@ -1,6 +1,7 @@
 //! Times and sizes for people.
 
-use super::settings::{DAY, HOUR};
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
 
 /// Seconds for people: `5.3 d`, `2.0 h`, `90 s`.
 pub fn span(seconds: i64) -> String {
