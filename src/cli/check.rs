@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::args::{Ask, Choice, Jobs, choice};
 use super::progress::Progress;
-use super::scan::Jobs;
-use super::{Context, EXIT_STATUS, Status, expand_paths};
+use super::{Context, EXIT_STATUS, Status, grammar, paths};
 use crate::check::{Checked, Options, Severity};
 use crate::ops::check::{self, Tally, TreeOptions, Unit};
 use crate::render::document::{Document, Part};
 use crate::render::{Emit, Format};
-use crate::source::{PathError, with_suffix};
+use crate::source::{PathError, guarded, with_suffix};
 use crate::view::findings::{self, Nagios};
 use crate::with_document;
 
@@ -28,8 +28,8 @@ use crate::with_document;
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Check {
     /// Directories, searched for mailboxes (a Maildir with its folders), or index files; - reads names from standard input, separated by NUL or newline
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(super) paths: Vec<PathBuf>,
     /// Also show what Dovecot does about each finding, the remedy, and what is merely worth knowing
     #[arg(short, long)]
     verbose: bool,
@@ -39,22 +39,22 @@ pub struct Check {
     #[command(flatten)]
     jobs: Jobs,
     /// What makes the exit code 1
-    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
-    fail_on: FailOn,
+    #[arg(long, default_value = "error", value_name = "SEVERITY", value_parser = choice(FAIL_ON))]
+    fail_on: Severity,
     /// Print one line as a Nagios plugin does, and exit with 0 (OK) to 3 (UNKNOWN)
     #[arg(long, conflicts_with = "verbose")]
     nagios: bool,
     /// Write metrics to FILE for the textfile collector of Prometheus' node exporter
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
-    /// Warn of logs larger than this (bytes, or with k, M, G)
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Warn of logs larger than this such as 64k, 1M, "1.5 MiB"
+    #[arg(long, value_name = "SIZE", value_parser = grammar::size)]
     max_log_size: Option<u64>,
     /// Warn of caches larger than this
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = grammar::size)]
     max_cache_size: Option<u64>,
-    /// Warn of logs that reach back less than this (seconds, or with m, h, d, w)
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Warn of logs that reach back less than this such as 3d, "2 days", 90m
+    #[arg(long, value_name = "TIME", value_parser = grammar::seconds)]
     min_window: Option<u64>,
 }
 
@@ -71,33 +71,8 @@ Examples:
 With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN"
 );
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum FailOn {
-    /// Warnings and errors
-    Warning,
-    /// Errors
-    #[default]
-    Error,
-}
-
-/// A number with one of the suffixes, each with its factor.
-fn scaled(text: &str, suffixes: &[(&str, u64)]) -> Result<u64, String> {
-    let (digits, factor) =
-        suffixes.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor))).unwrap_or((text, 1));
-    let number: Option<u64> = digits.trim().parse().ok();
-    number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| {
-        let names: Vec<&str> = suffixes.iter().map(|(suffix, _)| *suffix).collect();
-        format!("expected a whole number, alone or with one of {}", names.join(", "))
-    })
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    scaled(text, &[("k", 1 << 10), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30)])
-}
-
-fn duration(text: &str) -> Result<u64, String> {
-    scaled(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("w", 604_800)])
-}
+const FAIL_ON: &[Choice<Severity>] =
+    &[("warning", "Warnings and errors", Severity::Warning), ("error", "Errors", Severity::Error)];
 
 impl Check {
     /// Runs the verb.
@@ -113,8 +88,16 @@ impl Check {
             min_window: self.min_window,
             ..Options::default()
         };
-        let mut run = Run { check: self, options: &options, tally: Tally::default(), failures: Vec::new() };
-        let paths = expand_paths(&self.paths)?;
+        let mut run = Run {
+            check: self,
+            options: &options,
+            tally: Tally::default(),
+            failures: Vec::new(),
+            progress: context.progress,
+        };
+        let Some(paths) = paths::expand(context, &self.paths)? else {
+            return Ok(context.error_document(check::SCHEMA, Path::new("-"), &"no paths on standard input")?);
+        };
         let (format, style) = (context.format, context.style);
         if self.nagios {
             run.all(&paths, |_, _| Ok(()))?;
@@ -139,6 +122,7 @@ impl Check {
                         out.take_some(part)
                     })
                 })?;
+                out.errors(run.failures.iter().map(|error| (error.path(), error.to_string())))?;
                 out.object("summary", &mut |emit: &mut dyn Emit| run.tally.summary.emit(emit))?;
                 out.end()?;
             });
@@ -162,11 +146,7 @@ impl Check {
         for failure in &failures {
             context.failure(failure);
         }
-        let threshold = match self.fail_on {
-            FailOn::Warning => Severity::Warning,
-            FailOn::Error => Severity::Error,
-        };
-        if tally.worst().is_some_and(|worst| worst >= threshold) {
+        if tally.worst().is_some_and(|worst| worst >= self.fail_on) {
             context.raise(Status::Findings);
         }
         Ok(())
@@ -178,12 +158,14 @@ struct Run<'a> {
     options: &'a Options,
     tally: Tally,
     failures: Vec<PathError>,
+    progress: Ask,
 }
 
 impl Run<'_> {
     /// Checks everything below the paths, in order.
     fn all(&mut self, paths: &[PathBuf], mut take: impl FnMut(&Unit, &Checked) -> io::Result<()>) -> io::Result<()> {
-        let progress = Progress::new("mailboxes", false);
+        let one_each = paths.iter().all(|path| !path.is_dir()).then_some(paths.len() as u64);
+        let progress = Progress::new(self.progress, "mailboxes", one_each, false);
         let tree = TreeOptions { check: self.options.clone(), jobs: self.check.jobs.count(), deep: self.check.deep };
         let mut done = Ok(());
         for group in paths.chunk_by(|a, b| a.is_dir() && b.is_dir()) {
@@ -195,8 +177,13 @@ impl Run<'_> {
                 });
             } else {
                 for path in group {
-                    let outcome = check::unit(path)
-                        .and_then(|unit| Ok((check::run(&unit, self.options, self.check.deep)?, unit)));
+                    progress.step();
+                    let judge = || {
+                        let unit = check::unit(path)?;
+                        Ok((check::run(&unit, self.options, self.check.deep)?, unit))
+                    };
+                    let bug = |panic| PathError::Io { path: path.clone(), source: io::Error::other(panic) };
+                    let outcome = guarded(judge).map_err(bug).flatten();
                     done = done.and_then(|()| self.one(true, outcome, &progress, &mut take));
                 }
             }
@@ -220,7 +207,7 @@ impl Run<'_> {
             Ok((checked, _)) if checked.findings.is_empty() => {}
             Ok((checked, unit)) => progress.aside(|| take(&unit, &checked))?,
             Err(PathError::Busy(_)) if !self.check.verbose => {}
-            Err(error @ PathError::Busy(_)) => progress.aside(|| eprintln!("idx: {error}")),
+            Err(error @ PathError::Busy(_)) => progress.aside(|| super::say(&error)),
             Err(error) => self.failures.push(error),
         }
         Ok(())
@@ -240,17 +227,4 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_times() {
-        assert_eq!(size("500M"), Ok(500 << 20));
-        assert_eq!(size("12"), Ok(12));
-        assert_eq!(duration("2d"), Ok(172_800));
-        assert!(size("1T").is_err() && size("").is_err() && duration("99999999999999w").is_err());
-    }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Context, EXIT_STATUS, command};
+use super::{Context, EXIT_STATUS, command, verbs};
+use crate::render::text::shown;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
@@ -72,10 +73,17 @@ impl Man {
     /// # Errors
     /// When the directory cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        // Who types a verb wants to read its page.
+        if let Some(verb) =
+            self.dir.to_str().filter(|name| !self.dir.is_dir() && command().find_subcommand(name).is_some())
+        {
+            context.failure(&format_args!("{verb} is a verb and no directory: `idx help {verb}` shows its page"));
+            return Ok(());
+        }
         for (name, page) in man_pages()? {
             let path: &Path = &self.dir.join(&name);
             if let Err(error) = std::fs::create_dir_all(&self.dir).and_then(|()| std::fs::write(path, page)) {
-                context.failure(&format_args!("{}: {error}", path.display()));
+                context.failure(&format_args!("{}: {error}", shown(path)));
                 return Ok(());
             }
         }
@@ -138,7 +146,8 @@ impl Help {
             Some(name) => match whole.find_subcommand_mut(name) {
                 Some(verb) => verb.render_long_help(),
                 None => {
-                    context.failure(&format_args!("no verb {name:?}; `idx help` lists them"));
+                    let meant = verbs::meant(name).unwrap_or_else(|| "`idx help` lists them".to_owned());
+                    context.failure(&format_args!("there is no verb {name:?}: {meant}"));
                     return Ok(());
                 }
             },

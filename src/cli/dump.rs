@@ -1,15 +1,17 @@
 //! `idx dump`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Context, EXIT_STATUS, Status, expand_paths, is_single};
+use super::args::{Choice, choice};
+use super::{Context, EXIT_STATUS, Status, grammar, is_single, paths};
 use crate::format::FileKind;
 use crate::model::UidSet;
 use crate::ops::dump::{self, DumpError, Options, Outcome, Section};
 use crate::render::document::Document;
-use crate::source::{MailboxFiles, PathError, Role};
+use crate::source::{MailboxFiles, Panicked, PathError, Role, guarded};
 use crate::with_document;
 
 /// Show what is physically in index files, field by field
@@ -19,13 +21,13 @@ use crate::with_document;
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Dump {
     /// Files or mailbox directories; - reads names from standard input, separated by NUL or newline
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(super) paths: Vec<PathBuf>,
     /// Only these sections
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "SECTION")]
+    #[arg(long, value_delimiter = ',', value_name = "SECTION", value_parser = choice(SECTIONS))]
     section: Option<Vec<Section>>,
     /// Only records of these messages
-    #[arg(long, value_name = "SET")]
+    #[arg(long, value_name = "SET", value_parser = grammar::set)]
     uid: Option<UidSet>,
     /// At most N records of each file
     #[arg(long, value_name = "N")]
@@ -37,6 +39,19 @@ pub struct Dump {
     #[arg(long, value_name = "KIND", value_parser = kind_of)]
     kind: Option<FileKind>,
 }
+
+const SECTIONS: &[Choice<Section>] = &[
+    ("header", "The file header", Section::Header),
+    ("extensions", "Extension headers of an index", Section::Extensions),
+    ("keywords", "Keyword names of an index", Section::Keywords),
+    (
+        "records",
+        "Records of an index, a cache, a thread index or a mailbox log; also those of a transaction log",
+        Section::Records,
+    ),
+    ("fields", "Fields of a cache", Section::Fields),
+    ("transactions", "Records of a transaction log", Section::Transactions),
+];
 
 const EXAMPLES: &str = const_format::concatcp!(
     "\
@@ -72,7 +87,10 @@ impl Dump {
         };
         let mut files = Vec::new();
         let mut failures = Vec::new();
-        for path in expand_paths(&self.paths)? {
+        let Some(paths) = paths::expand(context, &self.paths)? else {
+            return Ok(context.error_document(dump::SCHEMA, Path::new("-"), &"no paths on standard input")?);
+        };
+        for path in paths {
             match files_of(&path) {
                 Ok(list) => files.extend(list),
                 Err(error) => failures.push((path, error)),
@@ -90,7 +108,10 @@ impl Dump {
                     out.list_begin("files")?;
                 }
                 for path in &files {
-                    let end = dump::file(path, &options, out);
+                    let bug = |panic: Panicked| {
+                        DumpError::Path(PathError::Io { path: path.clone(), source: io::Error::other(panic) })
+                    };
+                    let end = guarded(|| dump::file(path, &options, out)).map_err(bug).flatten();
                     if let Err(DumpError::Output(error)) = end {
                         return Err(error.into());
                     }

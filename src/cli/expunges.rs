@@ -1,12 +1,11 @@
 //! `idx expunges`.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use clap::Args;
 
-use super::time::Time;
-use super::{Context, EXIT_STATUS, for_each_path};
+use super::args::Mailboxes;
+use super::{Context, EXIT_STATUS, grammar, paths};
 use crate::model::UidSet;
 use crate::ops::expunges::{self, Options, Since};
 use crate::render::Format;
@@ -18,17 +17,16 @@ use crate::with_document;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Expunges {
-    /// Mailbox directory, or one of its index files; - reads names from standard input
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
+    #[command(flatten)]
+    pub(super) mailboxes: Mailboxes,
     /// What a client has not seen that knows this modseq, or what may have happened since this time
     ///
-    /// A time is RFC 3339, a date, a span such as "3d ago", or @ and UNIX seconds. A bare number is a modseq, unless it is above
+    /// A time is "2026-11-23 03:52", RFC 3339, a span such as "3d ago", or @ and UNIX seconds. A bare number is a modseq, unless it is above
     /// every modseq of the logs and can be UNIX seconds.
     #[arg(long, value_name = "MODSEQ|TIME", value_parser = since)]
     since: Option<Since>,
     /// Only these messages
-    #[arg(long, value_name = "SET")]
+    #[arg(long, value_name = "SET", value_parser = grammar::set)]
     uid: Option<UidSet>,
 }
 
@@ -47,8 +45,7 @@ fn since(text: &str) -> Result<Since, String> {
     if let Ok(number) = text.parse::<u64>() {
         return Ok(Since::Number(number));
     }
-    let time = text.strip_prefix('@').unwrap_or(text);
-    Time::from_str(time).map(|time| Since::Time(time.0)).map_err(|error| format!("no modseq, and {error}"))
+    grammar::time(text).map(|time| Since::Time(time.0)).map_err(|error| format!("no modseq, and {error}"))
 }
 
 impl Expunges {
@@ -57,7 +54,7 @@ impl Expunges {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
-        for_each_path(context, expunges::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+        paths::for_each(context, expunges::SCHEMA, &self.mailboxes.paths, |context, path| self.run_one(path, context))
     }
 
     fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {

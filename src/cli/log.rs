@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 
-use super::time::Time;
-use super::{Context, EXIT_STATUS, for_each_path};
+use super::args::Mailboxes;
+use super::grammar::{self, Time};
+use super::{Context, EXIT_STATUS, paths};
 use crate::format::record::RecordType;
 use crate::logs::walk::{History, LogError, Options};
 use crate::model::{LogPos, UidSet};
@@ -22,11 +23,10 @@ use crate::view::log::LogWriter;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Log {
-    /// Mailbox directory, or one of its index files; - reads names from standard input
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
+    #[command(flatten)]
+    pub(super) mailboxes: Mailboxes,
     /// Only records that name these messages, told as their life
-    #[arg(long, value_name = "SET")]
+    #[arg(long, value_name = "SET", value_parser = grammar::set)]
     uid: Option<UidSet>,
     /// Only these record types, such as append, flag-update, expunge-guid
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = type_of)]
@@ -37,11 +37,11 @@ pub struct Log {
     /// Only records that begin at or between these log positions; either may be left out
     #[arg(long, value_name = "S:O..S:O", value_parser = position_range)]
     position: Option<(LogPos, LogPos)>,
-    /// Only what may have been written since: UNIX seconds, RFC 3339, a date, "3d ago"
-    #[arg(long, value_name = "TIME")]
+    /// Only what may have been written since: "2026-11-23 03:52", 03:52, yesterday, "3d ago", UNIX seconds, RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = grammar::time)]
     since: Option<Time>,
     /// Only what may have been written until then
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = grammar::time)]
     until: Option<Time>,
     /// Count records and bytes by type, by origin and by hour
     #[arg(long, conflicts_with = "follow")]
@@ -115,7 +115,12 @@ impl Log {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
-        for_each_path(context, view::log::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+        let list = &self.mailboxes.paths;
+        if self.follow && (list.len() != 1 || list.iter().any(|path| path.as_os_str() == "-")) {
+            context.failure(&"--follow takes one PATH: the history of a mailbox has no end then");
+            return Ok(());
+        }
+        paths::for_each(context, view::log::SCHEMA, list, |context, path| self.run_one(path, context))
     }
 
     fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {

@@ -1,36 +1,38 @@
 //! The command line: flags to options, results to the renderer, errors to stderr and the exit code.
 
+mod args;
 mod check;
 mod complete;
 mod dump;
+mod exit;
 mod expunges;
+pub mod grammar;
 mod log;
 mod modseq;
+mod out;
+mod paths;
 mod progress;
 mod qresync;
 mod rebuild;
 mod scan;
 mod show;
 mod simulate;
-pub mod time;
 mod undo;
+mod verbs;
 
-use std::ffi::OsString;
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use self::args::{ASK, Ask, Choice, FORMATS, choice};
+pub use self::exit::{EXIT_STATUS, Status};
+use self::out::Out;
+use crate::render::text::{printable, shown};
 use crate::render::{Format, Json, Style, document};
 use crate::source::MmapPolicy;
-
-/// The same for every verb.
-pub const EXIT_STATUS: &str = "\
-Exit status:
-  0  sound, done, or equal
-  1  findings, differences, or done with loss; a damaged file whose readable part was shown
-  2  could not be done (usage, I/O, lock held, not an index file, refused); nothing changed";
 
 /// Read, explain and check Dovecot's mailbox index files
 #[derive(Debug, Parser)]
@@ -75,51 +77,24 @@ enum Verb {
 #[command(next_help_heading = "Common options")]
 pub struct Common {
     /// How to print results
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(short, long, global = true, default_value = "table", value_name = "FORMAT", value_parser = choice(FORMATS))]
     format: Format,
     /// When to colour; NO_COLOR and CLICOLOR_FORCE are honoured
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
-    color: Color,
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN", value_parser = choice(ASK))]
+    color: Ask,
+    /// When to count on standard error what is done, after a second
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN", value_parser = choice(ASK))]
+    progress: Ask,
     /// When to map files into memory instead of copying them
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
-    mmap: Mmap,
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN", value_parser = choice(MMAP))]
+    mmap: MmapPolicy,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Color {
-    /// On a terminal
-    #[default]
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Mmap {
-    /// Indexes and caches from 4 MiB on
-    #[default]
-    Auto,
-    /// Every file, even one that may be truncated while it is read
-    Always,
-    /// No file
-    Never,
-}
-
-/// How a verb ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
-    /// Exit code 0.
-    #[default]
-    Sound,
-    /// Exit code 1.
-    Findings,
-    /// Exit code 2.
-    Failed,
-    /// Exit code 3: a Nagios plugin's UNKNOWN.
-    Unknown,
-}
+const MMAP: &[Choice<MmapPolicy>] = &[
+    ("auto", "Indexes and caches from 4 MiB on", MmapPolicy::Auto),
+    ("always", "Every file, even one that may be truncated while it is read", MmapPolicy::Always),
+    ("never", "No file", MmapPolicy::Never),
+];
 
 /// What verbs need to do their work: the common options and the streams.
 pub struct Context {
@@ -129,9 +104,13 @@ pub struct Context {
     pub style: Style,
     /// When to map files.
     pub mmap: MmapPolicy,
+    /// When to show progress.
+    pub progress: Ask,
     /// Standard output.
-    pub out: BufWriter<io::Stdout>,
+    pub out: Out,
     status: Status,
+    /// What a verb that writes has done: said on standard error when its report cannot be written.
+    done: Option<String>,
     /// The file last complained of on stderr, and how often.
     complaints: (PathBuf, usize),
 }
@@ -143,21 +122,19 @@ impl Context {
     fn new(common: &Common) -> Context {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let color = match common.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto if set("NO_COLOR") => false,
-            Color::Auto if set("CLICOLOR_FORCE") => true,
-            Color::Auto => io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            Ask::Always => true,
+            Ask::Never => false,
+            Ask::Auto if set("NO_COLOR") => false,
+            Ask::Auto if set("CLICOLOR_FORCE") => true,
+            Ask::Auto => io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
         };
         Context {
             format: common.format,
             style: Style { color: color && common.format == Format::Table, width: terminal_width() },
-            mmap: match common.mmap {
-                Mmap::Auto => MmapPolicy::Auto,
-                Mmap::Always => MmapPolicy::Always,
-                Mmap::Never => MmapPolicy::Never,
-            },
-            out: BufWriter::with_capacity(64 << 10, io::stdout()),
+            mmap: common.mmap,
+            progress: common.progress,
+            out: Out::new(),
+            done: None,
             status: Status::Sound,
             complaints: (PathBuf::new(), 0),
         }
@@ -178,15 +155,20 @@ impl Context {
 
     /// Says on stderr that something could not be done; the exit code will be 2.
     pub fn failure(&mut self, error: &dyn std::fmt::Display) {
-        let _ = self.out.flush();
-        eprintln!("idx: {error}");
-        self.status = Status::Failed;
+        self.remark(error);
+        self.raise(Status::Failed);
     }
 
     /// Says on stderr what a user should know; the exit code stays.
     pub fn remark(&mut self, what: &dyn std::fmt::Display) {
+        // In order with the results when both go to a terminal.
         let _ = self.out.flush();
-        eprintln!("idx: {what}");
+        say(what);
+    }
+
+    /// Remembers what was done, for the case that no report of it can be written.
+    pub fn done(&mut self, what: String) {
+        self.done = Some(what);
     }
 
     /// Raises the exit code.
@@ -204,9 +186,7 @@ impl Context {
     }
 
     fn note(&mut self, path: &Path, what: &dyn std::fmt::Display) {
-        // In order with the results when both go to a terminal.
-        let _ = self.out.flush();
-        eprintln!("idx: {}: {what}", path.display());
+        self.remark(&format_args!("{}: {what}", shown(path)));
     }
 
     /// Prints the document of a result that could not be had, where the format promises one.
@@ -242,56 +222,10 @@ fn terminal_width() -> Option<u16> {
     Some(if size.ws_col == 0 { 80 } else { size.ws_col })
 }
 
-/// The paths of a verb that takes several; `-` stands for names on standard input.
-///
-/// # Errors
-/// When standard input cannot be read.
-pub fn expand_paths(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
-    use std::os::unix::ffi::OsStringExt;
-    let mut list = Vec::new();
-    for path in paths {
-        if path.as_os_str() != "-" {
-            list.push(path.clone());
-            continue;
-        }
-        let mut names = Vec::new();
-        io::stdin().read_to_end(&mut names)?;
-        let separator = if names.contains(&0) { 0 } else { b'\n' };
-        let names = names.split(|byte| *byte == separator).filter(|name| !name.is_empty());
-        list.extend(names.map(|name| PathBuf::from(OsString::from_vec(name.to_vec()))));
-    }
-    Ok(list)
-}
-
-/// Runs a verb of one mailbox for its path, or for each of the names on standard input when the path is `-`. Several JSON
-/// documents become one, with a list of them.
-///
-/// # Errors
-/// When standard input cannot be read or standard output cannot be written to.
-fn for_each_path(
-    context: &mut Context,
-    schema: &str,
-    path: &Path,
-    mut one: impl FnMut(&mut Context, &Path) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    if path.as_os_str() != "-" {
-        return one(context, path);
-    }
-    let paths = expand_paths(&[path.to_owned()])?;
-    let grouped = is_single(context.format);
-    if grouped {
-        write!(context.out, "{{\"schema\":\"{schema}\",\"mailboxes\":[")?;
-    }
-    for (i, path) in paths.iter().enumerate() {
-        if grouped && i > 0 {
-            context.out.write_all(b",")?;
-        }
-        one(context, path)?;
-    }
-    if grouped {
-        context.out.write_all(b"]}\n")?;
-    }
-    Ok(())
+/// Says something on standard error, safe for a terminal. That it cannot be said is no reason to stop.
+fn say(what: &dyn std::fmt::Display) {
+    let line = format!("idx: {}\n", printable(what.to_string().as_bytes()));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// True when several results go into one document.
@@ -304,51 +238,87 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// What is said of a command line that is none.
+fn usage(error: &clap::Error) -> ExitCode {
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if error.kind() == ErrorKind::InvalidSubcommand => Some(word),
+        _ => None,
+    };
+    match word.and_then(|word| Some((word, verbs::meant(word)?))) {
+        Some((word, meant)) => say(&format_args!("there is no verb {word:?}: {meant}")),
+        // A closed pipe is not worth a word here either.
+        None => drop(error.print()),
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+impl Verb {
+    /// The paths it was given.
+    fn paths(&self) -> &[PathBuf] {
+        match self {
+            Verb::Check(verb) => &verb.paths,
+            Verb::Dump(verb) => &verb.paths,
+            Verb::Log(verb) => &verb.mailboxes.paths,
+            Verb::Show(verb) => &verb.mailboxes.paths,
+            Verb::Modseq(verb) => &verb.mailboxes.paths,
+            Verb::Expunges(verb) => &verb.mailboxes.paths,
+            Verb::Qresync(verb) => &verb.mailboxes.paths,
+            Verb::Rebuild(verb) => &verb.targets.paths,
+            Verb::Undo(verb) => &verb.targets.paths,
+            Verb::Scan(verb) => &verb.roots,
+            Verb::Simulate(verb) => &verb.paths,
+            Verb::Completions(_) | Verb::Man(_) | Verb::Help(_) => &[],
+        }
+    }
+
+    fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        match self {
+            Verb::Check(verb) => verb.run(context),
+            Verb::Dump(verb) => verb.run(context),
+            Verb::Log(verb) => verb.run(context),
+            Verb::Show(verb) => verb.run(context),
+            Verb::Modseq(verb) => verb.run(context),
+            Verb::Expunges(verb) => verb.run(context),
+            Verb::Qresync(verb) => verb.run(context),
+            Verb::Rebuild(verb) => verb.run(context),
+            Verb::Undo(verb) => verb.run(context),
+            Verb::Scan(verb) => verb.run(context),
+            Verb::Simulate(verb) => verb.run(context),
+            Verb::Completions(verb) => verb.run(context),
+            Verb::Man(verb) => verb.run(context),
+            Verb::Help(verb) => verb.run(context),
+        }
+    }
+}
+
 /// Runs idx with the arguments of this process.
 pub fn main() -> ExitCode {
     crate::source::remember_rights();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // A closed pipe is not worth a word here either.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return usage(&error),
     };
+    // Where it happened; what it ended is said by whoever caught it.
+    std::panic::set_hook(Box::new(|panic| say(panic)));
     let mut context = Context::new(&cli.common);
-    let result = match cli.verb {
-        Verb::Check(verb) => verb.run(&mut context),
-        Verb::Dump(verb) => verb.run(&mut context),
-        Verb::Log(verb) => verb.run(&mut context),
-        Verb::Show(verb) => verb.run(&mut context),
-        Verb::Modseq(verb) => verb.run(&mut context),
-        Verb::Expunges(verb) => verb.run(&mut context),
-        Verb::Qresync(verb) => verb.run(&mut context),
-        Verb::Rebuild(verb) => verb.run(&mut context),
-        Verb::Undo(verb) => verb.run(&mut context),
-        Verb::Scan(verb) => verb.run(&mut context),
-        Verb::Simulate(verb) => verb.run(&mut context),
-        Verb::Completions(verb) => verb.run(&mut context),
-        Verb::Man(verb) => verb.run(&mut context),
-        Verb::Help(verb) => verb.run(&mut context),
-    };
+    if context.format != Format::Table {
+        context.out.stamp(cli.verb.paths());
+    }
+    let result = crate::source::guarded(|| cli.verb.run(&mut context)).map_err(anyhow::Error::from).flatten();
     context.more_complaints();
-    match result.and_then(|()| context.out.flush().map_err(Into::into)) {
-        Ok(()) => {}
-        Err(error) => {
-            let pipe = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-            // What is left in the buffer has nowhere to go.
-            let (_, _) = context.out.into_parts();
-            if !pipe {
-                eprintln!("idx: {error:#}");
-                return ExitCode::from(2);
+    if let Err(error) = result.and_then(|()| context.out.finish().map_err(Into::into)) {
+        let pipe = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        // What is left in the buffer has nowhere to go.
+        context.out.forget();
+        match context.done.take() {
+            _ if pipe => {}
+            // The work is done, whether or not it can be told.
+            Some(done) => say(&format_args!("{done}; its report could not be written: {error:#}")),
+            None => {
+                say(&format_args!("{error:#}"));
+                context.raise(Status::Failed);
             }
         }
     }
-    ExitCode::from(match context.status {
-        Status::Sound => 0,
-        Status::Findings => 1,
-        Status::Failed => 2,
-        Status::Unknown => 3,
-    })
+    ExitCode::from(context.status.code())
 }

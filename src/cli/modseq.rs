@@ -1,10 +1,11 @@
 //! `idx modseq`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
-use super::{Context, EXIT_STATUS, for_each_path};
+use super::args::Mailboxes;
+use super::{Context, EXIT_STATUS, grammar, paths};
 use crate::logs::history::Logs;
 use crate::model::UidSet;
 use crate::ops::modseq;
@@ -19,11 +20,10 @@ use crate::with_document;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Modseq {
-    /// Mailbox directory, or one of its index files; - reads names from standard input
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
+    #[command(flatten)]
+    pub(super) mailboxes: Mailboxes,
     /// Only these messages
-    #[arg(long, value_name = "SET", conflicts_with_all = ["locate", "decode"])]
+    #[arg(long, value_name = "SET", value_parser = grammar::set, conflicts_with_all = ["locate", "decode"])]
     uid: Option<UidSet>,
     /// Every step of the modseq, one line each
     #[arg(long, conflicts_with_all = ["locate", "decode"])]
@@ -62,7 +62,7 @@ impl Modseq {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
-        for_each_path(context, modseq::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+        paths::for_each(context, modseq::SCHEMA, &self.mailboxes.paths, |context, path| self.run_one(path, context))
     }
 
     fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Context, EXIT_STATUS, Status, for_each_path};
+use super::args::Mailboxes;
+use super::{Context, EXIT_STATUS, Status, grammar, paths};
 use crate::model::UidSet;
 use crate::model::qresync::Sample;
 use crate::ops::qresync::{self, Opened, Options};
@@ -18,9 +19,8 @@ use crate::with_document;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Qresync {
-    /// Mailbox directory, or one of its index files; - reads names from standard input
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
+    #[command(flatten)]
+    pub(super) mailboxes: Mailboxes,
     /// The UIDVALIDITY the client knows
     #[arg(long, value_name = "V", required_unless_present = "versus")]
     uidvalidity: Option<u32>,
@@ -28,10 +28,10 @@ pub struct Qresync {
     #[arg(long, value_name = "M", required_unless_present = "versus")]
     modseq: Option<u64>,
     /// The UIDs the client knows; all when not given
-    #[arg(long, value_name = "SET")]
+    #[arg(long, value_name = "SET", value_parser = grammar::set)]
     known: Option<UidSet>,
     /// Sequence numbers and UIDs of some messages the client knows
-    #[arg(long, num_args = 2, value_names = ["SEQS", "UIDS"])]
+    #[arg(long, num_args = 2, value_names = ["SEQS", "UIDS"], value_parser = grammar::set)]
     seq_match: Option<Vec<UidSet>>,
     /// A recorded IMAP session to compare; what the client sent then stands in for options not given
     #[arg(long, value_name = "TRANSCRIPT")]
@@ -58,7 +58,7 @@ impl Qresync {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
-        for_each_path(context, qresync::SCHEMA, &self.path, |context, path| self.run_one(path, context))
+        paths::for_each(context, qresync::SCHEMA, &self.mailboxes.paths, |context, path| self.run_one(path, context))
     }
 
     fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {

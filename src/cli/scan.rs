@@ -2,18 +2,21 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::args::Jobs;
+use super::out::Out;
 use super::progress::Progress;
-use super::{Context, EXIT_STATUS, Status, expand_paths};
+use super::{Context, EXIT_STATUS, Status, paths};
 use crate::format::ext::Visit;
 use crate::ops::scan::{self, Options, Row, State};
 use crate::render::Format;
 use crate::render::document::{Document, Part};
 use crate::render::table::{Cell, Table};
 use crate::render::text::printable;
+use crate::render::units::{short_bytes, short_span};
 use crate::source::{Role, WalkError};
 use crate::with_document;
 
@@ -21,29 +24,14 @@ use crate::with_document;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Scan {
-    /// Directories to search; `-` reads names from standard input
-    #[arg(value_name = "ROOT", required = true)]
-    roots: Vec<PathBuf>,
+    /// Directories to search; - reads names from standard input, separated by NUL or newline
+    #[arg(value_name = "ROOT", default_value = ".")]
+    pub(super) roots: Vec<PathBuf>,
     /// Also list the indexes of mailbox lists, mdbox maps and private flags, and caches kept apart
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
     jobs: Jobs,
-}
-
-/// How many threads work on a tree.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Jobs {
-    /// Threads that read mailboxes [default: one per processor]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: Option<u16>,
-}
-
-impl Jobs {
-    /// Their number.
-    pub fn count(self) -> usize {
-        self.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
-    }
 }
 
 const EXAMPLES: &str = const_format::concatcp!(
@@ -120,7 +108,9 @@ impl Scan {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
-        let roots = expand_paths(&self.roots)?;
+        let Some(roots) = paths::expand(context, &self.roots)? else {
+            return Ok(context.error_document(scan::SCHEMA, Path::new("-"), &"no paths on standard input")?);
+        };
         let options = Options { jobs: self.jobs.count(), all: self.all, mmap: context.mmap };
         if context.format == Format::Table {
             self.table(&roots, &options, context)
@@ -158,7 +148,7 @@ fn json(roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::
     let mut summary = Summary::default();
     let mut errors: Vec<(PathBuf, String)> = Vec::new();
     // The document borrows standard output, and notes on standard error need none of it.
-    let mut out = std::mem::replace(&mut context.out, io::BufWriter::new(io::stdout()));
+    let mut out = std::mem::replace(&mut context.out, Out::new());
     with_document!(format, scan::SCHEMA, style, &mut out, |out| {
         out.begin(&mut |_| {})?;
         out.list("mailboxes", |out, part| {
@@ -176,18 +166,7 @@ fn json(roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::
                 out.take_some(part)
             })
         })?;
-        if !errors.is_empty() {
-            out.list("errors", |_, part| {
-                use std::os::unix::ffi::OsStrExt;
-                for (path, error) in &errors {
-                    part.item(|emit| {
-                        emit.text("path", path.as_os_str().as_bytes());
-                        emit.text("error", error.as_bytes());
-                    });
-                }
-                Ok(())
-            })?;
-        }
+        out.errors(errors.iter().map(|(path, error)| (path.as_path(), error.clone())))?;
         out.object("summary", &mut |emit| summary.emit(emit))?;
         out.end()?;
     });
@@ -202,7 +181,7 @@ fn run(
     context: &mut Context,
     mut take: impl FnMut(Result<&Row, &WalkError>, &mut Context) -> io::Result<()>,
 ) -> io::Result<()> {
-    let progress = Progress::new("mailboxes", true);
+    let progress = Progress::new(context.progress, "mailboxes", None, true);
     let mut written = Ok(());
     scan::scan(roots, options, |item| {
         progress.step();
@@ -230,7 +209,7 @@ fn run(
 
 fn cells(row: &Row, all: bool) -> Vec<Cell> {
     let count = |value: fn(&scan::Counts) -> u64| Cell::optional(row.counts.as_ref().map(value));
-    let size = |role: Role| Cell::optional(row.size(role).map(bytes));
+    let size = |role: Role| Cell::optional(row.size(role).map(short_bytes));
     vec![
         Cell::text(printable(&row.name)),
         Cell::text(row.user.as_ref().map_or_else(String::new, |user| printable(user.as_bytes()))),
@@ -244,27 +223,7 @@ fn cells(row: &Row, all: bool) -> Vec<Cell> {
         size(Role::Log),
         size(Role::OldLog),
         size(Role::Cache),
-        Cell::optional(row.log_age().map(age)),
+        Cell::optional(row.log_age().map(|age| short_span(i64::try_from(age).unwrap_or(i64::MAX)))),
         Cell::text(row.state.name()),
     ]
-}
-
-/// A size in the largest unit of which it has at least ten.
-fn bytes(n: u64) -> String {
-    match n {
-        0..10_240 => n.to_string(),
-        10_240..10_485_760 => format!("{}K", n >> 10),
-        10_485_760..10_737_418_240 => format!("{}M", n >> 20),
-        _ => format!("{}G", n >> 30),
-    }
-}
-
-/// An age in the largest unit of which it has at least two.
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}min", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }

@@ -5,22 +5,21 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::{Context, EXIT_STATUS, expand_paths, is_single};
+use super::args::Mailboxes;
+use super::{Context, EXIT_STATUS, grammar, paths};
 use crate::model::replay::Until;
 use crate::model::{LogPos, UidSet};
 use crate::ops::show::{self, Options};
-use crate::render::document::Document;
 use crate::with_document;
 
 /// Show a mailbox as Dovecot would present it: index plus logs replayed
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Show {
-    /// Mailbox directory, or one of its index files; - reads names from standard input
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
+    #[command(flatten)]
+    pub(super) mailboxes: Mailboxes,
     /// Only these messages
-    #[arg(long, value_name = "SET")]
+    #[arg(long, value_name = "SET", value_parser = grammar::set)]
     uid: Option<UidSet>,
     /// The mailbox as it was at a log position SEQ:OFFSET, or when its highest modseq was N (modseq:N)
     #[arg(long, value_name = "POSITION", value_parser = Position::from_str)]
@@ -71,32 +70,21 @@ impl Show {
             pvt: self.pvt.clone(),
             mmap: context.mmap,
         };
-        let paths = expand_paths(std::slice::from_ref(&self.path))?;
-        let states: Vec<_> = paths.iter().map(|path| (path, show::state(path, &options))).collect();
-        let (format, style) = (context.format, context.style);
-        let grouped = is_single(format) && paths.len() != 1;
-        with_document!(format, show::SCHEMA, style, &mut context.out, |out| {
-            if grouped {
-                out.begin(&mut |_| {})?;
-                out.list_begin("mailboxes")?;
-            }
-            for (path, state) in &states {
-                match state {
-                    Ok(state) => show::write(path, state, &options, out)?,
-                    Err(error) => out.failed(path, error)?,
+        paths::for_each(context, show::SCHEMA, &self.mailboxes.paths, |context, path| {
+            let state = match show::state(path, &options) {
+                Ok(state) => state,
+                Err(error) => {
+                    context.error_document(show::SCHEMA, path, &error)?;
+                    context.failure(&error);
+                    return Ok(());
                 }
-            }
-            if grouped {
-                out.list_end()?;
-                out.end()?;
-            }
-        });
-        for (_, state) in &states {
-            match state {
-                Ok(state) => state.problems.iter().for_each(|(path, problem)| context.finding(path, problem)),
-                Err(error) => context.failure(error),
-            }
-        }
-        Ok(())
+            };
+            let (format, style) = (context.format, context.style);
+            with_document!(format, show::SCHEMA, style, &mut context.out, |out| {
+                show::write(path, &state, &options, out)?;
+            });
+            state.problems.iter().for_each(|(path, problem)| context.finding(path, problem));
+            Ok(())
+        })
     }
 }

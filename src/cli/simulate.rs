@@ -6,20 +6,21 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::args::{Choice, Jobs, choice};
+use super::grammar::{self, Time, When};
 use super::progress::Progress;
-use super::scan::Jobs;
-use super::time::Time;
-use super::{Context, EXIT_STATUS, Status, expand_paths};
+use super::{Context, EXIT_STATUS, Status, paths};
 use crate::logs::clock;
 use crate::ops::simulate::{self as verb, Told};
 use crate::render;
 use crate::simulate::advise::Want;
 use crate::simulate::retention::Population;
-use crate::simulate::settings::{DAY, HOUR, Settings, Version, parse_interval, parse_size, read_config};
+use crate::simulate::settings::{DAY, HOUR, Settings, Version, read_config};
 use crate::simulate::survey::Spread;
 use crate::simulate::synthetic::{Pattern, Storage, Synthetic};
 use crate::simulate::trace::Trace;
 use crate::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
+use crate::source::{Panicked, PathError, guarded};
 use crate::view::plot;
 use crate::view::plot::Drawing;
 
@@ -35,7 +36,7 @@ use crate::view::plot::Drawing;
 pub struct Simulate {
     /// Mailboxes, index files, or directories with mailboxes below them; - reads names from standard input, separated by NUL or newline
     #[arg(value_name = "PATH")]
-    paths: Vec<PathBuf>,
+    pub(super) paths: Vec<PathBuf>,
     /// Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir
     #[arg(short, long, visible_alias = "tree")]
     recursive: bool,
@@ -64,7 +65,7 @@ pub struct Simulate {
     #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 0.0, allow_negative_numbers = true)]
     expunges_per_day: f64,
     /// Time between full syncs; without it each command ends with one
-    #[arg(long, help_heading = "Workload", value_name = "T", value_parser = When::from_str)]
+    #[arg(long, help_heading = "Workload", value_name = "T", value_parser = grammar::when)]
     sync_every: Option<When>,
     /// Rhythm of day and week (UTC): even, office, or a FILE with 24 or 168 weights, one for each hour from Monday on
     #[arg(long, help_heading = "Workload", value_name = "even|office|FILE", default_value = "even")]
@@ -79,13 +80,13 @@ pub struct Simulate {
     #[arg(long, help_heading = "Workload", value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Storage format, which decides how many bytes of log a command takes
-    #[arg(long, help_heading = "Workload", value_enum, default_value_t)]
+    #[arg(long, help_heading = "Workload", default_value = "maildir", value_name = "STORAGE", value_parser = choice(STORAGES))]
     storage: Storage,
     /// How long to simulate [default: 30 days, or four times --want]
-    #[arg(long = "for", help_heading = "Workload", value_name = "T", value_parser = When::from_str)]
+    #[arg(long = "for", help_heading = "Workload", value_name = "T", value_parser = grammar::when)]
     span: Option<When>,
     /// The present [default: now; 2026-01-05 for traffic without a mailbox]
-    #[arg(long, help_heading = "Workload", value_name = "T")]
+    #[arg(long, help_heading = "Workload", value_name = "T", value_parser = grammar::time)]
     now: Option<Time>,
 
     /// Output of doveconf -n, or a dovecot.conf, of 2.3 or 2.4
@@ -95,20 +96,20 @@ pub struct Simulate {
     #[arg(long, help_heading = "Settings", value_name = "VERSION", default_value = "2.3.19", value_parser = Version::from_str)]
     dovecot: Version,
     /// mail_index_log_rotate_min_size
-    #[arg(long, help_heading = "Settings", value_name = "S", value_parser = parse_size)]
+    #[arg(long, help_heading = "Settings", value_name = "S", value_parser = grammar::size)]
     log_rotate_min_size: Option<u64>,
     /// mail_index_log_rotate_max_size
-    #[arg(long, help_heading = "Settings", value_name = "S", value_parser = parse_size)]
+    #[arg(long, help_heading = "Settings", value_name = "S", value_parser = grammar::size)]
     log_rotate_max_size: Option<u64>,
     /// mail_index_log_rotate_min_age
-    #[arg(long, help_heading = "Settings", value_name = "T", value_parser = When::from_str)]
+    #[arg(long, help_heading = "Settings", value_name = "T", value_parser = grammar::when)]
     log_rotate_min_age: Option<When>,
     /// mail_index_log2_max_age
-    #[arg(long, help_heading = "Settings", value_name = "T", value_parser = When::from_str)]
+    #[arg(long, help_heading = "Settings", value_name = "T", value_parser = grammar::when)]
     log2_max_age: Option<When>,
 
     /// Clients that were away for these times
-    #[arg(long, help_heading = "Answers", value_name = "T,..", value_delimiter = ',', value_parser = When::from_str,
+    #[arg(long, help_heading = "Answers", value_name = "T,..", value_delimiter = ',', value_parser = grammar::when,
           default_value = "1h,8h,1d,2d,7d,14d,30d")]
     offline: Vec<When>,
     /// Number of clients
@@ -118,7 +119,7 @@ pub struct Simulate {
     #[arg(long, help_heading = "Answers", value_name = "T:WEIGHT,..", default_value = "1h:70,8h:15,1d:10,7d:4,30d:1")]
     gaps: String,
     /// Find the cheapest settings that keep this window
-    #[arg(long, help_heading = "Answers", value_name = "T", value_parser = When::from_str)]
+    #[arg(long, help_heading = "Answers", value_name = "T", value_parser = grammar::when)]
     want: Option<When>,
     /// Share of the time that it shall be kept
     #[arg(long, help_heading = "Answers", value_name = "SHARE", default_value_t = 0.99, requires = "want")]
@@ -144,56 +145,15 @@ Examples:
     EXIT_STATUS
 );
 
-/// Seconds below which a bare number is a span and not a point in time.
-const FIRST_POINT: i64 = 1_000_000_000;
 /// 2026-01-05, a Monday: made-up traffic starts there, so that it is the same each time.
 const EPOCH: i64 = 1_767_571_200;
 
-/// A span, or a point in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
-    Span(i64),
-    At(i64),
-}
-
-impl FromStr for When {
-    type Err = String;
-    fn from_str(text: &str) -> Result<When, String> {
-        if let Ok(seconds) = text.trim().parse::<i64>() {
-            return match seconds {
-                ..0 => Err(format!("{text:?}: a time cannot be negative")),
-                0..FIRST_POINT => Ok(When::Span(seconds)),
-                _ => Ok(When::At(seconds)),
-            };
-        }
-        if let Ok(seconds) = parse_interval(text) {
-            return Ok(When::Span(seconds));
-        }
-        Time::from_str(text).map(|Time(at)| When::At(at)).map_err(|_| {
-            format!("{text:?} is no time (expected seconds, a span such as 14d, a point in time, or \"3d ago\")")
-        })
-    }
-}
-
-impl When {
-    /// Seconds until then.
-    fn ahead(self, now: i64) -> Result<i64, String> {
-        match self {
-            When::Span(seconds) => Ok(seconds),
-            When::At(at) if at > now => Ok(at - now),
-            When::At(_) => Err("that time is not in the future".into()),
-        }
-    }
-
-    /// Seconds since then.
-    fn back(self, now: i64) -> Result<i64, String> {
-        match self {
-            When::Span(seconds) => Ok(seconds),
-            When::At(at) if at <= now => Ok(now - at),
-            When::At(_) => Err("that time is in the future".into()),
-        }
-    }
-}
+const STORAGES: &[Choice<Storage>] = &[
+    ("maildir", "Maildir", Storage::Maildir),
+    ("mbox", "mbox", Storage::Mbox),
+    ("sdbox", "sdbox", Storage::Sdbox),
+    ("mdbox", "mdbox", Storage::Mdbox),
+];
 
 /// Says what is wrong with a mailbox, or why there is no answer.
 fn tell(one: Told, context: &mut Context) {
@@ -221,14 +181,17 @@ impl Simulate {
             Ok(simulation) => simulation,
             Err(error) => return self.fail(context, &error),
         };
-        let paths = expand_paths(&self.paths)?;
+        let Some(paths) = paths::expand(context, &self.paths)? else {
+            return Ok(context.error_document(SCHEMA, Path::new("-"), &"no paths on standard input")?);
+        };
         if paths.is_empty() {
             match simulate::traffic(&options) {
                 Ok(subject) => simulation.add(subject),
                 Err(error) => return self.fail(context, &error),
             }
         }
-        let progress = Progress::new("mailboxes", false);
+        let one_each = paths.iter().all(|path| !path.is_dir()).then_some(paths.len() as u64);
+        let progress = Progress::new(context.progress, "mailboxes", one_each, false);
         let mut told: Vec<Told> = Vec::new();
         let mut walked = false;
         let is_tree: HashSet<&Path> =
@@ -245,7 +208,11 @@ impl Simulate {
             }
             for path in group {
                 progress.step();
-                let one = verb::mailbox(path, &options).map(|mut subject| {
+                let bug = |panic: Panicked| {
+                    let source = std::io::Error::other(panic);
+                    SimulateError::Path(PathError::Io { path: path.clone(), source })
+                };
+                let one = guarded(|| verb::mailbox(path, &options)).map_err(bug).flatten().map(|mut subject| {
                     let problems = std::mem::take(&mut subject.problems);
                     simulation.add(subject);
                     problems
@@ -417,7 +384,7 @@ impl Simulate {
         for part in self.gaps.split(',') {
             let (gap, weight) = part.rsplit_once(':').unwrap_or((part, "1"));
             let bad = |error: &str| format!("--gaps {part:?}: {error}");
-            let gap = When::from_str(gap).and_then(|when| when.back(now)).map_err(|error| bad(&error))?;
+            let gap = grammar::when(gap).and_then(|when| when.back(now)).map_err(|error| bad(&error))?;
             let weight: f64 = weight.trim().parse().map_err(|_| bad("the weight is no number"))?;
             if gap == 0 || gap > 100_000 * HOUR || !weight.is_finite() || weight <= 0.0 {
                 return Err(bad("expected a time above 0 and a weight above 0"));

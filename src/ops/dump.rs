@@ -49,7 +49,7 @@ pub struct Options {
 }
 
 /// A part of a dump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     /// The file header.
     Header,

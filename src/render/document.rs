@@ -215,6 +215,26 @@ pub trait Document {
         if part.len() >= FLUSH { self.take(part) } else { Ok(()) }
     }
 
+    /// The member `errors`: what could not be read, and why.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    fn errors<'e>(&mut self, errors: impl Iterator<Item = (&'e Path, String)>) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        self.list("errors", |out, part| {
+            for (path, error) in errors {
+                part.item(|emit| {
+                    emit.text("path", path.as_os_str().as_bytes());
+                    emit.text("error", error.as_bytes());
+                });
+                out.take_some(part)?;
+            }
+            Ok(())
+        })
+    }
+
     /// A member that is a list, written by `fill` on this thread.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub const MARGIN: u64 = 65_536;
 const BYTES_PER_MODSEQ: u64 = 16;
 
 /// Where a state comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Base {
     /// The main index and the logs after it

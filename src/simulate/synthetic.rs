@@ -5,7 +5,7 @@ use super::settings::{DAY, HOUR};
 use super::workload::{MOST_EVENTS, Scenario};
 
 /// The mail storage format, which decides how many bytes of log a command takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
     /// Maildir.

@@ -116,6 +116,14 @@ pub enum PathError {
 }
 
 impl PathError {
+    /// The path it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            PathError::Io { path, .. } | PathError::Unknown { path, .. } => path,
+            PathError::NoIndex(path) | PathError::Busy(path) => path,
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: io::Error) -> PathError {
         PathError::Io { path: path.to_owned(), source }
     }

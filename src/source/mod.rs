@@ -4,6 +4,7 @@
 mod bytes;
 mod dir;
 mod files;
+mod guard;
 pub mod place;
 mod stream;
 pub mod walk;
@@ -15,6 +16,7 @@ pub use files::{
     Family, MailboxFiles, PathError, Role, Snapshot, TailState, is_locked, lock_holder, recognise, tail_state,
     with_suffix,
 };
+pub use guard::{Panicked, guarded};
 pub use place::{Name, Named, Signs};
 pub use stream::{LogStream, StreamStep};
 pub use walk::{Found, Unit, WalkError, walk};

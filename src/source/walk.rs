@@ -22,6 +22,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, RawDir, fstat, statat};
 use super::bytes::{Input, MmapPolicy, contents};
 use super::dir::{open_dir, open_regular};
 use super::files::{Family, MailboxFiles, PathError, READ_ORDER, Role, Snapshot, recognise};
+use super::guard::guarded;
 use super::place::{self, DOT_IMAP, Named, Signs};
 use crate::format::ext::IndexFlavor;
 use crate::format::index::IndexFile;
@@ -198,6 +199,12 @@ fn read_once(dir: BorrowedFd<'_>, unit: &Unit, roles: &[Role], policy: MmapPolic
     Some(inputs)
 }
 
+/// Does the work for one directory; what panics is an error of that directory.
+fn alone<T>(found: Found, work: impl Fn(Found) -> T) -> Result<T, WalkError> {
+    let path = found.dir.clone();
+    guarded(|| work(found)).map_err(|panic| WalkError { path, source: io::Error::other(panic) })
+}
+
 /// Finds every directory with index files below `roots` and calls `work` for each on `jobs` threads; `each` gets the results,
 /// and the errors, in the order of the walk, and may end it.
 pub fn walk<T: Send>(
@@ -237,7 +244,7 @@ pub fn walk<T: Send>(
                 loop {
                     let next = from_lister.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((number, batch)) = next else { return };
-                    let results = batch.into_iter().map(|found| found.map(work)).collect();
+                    let results = batch.into_iter().map(|found| found.and_then(|found| alone(found, work))).collect();
                     if to_end.send((number, results)).is_err() {
                         return;
                     }

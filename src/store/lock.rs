@@ -17,7 +17,7 @@ const DOTLOCK_STALE: Duration = Duration::from_secs(180);
 const RETRY: Duration = Duration::from_millis(20);
 
 /// Dovecot's setting `lock_method`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LockMethod {
     /// POSIX record locks, Dovecot's default
     #[default]

@@ -17,6 +17,7 @@ use crate::logs::walk::{Entry, Sink, origin};
 use crate::model::{LogPos, UidSet};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{flag_text, printable, rfc3339, shown, utc};
+use crate::render::units::short_span;
 use crate::render::{Compact, Emit, Format, Json, Paint, PathText, Style};
 
 /// The JSON schema of every document and line.
@@ -455,22 +456,11 @@ fn event(record: &Record<'_>) -> Option<&'static str> {
 fn written(bracket: Bracket) -> String {
     match (bracket.not_before, bracket.not_after) {
         (Some(from), Some(to)) if from == to => utc(from),
-        (Some(from), Some(to)) => format!("{} +{}", utc(from), span(to.saturating_sub(from))),
+        (Some(from), Some(to)) => format!("{} +{}", utc(from), short_span(to.saturating_sub(from))),
         (Some(from), None) => format!("{} or later", utc(from)),
         (None, Some(to)) => format!("{} or before", utc(to)),
         (None, None) => "?".into(),
     }
-}
-
-/// Seconds rounded up to one unit.
-fn span(seconds: i64) -> String {
-    let (unit, size) = match seconds {
-        ..=119 => ("s", 1),
-        120..=7199 => ("m", 60),
-        7200..=172_799 => ("h", 3600),
-        _ => ("d", 86_400),
-    };
-    format!("{}{unit}", seconds.saturating_add(size - 1) / size)
 }
 
 fn hex(bytes: &[u8]) -> String {

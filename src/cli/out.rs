@@ -1,0 +1,113 @@
+//! Standard output. The first JSON object of a run says which idx wrote it, where, when, and about what.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::format::ext::Visit;
+use crate::render::Json;
+
+/// Bytes that the schema at the head of an object fits into.
+const HEAD: usize = 64;
+
+/// Standard output of a run.
+pub struct Out {
+    inner: BufWriter<Stdout>,
+    /// The members to add behind the schema, until they are.
+    stamp: Option<Vec<u8>>,
+    head: Vec<u8>,
+    /// Bytes written so far.
+    pub written: u64,
+}
+
+impl Out {
+    /// Standard output as it is.
+    pub fn new() -> Out {
+        Out { inner: BufWriter::with_capacity(64 << 10, io::stdout()), stamp: None, head: Vec::new(), written: 0 }
+    }
+
+    /// Adds to the first object the version of idx, the host, the time, and the paths as they were given.
+    pub fn stamp(&mut self, given: &[PathBuf]) {
+        let mut json = Json::new();
+        json.text("idx", env!("CARGO_PKG_VERSION").as_bytes());
+        json.text("host", rustix::system::uname().nodename().to_bytes());
+        let now = jiff::Timestamp::now();
+        let now = now.round(jiff::Unit::Second).unwrap_or(now);
+        json.text("at", now.to_string().as_bytes());
+        json.list_begin("given");
+        given.iter().for_each(|path| json.text("", path.as_os_str().as_bytes()));
+        json.list_end();
+        self.stamp = Some(json.buf);
+    }
+
+    /// Gives up what has not been written.
+    pub fn forget(&mut self) {
+        self.head.clear();
+        self.stamp = None;
+        let (_, _) = std::mem::replace(&mut self.inner, BufWriter::new(io::stdout())).into_parts();
+    }
+
+    fn open_head(&mut self) -> io::Result<()> {
+        let head = std::mem::take(&mut self.head);
+        self.stamp = None;
+        self.inner.write_all(&head)
+    }
+}
+
+/// Where the value of a first member `schema` ends; `None` when that cannot be said yet.
+fn end_of_schema(head: &[u8]) -> Option<usize> {
+    let rest = head.strip_prefix(b"{\"schema\":\"")?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    Some(head.len() - rest.len() + end + 1)
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written += bytes.len() as u64;
+        let Some(stamp) = &self.stamp else { return self.inner.write(bytes) };
+        self.head.extend_from_slice(bytes);
+        if let Some(at) = end_of_schema(&self.head) {
+            let (before, after) = self.head.split_at(at);
+            self.inner.write_all(before)?;
+            self.inner.write_all(b",")?;
+            self.inner.write_all(stamp)?;
+            self.inner.write_all(after)?;
+            self.head.clear();
+            self.stamp = None;
+        } else if self.head.len() > HEAD {
+            self.open_head()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // What is not known to be an object yet waits on.
+        if self.stamp.is_none() {
+            self.inner.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl Out {
+    /// Writes everything: nothing more will come.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.open_head()?;
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_ends_at_its_quote() {
+        assert_eq!(end_of_schema(b"{\"schema\":\"idx.show/1\",\"path\""), Some(23));
+        assert_eq!(end_of_schema(b"{\"schema\":\"idx.sho"), None);
+        assert_eq!(end_of_schema(b"#compdef idx"), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! The paths of a verb: from the command line and from standard input, one mailbox after the other.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal, Read, Write};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::progress::Progress;
+use super::{Context, is_single};
+use crate::render::text::shown;
+use crate::source::{MailboxFiles, PathError, guarded, walk};
+
+/// Mailboxes below a directory that are named when a verb wants one of them.
+const NAMED: usize = 5;
+
+/// The paths of a verb; `-` stands for names on standard input. `None` when there are none, which has been said.
+///
+/// # Errors
+/// When standard input cannot be read.
+pub fn expand(context: &mut Context, paths: &[PathBuf]) -> io::Result<Option<Vec<PathBuf>>> {
+    let mut list = Vec::new();
+    for path in paths {
+        if path.as_os_str() != "-" {
+            list.push(tidied(context, path));
+            continue;
+        }
+        if io::stdin().is_terminal() {
+            context.remark(&"reading paths from standard input, one a line; Ctrl-D ends them");
+        }
+        let mut names = Vec::new();
+        io::stdin().read_to_end(&mut names)?;
+        let separator = if names.contains(&0) { 0 } else { b'\n' };
+        let names = names.split(|byte| *byte == separator).filter(|name| !name.is_empty());
+        for name in names {
+            list.push(tidied(context, Path::new(OsStr::from_bytes(name))));
+        }
+    }
+    if list.is_empty() && !paths.is_empty() {
+        context.failure(&"no paths on standard input");
+        return Ok(None);
+    }
+    Ok(Some(list))
+}
+
+/// A path without the punctuation that was copied with it from a log line, if it exists only so.
+fn tidied(context: &mut Context, path: &Path) -> PathBuf {
+    let mut bytes = path.as_os_str().as_bytes();
+    if path.symlink_metadata().is_ok() {
+        return path.to_owned();
+    }
+    while let Some((b':' | b',' | b'\'' | b'"', rest)) = bytes.split_last() {
+        bytes = rest;
+        let shorter = PathBuf::from(OsString::from_vec(bytes.to_vec()));
+        if !bytes.is_empty() && shorter.symlink_metadata().is_ok() {
+            context.remark(&format_args!("{}: taken for {}", shown(path), shown(&shorter)));
+            return shorter;
+        }
+    }
+    path.to_owned()
+}
+
+/// Runs a verb for each of its mailboxes. Several JSON documents become one, with a list of them. What ends one in a panic is
+/// said as a bug, and the others are answered.
+///
+/// # Errors
+/// When standard input cannot be read or standard output cannot be written to.
+pub fn for_each(
+    context: &mut Context,
+    schema: &'static str,
+    paths: &[PathBuf],
+    mut one: impl FnMut(&mut Context, &Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some(paths) = expand(context, paths)? else {
+        return Ok(context.error_document(schema, Path::new("-"), &"no paths on standard input")?);
+    };
+    let grouped = is_single(context.format) && paths.len() > 1;
+    if grouped {
+        write!(context.out, "{{\"schema\":\"{schema}\",\"mailboxes\":[")?;
+    }
+    let progress = Progress::new(context.progress, "mailboxes", Some(paths.len() as u64), true);
+    for (i, path) in paths.iter().enumerate() {
+        if grouped && i > 0 {
+            context.out.write_all(b",")?;
+        }
+        if let Some(below) = mailboxes_below(path) {
+            let error =
+                format!("{}: no Dovecot index files in this directory, but mailboxes below it: {below}", shown(path));
+            context.error_document(schema, path, &error)?;
+            context.failure(&error);
+            continue;
+        }
+        let written = context.out.written;
+        match guarded(|| one(context, path)) {
+            Ok(result) => result?,
+            Err(panic) => {
+                let error = format!("{}: {panic}", shown(path));
+                if context.out.written == written {
+                    context.error_document(schema, path, &error)?;
+                }
+                context.failure(&error);
+            }
+        }
+        progress.step();
+    }
+    progress.finish();
+    if grouped {
+        context.out.write_all(b"]}\n")?;
+    }
+    Ok(())
+}
+
+/// The first mailboxes below a directory that is none itself.
+fn mailboxes_below(path: &Path) -> Option<String> {
+    if !path.is_dir() || !matches!(MailboxFiles::locate(path), Err(PathError::NoIndex(_))) {
+        return None;
+    }
+    let mut found = Vec::new();
+    walk(
+        &[path.to_owned()],
+        1,
+        |found| found.dir,
+        |result| {
+            found.extend(result.ok());
+            if found.len() > NAMED { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        },
+    );
+    let more = if found.len() > NAMED { ", ..." } else { "" };
+    let names: Vec<String> = found.iter().take(NAMED).map(|dir| shown(dir)).collect();
+    (!names.is_empty()).then(|| names.join(", ") + more)
+}
