@@ -94,10 +94,10 @@ fn a_replay_in_two_parts_is_the_whole_replay() {
         if chain.complete_from() != Some(0) || chain.files.iter().any(|file| file.log.header.initial_modseq == 0) {
             continue;
         }
-        let whole = chain.replay(idx::ops::load::empty(&chain), Until::End).expect("a complete chain");
+        let whole = chain.replay(chain.empty_mailbox(), Until::End).expect("a complete chain");
         let all = positions(&chain);
         for pos in all.iter().step_by((all.len() / 40).max(1)) {
-            let first = chain.replay(idx::ops::load::empty(&chain), Until::Pos(*pos)).expect("a complete chain");
+            let first = chain.replay(chain.empty_mailbox(), Until::Pos(*pos)).expect("a complete chain");
             assert_eq!(first.position, *pos, "{}", path.display());
             // Through bytes, as when the index is written and read again. An ext-intro goes with the records after it, so that
             // only a state in which none is in effect can be taken up again.
@@ -295,7 +295,7 @@ fn swapped(bytes: &[u8]) -> Vec<u8> {
 fn state(bytes: &[u8]) -> (IndexHeader, Vec<(u32, u8, Vec<usize>, u64)>, Vec<Vec<u8>>, Vec<String>) {
     let logs = [bytes.to_vec()];
     let chain = chain(&logs);
-    let replayed = chain.replay(idx::ops::load::empty(&chain), Until::End).expect("a complete chain");
+    let replayed = chain.replay(chain.empty_mailbox(), Until::End).expect("a complete chain");
     let mailbox = &replayed.mailbox;
     let messages = mailbox
         .positions()
@@ -321,7 +321,7 @@ proptest! {
         for endian in [Endian::Little, Endian::Big] {
             let logs = [log_of(&steps, endian)];
             let chain = chain(&logs);
-            let replayed = chain.replay(idx::ops::load::empty(&chain), Until::End).expect("a complete chain");
+            let replayed = chain.replay(chain.empty_mailbox(), Until::End).expect("a complete chain");
             let bytes = replayed.mailbox.encode();
             let index = IndexFile::parse(&bytes).expect("an index");
             prop_assert!(index.problems.is_empty(), "{:?}", index.problems);

@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     }));
     let base = match IndexFile::parse(&index) {
         Ok(index) => Mailbox::load(&index),
-        Err(_) => idx::ops::load::empty(&chain),
+        Err(_) => chain.empty_mailbox(),
     };
     let Ok(whole) = chain.replay(base.clone(), Until::End) else { return };
     let encoded = whole.mailbox.encode();

@@ -67,7 +67,8 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         storage(subject, &state.mailbox, found);
         return Some(state);
     }
-    let chain = Chain::new(subject.logs.iter().map(|log| log.file.clone()));
+    let file = |role| subject.log(role).map(|log| log.file.clone());
+    let chain = Chain::of(file(Role::Log), file(Role::OldLog));
     let torn = subject.logs.iter().any(|log| [Code::L8, Code::L9].iter().any(|code| found.has(*code, Some(&log.path))));
     let unread = subject.snapshot.get(Role::Index).is_some() && index.is_none();
     match &index {
@@ -79,7 +80,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
     if found.has(Code::I10, Some(&index_path)) && found.any(&index_path, Severity::Error) {
         return base.map(|mailbox| State { mailbox, complete: false });
     }
-    let start = base.unwrap_or_else(|| empty(&chain));
+    let start = base.unwrap_or_else(|| chain.empty_mailbox());
     let replayed = match chain.replay(start, Until::End) {
         Ok(replayed) => replayed,
         Err(_) => return index.as_ref().map(|index| State { mailbox: Mailbox::load(index), complete: false }),
@@ -104,19 +105,6 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
     rotated(subject, &replayed.mailbox, index.is_some(), found);
     let complete = replayed.stopped.is_none() && !torn;
     Some(State { mailbox: replayed.mailbox, complete })
-}
-
-/// The mailbox before the first record of the logs.
-pub(super) fn empty(chain: &Chain<'_>) -> Mailbox {
-    let head = chain.head();
-    let mut mailbox = Mailbox::empty(
-        head.map_or(0, |file| file.log.header.indexid),
-        head.map_or(Endian::default(), |file| file.log.endian),
-    );
-    if let Some(first) = chain.files.first().filter(|file| file.log.header.starts_empty()) {
-        mailbox.header.log_file_seq = first.log.header.prev_file_seq.max(1);
-    }
-    mailbox
 }
 
 /// L5.
@@ -382,7 +370,7 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
         return;
     }
     let pos = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
-    let Ok(replayed) = chain.replay(empty(chain), Until::Pos(pos)) else { return };
+    let Ok(replayed) = chain.replay(chain.empty_mailbox(), Until::Pos(pos)) else { return };
     if !replayed.errors.is_empty() || !replayed.ignored.is_empty() {
         sync_errors(subject, &replayed, found);
         ignored(subject, &replayed, found);

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use crate::format::log::{EndReason, LogEnd};
 use crate::format::record::Record;
 use crate::model::LogPos;
-use crate::model::qresync::{Finder, Segment, TooOld, segment_of};
+use crate::model::chain::{Segment, Unlinked, belongs};
+use crate::model::qresync::Finder;
+use crate::model::reach::{Lack, TooOld, segment_of};
 use crate::source::{LogStream, MailboxFiles, PathError, Role, Stat, StreamStep, TailState, tail_state};
 
 /// How often logs that are rotated while they are opened are opened again.
@@ -26,11 +28,14 @@ pub struct Log {
 /// The logs of a mailbox.
 #[derive(Debug, Default)]
 pub struct Logs {
-    /// The files by rising `file_seq`.
+    /// The files, oldest first: `.log` is the newest by its role.
     pub list: Vec<Log>,
+    /// Number of the `.log.2` that is not among them, and why.
+    pub left_out: Option<(u32, Unlinked)>,
     /// What is wrong, each with the file it is in.
     pub problems: Vec<(PathBuf, String)>,
-    /// Where records are damaged, as far as [`Logs::each`] has read: no Dovecot reads past these.
+    /// Where the logs do not decode, as far as [`Logs::each`] has read: no Dovecot reads past these. What stands in `.log.2`
+    /// behind the place where `.log` goes on is not among them.
     pub damaged: Vec<LogPos>,
 }
 
@@ -68,17 +73,26 @@ impl Logs {
             };
             logs.problems.extend(stream.log.problems.iter().map(|problem| (path.clone(), problem.to_string())));
             let segment = Segment::of_header(&stream.log);
-            // Of two with the same number, as in the middle of a rotation, the present log counts.
-            if logs.list.iter().all(|log| log.segment.seq != segment.seq) {
-                logs.list.push(Log { path, stream, segment });
+            logs.list.insert(0, Log { path, stream, segment });
+        }
+        if let [old, log] = logs.list.as_slice()
+            && let Err(why) = belongs(&old.segment, &log.segment)
+        {
+            let (seq, path) = (old.segment.seq, old.path.clone());
+            // A log that starts anew leaves the one before it where it is, and in a rotation both names lead to one file.
+            let same = old.stream.stat.same_file(&log.stream.stat);
+            let harmless = same || (seq < log.segment.seq && !matches!(why, Unlinked::Foreign { .. }));
+            if !harmless {
+                logs.problems.push((path, format!("left out, .log does not continue it: {why}")));
             }
+            logs.left_out = Some((seq, why));
+            logs.list.remove(0);
         }
         if logs.list.is_empty() {
             let path = files.path(Role::Log);
             let nothing = || PathError::Io { path, source: io::Error::new(io::ErrorKind::NotFound, "there is no log") };
             return Err(first_error.unwrap_or_else(nothing));
         }
-        logs.list.sort_by_key(|log| log.segment.seq);
         logs.find_ends()?;
         Ok(logs)
     }
@@ -121,7 +135,7 @@ impl Logs {
             Err(error) => return Ok(Err(error)),
         };
         let Some(log) = self.list.get_mut(i) else {
-            return Ok(Err(TooOld { modseq, reason: "there is no log".into() }));
+            return Ok(Err(TooOld { modseq, reason: Lack::NoLog }));
         };
         let mut finder = Finder::new(modseq, &log.segment);
         let begin = (log.segment.records_at, log.segment.initial_modseq);
@@ -144,6 +158,8 @@ impl Logs {
     ) -> io::Result<()> {
         let last = self.list.len().saturating_sub(1);
         let (mut problems, mut damaged) = (Vec::new(), Vec::new());
+        let continued: Vec<Option<u64>> =
+            self.list.iter().skip(1).map(|log| Some(u64::from(log.segment.prev_file_offset))).chain([None]).collect();
         'files: for (i, log) in self.list.iter_mut().enumerate().skip(first) {
             log.stream.seek(log.segment.records_at, log.segment.initial_modseq);
             let seq = log.segment.seq;
@@ -169,17 +185,15 @@ impl Logs {
                 if live {
                     break;
                 }
+                let passed = continued.get(i).is_some_and(|at| *at == Some(end.offset));
+                damaged.extend((!passed).then_some(LogPos { seq, offset: end.offset }));
                 match log.stream.resynchronize(end.offset.saturating_add(1))? {
                     Some(at) => {
                         problems.push((log.path.clone(), format!("{error}; reading goes on at offset {at}")));
-                        damaged.push(LogPos { seq, offset: end.offset });
                         log.stream.seek(at, 0);
                     }
                     None => {
                         problems.push((log.path.clone(), error.to_string()));
-                        if end.reason == EndReason::Corrupt {
-                            damaged.push(LogPos { seq, offset: end.offset });
-                        }
                         break;
                     }
                 }
@@ -188,6 +202,7 @@ impl Logs {
         // Several passes find the same damage.
         problems.retain(|problem| !self.problems.contains(problem));
         self.problems.extend(problems);
+        damaged.retain(|pos| !self.damaged.contains(pos));
         self.damaged.extend(damaged);
         Ok(())
     }

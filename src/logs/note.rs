@@ -7,7 +7,7 @@ use crate::model::LogPos;
 /// What is worth a word between two records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NoteKind {
-    /// The history begins with an empty mailbox.
+    /// The history of the index begins.
     Start,
     /// The history begins in the middle: older logs are gone.
     Begins,
@@ -15,8 +15,10 @@ pub enum NoteKind {
     Rotation,
     /// Records between two files are lost.
     Gap,
-    /// A log that starts from an empty mailbox although there was one.
+    /// A log that starts from an empty index although there was one.
     Reset,
+    /// A `.log.2` that does not belong before `.log`.
+    LeftOut,
     /// The mailbox was recreated while it was followed.
     Recreated,
     /// An unfinished transaction that is being written.
@@ -36,6 +38,7 @@ impl NoteKind {
             NoteKind::Rotation => "rotation",
             NoteKind::Gap => "gap",
             NoteKind::Reset => "reset",
+            NoteKind::LeftOut => "left_out",
             NoteKind::Recreated => "recreated",
             NoteKind::Tail => "tail",
             NoteKind::TornTail => "torn_tail",

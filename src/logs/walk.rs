@@ -14,6 +14,7 @@ use super::stats::{Stats, tally};
 use crate::format::log::{EndReason, LogHeader};
 use crate::format::record::{Record, RecordType};
 use crate::format::{FileKind, Flaw, FlawKind};
+use crate::model::chain::{Segment, Unlinked, belongs};
 use crate::model::{LogPos, UidSet};
 use crate::source::{
     LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, Watch, tail_state,
@@ -190,21 +191,20 @@ impl Open {
 
     /// What is to be said before the first record, after a history that ended at `before`.
     fn link(&self, before: Option<LogPos>) -> Note {
-        let header = self.header();
-        let prev = LogPos { seq: header.prev_file_seq, offset: u64::from(header.prev_file_offset) };
-        let seq = header.file_seq;
+        let this = Segment::of_header(&self.stream.log);
+        let (seq, prev) = (this.seq, this.prev());
         let (kind, finding, message) = match before {
-            None if header.starts_empty() => {
-                (NoteKind::Start, false, format!("log {seq} starts from an empty mailbox: the history is complete"))
+            None if this.starts_empty() => {
+                (NoteKind::Start, false, format!("log {seq} continues no other: the history of the index begins here"))
             }
             None => {
                 (NoteKind::Begins, false, format!("log {seq} continues {prev}, which is gone: the history begins here"))
             }
             Some(end) if prev == end => (NoteKind::Rotation, false, format!("log {seq} continues {end}")),
-            Some(end) if header.prev_file_seq == 0 => (
+            Some(end) if this.starts_empty() => (
                 NoteKind::Reset,
                 false,
-                format!("log {seq} starts from an empty mailbox; what came before, up to {end}, was given up"),
+                format!("log {seq} starts from an empty index; what came before, up to {end}, was given up"),
             ),
             Some(end) if prev.seq == end.seq => {
                 (NoteKind::Gap, true, format!("log {seq} continues {prev}, but log {} ends at {end}", end.seq))
@@ -283,7 +283,19 @@ impl History {
         if streams.is_empty() {
             return Err(failed.map_or_else(|| LogError::NoLog(path.to_owned()), LogError::Path));
         }
-        streams.sort_by_key(|(_, _, stream)| stream.log.header.file_seq);
+        // `.log` is the newest by its role.
+        streams.sort_by_key(|(role, ..)| *role == Role::Log);
+        if let [(_, path, old), (_, _, log)] = streams.as_slice() {
+            let segment = |stream: &LogStream| Segment::of_header(&stream.log);
+            if let Err(why) = belongs(&segment(old), &segment(log)) {
+                let (seq, log_seq) = (old.log.header.file_seq, log.log.header.file_seq);
+                let finding = seq >= log_seq || matches!(why, Unlinked::Foreign { .. });
+                let message = format!(".log.2 is left out, .log does not continue it: {why}");
+                let (file, pos) = (path.clone(), LogPos { seq, offset: 0 });
+                bad.push(Note { kind: NoteKind::LeftOut, file, pos, resumes_at: None, message, finding });
+                streams.remove(0);
+            }
+        }
         let stats: Vec<_> = streams.iter().map(|(role, _, stream)| (*role, stream)).collect();
         let mut clock = Clock::before(&files, &stats)?;
         let mut logs = Vec::new();

@@ -1,9 +1,15 @@
-//! The log files of a mailbox as one history: their order and where reading starts (`mail-transaction-log-view.c`).
+//! The log files of a mailbox as one history: their order, where reading starts, and how far back they reach
+//! (`mail-transaction-log.c`, `mail-transaction-log-view.c`). The one place that answers these, for logs in memory
+//! ([`Chain`]) and for streams of which only the headers are known ([`Segment`]).
+//!
+//! `.log` is the newest log whatever `.log.2` says of itself: files of different lives are not put in order by their numbers.
 
-use super::LogPos;
-use super::mailbox::ModseqHeader;
-use crate::format::log::{LogEnd, LogFile};
+use super::mailbox::{Mailbox, ModseqHeader};
+use super::reach::{Births, Whole, Why};
+use super::{LogPos, UidSet};
+use crate::format::log::{EndReason, LogEnd, LogFile};
 use crate::format::record::Record;
+use crate::format::{Endian, Flaw};
 
 /// One log file, wholly in memory.
 #[derive(Clone, Debug)]
@@ -16,17 +22,24 @@ pub struct ChainFile<'a> {
     pub end: LogEnd,
     /// The modseq there.
     pub end_modseq: u64,
+    /// The first record that no released Dovecot reads past, with its offset: it marks the log corrupted.
+    pub fatal: Option<(u64, Flaw)>,
 }
 
 impl<'a> ChainFile<'a> {
     /// Frames a log from start to end.
     pub fn new(log: LogFile, bytes: &'a [u8]) -> ChainFile<'a> {
         let mut scan = log.records(bytes);
-        scan.by_ref().for_each(drop);
+        let mut fatal = None;
+        for record in scan.by_ref() {
+            if fatal.is_none() {
+                fatal = record.fatal_error().map(|error| (record.offset, error));
+            }
+        }
         let end_modseq = scan.modseq();
-        let eof = LogEnd { offset: scan.pos(), reason: crate::format::log::EndReason::Eof, error: None };
+        let eof = LogEnd { offset: scan.pos(), reason: EndReason::Eof, error: None };
         let end = scan.end().cloned().unwrap_or(eof);
-        ChainFile { log, bytes, end, end_modseq }
+        ChainFile { log, bytes, end, end_modseq, fatal }
     }
 
     /// `file_seq`.
@@ -38,13 +51,173 @@ impl<'a> ChainFile<'a> {
     pub fn records(&self) -> crate::format::log::Scan<'a> {
         self.log.records(self.bytes)
     }
+
+    /// The first place at or after an offset where the file does not decode, and why; `None` when it does to its end.
+    pub fn damage_since(&self, from: u64) -> Option<(u64, Flaw)> {
+        let fatal = match &self.fatal {
+            Some((at, _)) if *at < from => {
+                let later = self.records().filter(|record| record.offset >= from);
+                later.filter_map(|record| Some((record.offset, record.fatal_error()?))).next()
+            }
+            fatal => fatal.clone(),
+        };
+        fatal.or_else(|| self.end.error.as_ref().map(|error| (self.end.offset, error.clone())))
+    }
+}
+
+/// One log file as far as its place among the others is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// `file_seq`.
+    pub seq: u32,
+    /// `indexid`; 0 when the log was marked corrupted.
+    pub indexid: u32,
+    /// Log that this one continues; 0: it starts from an empty index.
+    pub prev_file_seq: u32,
+    /// Where that log ended, if this is to be held against it.
+    pub prev_file_offset: u32,
+    /// Highest modseq when the file was created.
+    pub initial_modseq: u64,
+    /// Offset of the first record.
+    pub records_at: u64,
+    /// Where the file's whole transactions end; `None` while that has not been read.
+    pub end: Option<u64>,
+}
+
+impl Segment {
+    /// The segment of a log in memory.
+    pub fn of(file: &ChainFile<'_>) -> Segment {
+        Segment { end: Some(file.end.offset), ..Segment::of_header(&file.log) }
+    }
+
+    /// The segment of a log of which only the header has been read.
+    pub fn of_header(log: &LogFile) -> Segment {
+        let header = &log.header;
+        Segment {
+            seq: header.file_seq,
+            indexid: header.indexid,
+            prev_file_seq: header.prev_file_seq,
+            prev_file_offset: header.prev_file_offset,
+            initial_modseq: header.initial_modseq,
+            records_at: log.records_at,
+            end: None,
+        }
+    }
+
+    /// The position it continues.
+    pub fn prev(&self) -> LogPos {
+        LogPos { seq: self.prev_file_seq, offset: u64::from(self.prev_file_offset) }
+    }
+
+    /// True when the log continues none: the index was created with it, or begun anew. That the *mailbox* was empty then is
+    /// another claim, see [`Births`]. `(1, 0)` is what Dovecot 1.x to 2.1 wrote for none.
+    pub fn starts_empty(&self) -> bool {
+        self.prev_file_seq == 0 || (self.prev_file_seq, self.prev_file_offset) == (1, 0)
+    }
+}
+
+/// Why `.log` does not continue the `.log.2` beside it, or another log that should have come before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unlinked {
+    /// `.log` begins an index of its own.
+    #[error("log {new} starts from an empty index: what is older counts for nothing")]
+    Reset {
+        /// Number of `.log`.
+        new: u32,
+    },
+    /// There is no `.log.2`.
+    #[error("log {wanted} is gone")]
+    Gone {
+        /// The log that is missing.
+        wanted: u32,
+    },
+    /// `.log.2` is another log than the one before `.log`.
+    #[error("log {wanted} is gone: .log.2 contains file_seq={have}")]
+    Number {
+        /// The log that is missing.
+        wanted: u32,
+        /// Number of `.log.2`.
+        have: u32,
+    },
+    /// `.log.2` is of another life of the mailbox.
+    #[error("log {seq} has indexid {have} instead of {want}")]
+    Foreign {
+        /// Number of `.log.2`.
+        seq: u32,
+        /// Its `indexid`.
+        have: u32,
+        /// That of `.log`.
+        want: u32,
+    },
+    /// `.log.2` does not end where `.log` begins.
+    #[error("Invalid transaction log size ({end} vs {want}): log {seq}")]
+    Size {
+        /// Number of `.log.2`.
+        seq: u32,
+        /// Where it ends.
+        end: u64,
+        /// Where it ended when `.log` was begun.
+        want: u32,
+    },
+}
+
+/// Whether `new` continues `old`, as Dovecot decides it (`mail_transaction_log_find_file`, `mail_transaction_log_view_set`).
+///
+/// # Errors
+/// [`Unlinked`] when it does not.
+pub fn follows(old: Option<&Segment>, new: &Segment) -> Result<(), Unlinked> {
+    if new.starts_empty() {
+        return Err(Unlinked::Reset { new: new.seq });
+    }
+    let wanted = new.seq.wrapping_sub(1);
+    let Some(old) = old else { return Err(Unlinked::Gone { wanted }) };
+    if old.indexid != new.indexid && new.indexid != 0 {
+        return Err(Unlinked::Foreign { seq: old.seq, have: old.indexid, want: new.indexid });
+    }
+    if old.seq != wanted {
+        return Err(Unlinked::Number { wanted, have: old.seq });
+    }
+    match old.end {
+        Some(end) if new.prev_file_seq == old.seq && u64::from(new.prev_file_offset) != end => {
+            Err(Unlinked::Size { seq: old.seq, end, want: new.prev_file_offset })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether `.log.2` belongs before `.log` at all. One that merely does not end where it should is kept: what a damaged end
+/// hides is said where it matters.
+///
+/// # Errors
+/// [`Unlinked`] when it is to be left out of every answer.
+pub fn belongs(old: &Segment, log: &Segment) -> Result<(), Unlinked> {
+    match follows(Some(old), log) {
+        Ok(()) | Err(Unlinked::Size { .. }) => Ok(()),
+        Err(why) => Err(why),
+    }
+}
+
+/// Of files in order, oldest first, the oldest from which each continues the one before it, up to the newest.
+pub fn oldest_linked(segments: &[Segment]) -> Option<usize> {
+    let mut i = segments.len().checked_sub(1)?;
+    while let Some(older) = i.checked_sub(1) {
+        if follows(segments.get(older), segments.get(i)?).is_err() {
+            break;
+        }
+        i = older;
+    }
+    Some(i)
 }
 
 /// The log files of a mailbox, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Chain<'a> {
-    /// The files by rising `file_seq`.
+    /// The files.
     pub files: Vec<ChainFile<'a>>,
+    /// Number of the `.log.2` that is not among them, and why.
+    pub left_out: Option<(u32, Unlinked)>,
+    /// True when the unfinished end of the newest log is being written: it is no damage.
+    pub live: bool,
 }
 
 /// Where a replay has to start reading.
@@ -71,7 +244,17 @@ pub struct Lost {
 }
 
 impl<'a> Chain<'a> {
-    /// Puts log files in order. Of two with the same number the first given wins.
+    /// The two logs of a mailbox by their roles: `.log` is the newest, and `.log.2` comes before it if it belongs there.
+    pub fn of(log: Option<ChainFile<'a>>, old: Option<ChainFile<'a>>) -> Chain<'a> {
+        let left_out = match (&log, &old) {
+            (Some(log), Some(old)) => belongs(&Segment::of(old), &Segment::of(log)).err().map(|why| (old.seq(), why)),
+            _ => None,
+        };
+        let old = old.filter(|_| left_out.is_none());
+        Chain { files: old.into_iter().chain(log).collect(), left_out, live: false }
+    }
+
+    /// Logs of one life whose roles nobody tells, by their numbers. Of two with the same number the first given wins.
     pub fn new(files: impl IntoIterator<Item = ChainFile<'a>>) -> Chain<'a> {
         let mut list: Vec<ChainFile<'a>> = Vec::new();
         for file in files {
@@ -80,7 +263,58 @@ impl<'a> Chain<'a> {
             }
         }
         list.sort_by_key(ChainFile::seq);
-        Chain { files: list }
+        Chain { files: list, left_out: None, live: false }
+    }
+
+    /// The files as far as their order is concerned.
+    pub fn segments(&self) -> Vec<Segment> {
+        self.files.iter().map(Segment::of).collect()
+    }
+
+    /// The mailbox before the first record of the logs.
+    pub fn empty_mailbox(&self) -> Mailbox {
+        let head = self.head();
+        let indexid = head.map_or(0, |file| file.log.header.indexid);
+        let mut mailbox = Mailbox::empty(indexid, head.map_or(Endian::default(), |file| file.log.endian));
+        if let Some(first) = self.files.first().filter(|file| file.log.header.starts_empty()) {
+            mailbox.header.log_file_seq = first.log.header.prev_file_seq.max(1);
+        }
+        mailbox
+    }
+
+    /// The first place at or after a position where the logs do not decode. The end of a log that is being written is none,
+    /// nor is what stands in an older log behind the place where the next one goes on.
+    pub fn damage_since(&self, from: LogPos) -> Option<(LogPos, Flaw)> {
+        let newer = self.files.iter().skip(1).map(Some).chain([None]);
+        self.files.iter().zip(newer).filter(|(file, _)| file.seq() >= from.seq).find_map(|(file, newer)| {
+            let begin = if file.seq() == from.seq { from.offset } else { 0 };
+            let (offset, error) = file.damage_since(begin)?;
+            let at_end = offset == file.end.offset;
+            let harmless = match newer {
+                None => self.live && file.end.reason == EndReason::Partial,
+                Some(newer) => follows(Some(&Segment::of(file)), &Segment::of(newer)).is_ok(),
+            };
+            (!(at_end && harmless)).then_some((LogPos { seq: file.seq(), offset }, error))
+        })
+    }
+
+    /// Whether the logs tell of everything that ever happened to this mailbox: they begin with the index, and every UID below
+    /// `next_uid` was appended in them.
+    ///
+    /// # Errors
+    /// [`Why`] when that is not proven.
+    pub fn whole_history(&self, next_uid: u32) -> Result<(), Why> {
+        let mut births = Births::default();
+        self.files.iter().flat_map(ChainFile::records).for_each(|record| births.record(&record));
+        let first = self.files.first().map(Segment::of);
+        let first = first.filter(|_| oldest_linked(&self.segments()) == Some(0));
+        let damaged = self.damage_since(LogPos::default()).map(|(pos, _)| pos);
+        let whole = Whole { births: &births, damaged, next_uid, present: &UidSet::new() };
+        match first {
+            None => Err(Why::NoLog),
+            Some(first) if !first.starts_empty() => Err(Why::Continues { seq: first.seq, prev: first.prev() }),
+            Some(_) => whole.judge(),
+        }
     }
 
     /// The newest file.

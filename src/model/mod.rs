@@ -8,6 +8,7 @@ mod keywords;
 pub mod list;
 pub mod mailbox;
 pub mod qresync;
+pub mod reach;
 pub mod replay;
 pub mod sync;
 pub mod uidset;

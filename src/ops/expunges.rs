@@ -8,12 +8,14 @@ use crate::format::index::IndexFile;
 use crate::format::record::{Append, ExpungeGuid, Record, RecordType, UidRange};
 use crate::logs::clock::{Bracket, Clock, Guid};
 use crate::logs::history::Logs;
-use crate::model::qresync::{self, oldest_modseq};
+use crate::model::chain::oldest_linked;
+use crate::model::qresync;
+use crate::model::reach::{Births, Whole, Why, oldest_modseq};
 use crate::model::{LogPos, UidSet};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 use crate::render::text::rfc3339;
-use crate::source::{MailboxFiles, PathError, Role};
+use crate::source::{MailboxFiles, MmapPolicy, PathError, Role};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.expunges/1";
@@ -132,8 +134,8 @@ pub struct Expunges {
     from: LogPos,
     /// UIDs above this were never assigned, as far as the index knows.
     highest_uid: u32,
-    /// True when nothing that was asked for is missing.
-    pub complete: bool,
+    /// Whether it is proven that nothing that was asked for is missing; else what is lacking.
+    pub complete: Result<(), Why>,
     /// The lowest modseq of a client whose answer is exact.
     pub oldest_modseq: Option<u64>,
     /// The UIDs.
@@ -142,15 +144,30 @@ pub struct Expunges {
     rows: Option<Vec<(Expunge, Bracket)>>,
 }
 
-/// The highest UID that the index has assigned; 0 without an index.
-fn highest_uid(files: &MailboxFiles) -> u32 {
-    use std::io::Read;
-    let mut head = Vec::new();
-    let Ok(file) = crate::source::open(&files.path(Role::Index)) else { return 0 };
-    if file.take(4096).read_to_end(&mut head).is_err() {
-        return 0;
+/// What the index file says by itself.
+#[derive(Debug, Default)]
+struct Indexed {
+    next_uid: u32,
+    uids: UidSet,
+    /// Up to where it holds the logs.
+    position: LogPos,
+    highest_modseq: u64,
+}
+
+impl Indexed {
+    /// Reads it; `None` when there is none that can be used.
+    fn read(files: &MailboxFiles) -> Option<Indexed> {
+        let snapshot = files.read(&[Role::Index], MmapPolicy::Auto).ok()?;
+        let index = IndexFile::parse(&snapshot.get(Role::Index)?.bytes).ok()?;
+        let header = &index.header;
+        let modseqs = index.extension(b"modseq").filter(|ext| ext.data.len() == 16);
+        Some(Indexed {
+            next_uid: header.next_uid,
+            uids: (0..index.count()).filter_map(|i| index.uid(i)).collect(),
+            position: LogPos { seq: header.log_file_seq, offset: u64::from(header.log_file_head_offset) },
+            highest_modseq: modseqs.and_then(|ext| index.endian.u64_at(ext.data, 0)).unwrap_or(0),
+        })
     }
-    IndexFile::parse(&head).map_or(0, |index| index.header.next_uid.saturating_sub(1))
 }
 
 impl Expunges {
@@ -163,11 +180,12 @@ impl Expunges {
         let mut logs = Logs::open(&files)?;
         let clock = Clock::build(&files)?;
         let log_error = |source| PathError::Io { path: files.path(Role::Log), source };
+        let indexed = Indexed::read(&files);
         let segments = logs.segments();
         let oldest = oldest_modseq(&segments);
-        let mut highest = segments.last().map_or(0, |segment| segment.initial_modseq);
         let mut since = options.since;
         if let Some(Since::Number(number)) = since {
+            let mut highest = segments.last().map_or(0, |segment| segment.initial_modseq);
             if number >= TIME_FROM {
                 let last = segments.len().saturating_sub(1);
                 logs.each(last, |_, _, record| {
@@ -183,21 +201,12 @@ impl Expunges {
                 _ => Since::Modseq(number),
             });
         }
-        let first = logs.list.iter().position(|log| Some(log.segment.initial_modseq) == oldest);
-        let from_start = first
-            .and_then(|i| logs.list.get(i))
-            .is_some_and(|log| log.stream.log.header.starts_empty() && log.segment.initial_modseq <= 1);
-        let (complete, from) = match since {
-            None => (from_start, LogPos::default()),
-            Some(Since::Time(time)) => {
-                let created = first.and_then(|i| logs.list.get(i)).map(|log| log.stream.log.header.create_stamp);
-                let reached = created.is_some_and(|stamp| i64::from(stamp) < time);
-                (from_start || reached, LogPos::default())
-            }
+        let (located, from) = match since {
             Some(Since::Modseq(modseq) | Since::Number(modseq)) => match logs.locate(modseq)? {
-                Ok((_, position)) => (true, position),
-                Err(_) => (false, LogPos::default()),
+                Ok((_, position)) => (Some(Ok(modseq)), position),
+                Err(error) => (Some(Err(Why::TooOld(error))), LogPos::default()),
             },
+            _ => (None, LogPos::default()),
         };
         let mut expunges = Expunges {
             logs,
@@ -205,8 +214,8 @@ impl Expunges {
             since,
             uid: options.uid.clone(),
             from,
-            highest_uid: highest_uid(&files),
-            complete,
+            highest_uid: indexed.as_ref().map_or(0, |index| index.next_uid.saturating_sub(1)),
+            complete: Ok(()),
             oldest_modseq: oldest,
             vanished: UidSet::new(),
             rows: None,
@@ -214,27 +223,78 @@ impl Expunges {
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         let mut compact_at = MOST_ROWS;
         let mut rows = Some(Vec::new());
+        let mut births = Births::default();
+        let mut highest = 0;
         expunges
-            .scan(|one, bracket| {
-                match ranges.last_mut() {
-                    Some((_, last)) if last.checked_add(1) == Some(one.uid) => *last = one.uid,
-                    _ => ranges.push((one.uid, one.uid)),
-                }
-                if ranges.len() >= compact_at {
-                    ranges = std::mem::take(&mut ranges).into_iter().collect::<UidSet>().ranges().to_vec();
-                    compact_at = MOST_ROWS.max(ranges.len() * 2);
-                }
-                match &mut rows {
-                    Some(list) if list.len() < MOST_ROWS => list.push((*one, bracket)),
-                    _ => rows = None,
-                }
-                Ok(())
-            })
+            .scan(
+                &mut |record| {
+                    births.record(record);
+                    highest = highest.max(record.modseq);
+                },
+                |one, bracket| {
+                    match ranges.last_mut() {
+                        Some((_, last)) if last.checked_add(1) == Some(one.uid) => *last = one.uid,
+                        _ => ranges.push((one.uid, one.uid)),
+                    }
+                    if ranges.len() >= compact_at {
+                        ranges = std::mem::take(&mut ranges).into_iter().collect::<UidSet>().ranges().to_vec();
+                        compact_at = MOST_ROWS.max(ranges.len() * 2);
+                    }
+                    match &mut rows {
+                        Some(list) if list.len() < MOST_ROWS => list.push((*one, bracket)),
+                        _ => rows = None,
+                    }
+                    Ok(())
+                },
+            )
             .map_err(log_error)?;
-        expunges.complete &= !expunges.logs.damaged.iter().any(|pos| *pos >= expunges.from);
+        let highest = segments.iter().map(|segment| segment.initial_modseq).fold(highest, u64::max);
+        let highest = indexed.as_ref().map_or(0, |index| index.highest_modseq).max(highest).max(1);
+        let damaged = expunges.logs.damaged.iter().copied().filter(|pos| *pos >= expunges.from).min();
+        let ahead = indexed.as_ref().map(|index| index.position).filter(|position| expunges.ends_before(*position));
+        expunges.complete = match (located, damaged, ahead) {
+            (Some(Err(why)), ..) => Err(why),
+            (_, Some(pos), _) => Err(Why::Damaged(pos)),
+            (_, _, Some(position)) => Err(Why::IndexElsewhere(position)),
+            (Some(Ok(modseq)), ..) if modseq > highest => Err(Why::Future { modseq, highest }),
+            (Some(Ok(_)), ..) => Ok(()),
+            (None, ..) => expunges.whole(&births, indexed.as_ref()),
+        };
         expunges.vanished = ranges.into_iter().collect();
         expunges.rows = rows;
         Ok(expunges)
+    }
+
+    /// True when an index that stands there has seen more than the logs hold.
+    fn ends_before(&self, position: LogPos) -> bool {
+        self.logs.list.last().is_none_or(|log| {
+            let end = LogPos { seq: log.segment.seq, offset: log.stream.stat.size };
+            position > end && position.seq != 0
+        })
+    }
+
+    /// Whether every expunge there ever was, or that was asked for by its time, is in the logs.
+    fn whole(&self, births: &Births, indexed: Option<&Indexed>) -> Result<(), Why> {
+        let segments = self.logs.segments();
+        let first = oldest_linked(&segments).ok_or(Why::NoLog)?;
+        let log = segments.get(first).ok_or(Why::NoLog)?;
+        if let Some(Since::Time(time)) = self.since {
+            let created = self.logs.list.get(first).map(|log| log.stream.log.header.create_stamp);
+            if created.is_some_and(|stamp| i64::from(stamp) < time) {
+                return Ok(());
+            }
+        }
+        // What an index has counts only if the logs tell what happened to it since.
+        let stands = |index: &&Indexed| index.position.seq >= log.seq || index.position == log.prev();
+        let none = UidSet::new();
+        let present = indexed.filter(stands).map_or(&none, |index| &index.uids);
+        let next_uid = indexed.map_or(0, |index| index.next_uid);
+        let whole = Whole { births, damaged: None, next_uid, present }.judge();
+        match whole {
+            Err(_) if !log.starts_empty() => Err(Why::Continues { seq: log.seq, prev: log.prev() }),
+            _ if first > 0 => Err(Why::Continues { seq: log.seq, prev: log.prev() }),
+            whole => whole,
+        }
     }
 
     /// What is wrong with the logs, each with the file it is in.
@@ -249,21 +309,22 @@ impl Expunges {
     pub fn each(&mut self, mut take: impl FnMut(&Expunge, Bracket) -> io::Result<()>) -> io::Result<()> {
         match &self.rows {
             Some(rows) => rows.iter().try_for_each(|(one, bracket)| take(one, *bracket)),
-            None => self.scan(take),
+            None => self.scan(&mut |_| (), take),
         }
     }
 
-    fn scan(&mut self, mut take: impl FnMut(&Expunge, Bracket) -> io::Result<()>) -> io::Result<()> {
-        let indexid = self.logs.indexid();
-        let foreign: Vec<bool> = self.logs.list.iter().map(|log| log.segment.indexid != indexid).collect();
+    /// Hands every record to `see` and every expunge that was asked for to `take`.
+    fn scan(
+        &mut self,
+        see: &mut dyn FnMut(&Record<'_>),
+        mut take: impl FnMut(&Expunge, Bracket) -> io::Result<()>,
+    ) -> io::Result<()> {
         let (clock, from, uid, since) = (&self.clock, self.from, self.uid.as_ref(), self.since);
         let mut highest_uid = self.highest_uid;
         let mut requests = Requests::default();
         let mut huge: Option<(usize, u64)> = None;
         self.logs.each(0, |file, seq, record| {
-            if foreign.get(file).copied().unwrap_or(false) {
-                return Ok(true);
-            }
+            see(record);
             if !record.external() {
                 requests.note(record, seq);
             }
@@ -336,7 +397,12 @@ pub fn write<D: Document>(path: &Path, expunges: &mut Expunges, table: bool, out
             Some(Since::Modseq(modseq) | Since::Number(modseq)) => emit.number("since", modseq),
             Some(Since::Time(time)) => emit.text("since", rfc3339(time).as_bytes()),
         }
-        emit.boolean("complete", expunges.complete);
+        emit.boolean("complete", expunges.complete.is_ok());
+        match &expunges.complete {
+            Err(why) => emit.text("reason", why.to_string().as_bytes()),
+            Ok(()) if !table => emit.null("reason"),
+            Ok(()) => {}
+        }
         match expunges.oldest_modseq {
             Some(modseq) => emit.number("oldest_modseq", modseq),
             None => emit.null("oldest_modseq"),
@@ -344,6 +410,7 @@ pub fn write<D: Document>(path: &Path, expunges: &mut Expunges, table: bool, out
         let vanished = expunges.vanished.to_string();
         emit.text("vanished", if table && vanished.is_empty() { "-" } else { vanished.as_str() }.as_bytes());
     })?;
+    super::load::write_problems(out, expunges.problems())?;
     if table && expunges.vanished.is_empty() {
         return out.end();
     }

@@ -1,27 +1,82 @@
 //! From the files of a mailbox to its state: the way every verb begins that asks what a mailbox *is*.
 
+use std::io;
+use std::path::PathBuf;
+
+use crate::format::ext::Visit;
 use crate::format::index::{IndexFile, IndexHeader};
-use crate::format::log::LogFile;
-use crate::format::{Disk, Endian, FileKind, Flaw, FlawKind};
+use crate::format::log::{EndReason, LogFile};
+use crate::format::{Disk, FileKind, Flaw, FlawKind};
+use crate::model::chain::Unlinked;
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, LogPos, Lost, Mailbox};
-use crate::source::{Role, Snapshot};
+use crate::render::document::{Document, Part};
+use crate::source::{MailboxFiles, Role, Snapshot, TailState, tail_state};
 
 /// The log files of a snapshot as one history. A log that cannot be read at all is left out; `problems` says why.
 pub fn chain<'s>(snapshot: &'s Snapshot, problems: &mut Vec<(Role, Flaw)>) -> Chain<'s> {
-    let mut files = Vec::new();
-    // The present log first: of two files with the same number it is the one that counts.
-    for role in [Role::Log, Role::OldLog] {
-        let Some(input) = snapshot.get(role) else { continue };
+    let mut file = |role| {
+        let input = snapshot.get(role)?;
         match LogFile::parse(&input.bytes, input.bytes.len() as u64) {
             Ok(log) => {
                 problems.extend(log.problems.iter().map(|problem| (role, problem.clone())));
-                files.push(ChainFile::new(log, &input.bytes));
+                Some(ChainFile::new(log, &input.bytes))
             }
-            Err(error) => problems.push((role, error)),
+            Err(error) => {
+                problems.push((role, error));
+                None
+            }
         }
+    };
+    let log = file(Role::Log);
+    Chain::of(log, file(Role::OldLog))
+}
+
+/// The same, with what the file system tells of the end of `.log`: whether it is being written.
+pub fn live_chain<'s>(files: &MailboxFiles, snapshot: &'s Snapshot, problems: &mut Vec<(Role, Flaw)>) -> Chain<'s> {
+    let mut chain = chain(snapshot, problems);
+    let unfinished = chain.head().is_some_and(|head| head.end.reason == EndReason::Partial);
+    chain.live = unfinished
+        && snapshot.get(Role::Log).is_some_and(|input| {
+            tail_state(&files.path(Role::Log), &input.stat).is_ok_and(|state| state == TailState::BeingWritten)
+        });
+    chain
+}
+
+/// Where the logs do not decode from their headers to their ends.
+pub fn decode_problems(snapshot: &Snapshot, chain: &Chain<'_>) -> Vec<(Role, Flaw)> {
+    let newest = chain.files.len().saturating_sub(1);
+    let mut problems = Vec::new();
+    for (i, file) in chain.files.iter().enumerate() {
+        let role = match i == newest && snapshot.get(Role::Log).is_some() {
+            true => Role::Log,
+            false => Role::OldLog,
+        };
+        problems.extend(file.fatal.iter().map(|(_, error)| (role, error.clone())));
+        let live = i == newest && chain.live;
+        problems.extend(file.end.error.iter().filter(|_| !live).map(|error| (role, error.clone())));
     }
-    Chain::new(files)
+    problems
+}
+
+/// Writes what is wrong, if anything is.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn write_problems<D: Document>(out: &mut D, problems: &[(PathBuf, String)]) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    out.list("problems", |_, part| {
+        for (file, message) in problems {
+            part.item(|emit| {
+                emit.text("file", file.as_os_str().as_bytes());
+                emit.text("message", message.as_bytes());
+            });
+        }
+        Ok(())
+    })
 }
 
 /// The state that an index file holds; `None` when there is no such file or it is no index.
@@ -86,18 +141,24 @@ fn open_problems(index: &IndexFile<'_>) -> Vec<Flaw> {
 
 /// Contradictions between the files of a mailbox.
 fn link_problems(snapshot: &Snapshot, chain: &Chain<'_>, problems: &mut Vec<(Role, Flaw)>) {
-    let seq_of = |role| {
-        let input = snapshot.get(role)?;
-        LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header.file_seq)
-    };
-    if let (Some(new), Some(old)) = (seq_of(Role::Log), seq_of(Role::OldLog))
-        && old >= new
-    {
-        let need = format!("less than the {new} of .log");
-        problems.push((
-            Role::OldLog,
-            Flaw::new(FileKind::Log, 8, FlawKind::HeaderField("file_seq"), need, old.to_string()),
-        ));
+    // A log that starts anew leaves the one before it where it is; any other `.log.2` that is left out is one too many.
+    match chain.left_out {
+        None | Some((_, Unlinked::Reset { .. })) => {}
+        Some((_, Unlinked::Foreign { have, want, .. })) => {
+            let need = format!("{want}, as in .log; it is left out");
+            problems.push((
+                Role::OldLog,
+                Flaw::new(FileKind::Log, 4, FlawKind::HeaderField("indexid"), need, have.to_string()),
+            ));
+        }
+        Some((seq, _)) if seq < chain.end().seq => {}
+        Some((seq, _)) => {
+            let need = format!("less than the {} of .log; it is left out", chain.end().seq);
+            problems.push((
+                Role::OldLog,
+                Flaw::new(FileKind::Log, 8, FlawKind::HeaderField("file_seq"), need, seq.to_string()),
+            ));
+        }
     }
     let Some(index) = snapshot.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok()) else { return };
     if let Some(head) = chain.head() {
@@ -112,17 +173,6 @@ fn link_problems(snapshot: &Snapshot, chain: &Chain<'_>, problems: &mut Vec<(Rol
     }
 }
 
-/// The mailbox before the first record of a chain.
-pub fn empty(chain: &Chain<'_>) -> Mailbox {
-    let head = chain.head();
-    let indexid = head.map_or(0, |file| file.log.header.indexid);
-    let mut mailbox = Mailbox::empty(indexid, head.map_or(Endian::default(), |file| file.log.endian));
-    if let Some(first) = chain.files.first().filter(|file| file.log.header.starts_empty()) {
-        mailbox.header.log_file_seq = first.log.header.prev_file_seq.max(1);
-    }
-    mailbox
-}
-
 /// A mailbox's state and how it was come by.
 #[derive(Debug)]
 pub struct Loaded {
@@ -132,16 +182,6 @@ pub struct Loaded {
     pub problems: Vec<(Role, Flaw)>,
     /// Set when the logs do not reach the index: the state is that of the index alone, or of nothing.
     pub lost: Option<Lost>,
-}
-
-impl Loaded {
-    /// True when something is wrong that Dovecot would complain about.
-    pub fn is_damaged(&self) -> bool {
-        !self.problems.is_empty()
-            || self.lost.is_some()
-            || self.replayed.stopped.is_some()
-            || !self.replayed.errors.is_empty()
-    }
 }
 
 /// The state of a mailbox as Dovecot would present it: the index, if there is a usable one, with the logs replayed onto it.
@@ -161,7 +201,7 @@ pub fn state(snapshot: &Snapshot, chain: &Chain<'_>, until: Until) -> Result<Loa
                 Some(mailbox) => mailbox,
                 None => continue,
             },
-            None if chain.complete_from().is_some() => empty(chain),
+            None if chain.complete_from().is_some() => chain.empty_mailbox(),
             None => continue,
         };
         if !reaches(&mailbox, chain, until) {
@@ -194,7 +234,7 @@ pub fn state(snapshot: &Snapshot, chain: &Chain<'_>, until: Until) -> Result<Loa
     // What the index holds by itself is still better than nothing.
     let mailbox =
         base(snapshot, Role::Index, &mut Vec::new()).or_else(|| base(snapshot, Role::Backup, &mut Vec::new()));
-    let mailbox = mailbox.unwrap_or_else(|| empty(chain));
+    let mailbox = mailbox.unwrap_or_else(|| chain.empty_mailbox());
     let position = position_of(&mailbox);
     let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
     let replayed = Replayed { mailbox, position, log_modseq, errors: Vec::new(), ignored: Vec::new(), stopped: None };

@@ -12,6 +12,7 @@ use crate::format::record::{Append, FlagUpdate, ModseqUpdate, Record, RecordType
 use crate::logs::history::Logs;
 use crate::model::chain::ChainFile;
 use crate::model::mailbox::ModseqHeader;
+use crate::model::reach::{Why, oldest_modseq};
 use crate::model::{Chain, LogPos, UidSet, qresync};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
@@ -102,8 +103,9 @@ pub fn agreement(files: &MailboxFiles, chain: &Chain<'_>, index: Option<ModseqHe
                 let here = chain.modseq_at(i, offset, None);
                 counted = Some(here);
                 let old = || counted_without_internal(file, offset) == Some(header.highest_modseq);
-                // Where tracking began in the middle of a log, the extension header may not have been filled in yet.
-                let fresh = header.highest_modseq == 0 || file.log.header.initial_modseq == 0 && here == 0;
+                // Where tracking began in the middle of a log, the extension header may not have been filled in yet: then the
+                // log had counted nothing before.
+                let fresh = file.log.header.initial_modseq == 0 && (here == 0 || header.highest_modseq == 0);
                 if here != header.highest_modseq && !fresh && !old() {
                     problems.push((
                         path,
@@ -275,8 +277,7 @@ pub fn write_overview<D: Document>(
             }
         }
         emit.object_end();
-        let segments: Vec<_> = chain.files.iter().map(qresync::Segment::of).collect();
-        emit_optional(emit, "oldest_modseq", qresync::oldest_modseq(&segments));
+        emit_optional(emit, "oldest_modseq", oldest_modseq(&chain.segments()));
     })?;
     out.list("files", |_, part| {
         for file in &chain.files {
@@ -385,28 +386,33 @@ pub fn locate(logs: &mut Logs, modseq: u64) -> Result<Located, PathError> {
         Ok(found) => found,
         Err(error) => {
             let kind = qresync::Kind::Fallback;
-            let reason = Some(error.reason);
+            let reason = Some(error.reason.to_string());
             return Ok(Located { modseq, position: None, record: None, kind, reason, future: false });
         }
     };
-    let (mut record, mut highest) = (None, 0);
+    let mut record = None;
     let path = logs.list.get(file).map(|log| log.path.clone()).unwrap_or_default();
-    let is_last = file + 1 == logs.list.len();
+    // Read to the end: what lies behind damage nobody knows.
+    let mut highest = logs.list.get(file).map_or(0, |log| log.segment.initial_modseq);
+    let initial = highest;
     logs.each(file, |i, seq, one| {
-        if i != file {
-            return Ok(false);
-        }
-        highest = one.modseq;
-        if record.is_none() && one.modseq >= modseq && one.modseq > 0 {
+        highest = highest.max(one.modseq);
+        if i == file && record.is_none() && one.modseq >= modseq && one.modseq > 0 {
             record = Some((LogPos { seq, offset: one.offset }, one.kind(), one.modseq));
         }
-        Ok(one.modseq <= modseq)
+        Ok(true)
     })
     .map_err(|source| PathError::Io { path, source })?;
-    let initial = logs.list.get(file).map_or(0, |log| log.segment.initial_modseq);
     let record = record.filter(|(.., at)| *at == modseq && modseq > initial).map(|(pos, kind, _)| (pos, kind));
-    let future = is_last && modseq > highest.max(initial).max(1);
-    Ok(Located { modseq, position: Some(position), record, kind: qresync::Kind::Exact, reason: None, future })
+    let future = modseq > highest.max(1);
+    let damaged = logs.damaged.iter().find(|pos| **pos >= position);
+    let (kind, why) = match damaged {
+        Some(pos) => (qresync::Kind::Damaged, Some(Why::Damaged(*pos))),
+        None if future => (qresync::Kind::Future, Some(Why::Future { modseq, highest: highest.max(1) })),
+        None => (qresync::Kind::Exact, None),
+    };
+    let reason = why.map(|why| why.to_string());
+    Ok(Located { modseq, position: Some(position), record, kind, reason, future })
 }
 
 /// Writes where a modseq lies.

@@ -57,7 +57,7 @@ impl Opened {
     /// When the files are no index files.
     pub fn state<'s>(&'s self, path: &Path) -> Result<State<'s>, ShowError> {
         let mut log_problems = Vec::new();
-        let chain = load::chain(&self.snapshot, &mut log_problems);
+        let chain = load::live_chain(&self.files, &self.snapshot, &mut log_problems);
         let (loaded, mut problems) =
             show::load_with(path, &self.files, &self.snapshot, (&chain, log_problems), Until::End)?;
         problems.extend(self.problems.iter().cloned());
@@ -215,7 +215,7 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
         emit.number("modseq", outcome.question.modseq);
         emit.text("answer", answer.kind.name().as_bytes());
         match &answer.reason {
-            Some(reason) => emit.text("reason", reason.as_bytes()),
+            Some(reason) => emit.text("reason", reason.to_string().as_bytes()),
             None if !table => emit.null("reason"),
             None => {}
         }
@@ -233,6 +233,7 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
         emit.text("vanished", if table && vanished.is_empty() { "-" } else { vanished.as_str() }.as_bytes());
         emit.number("bytes", answer.bytes() as u64);
     })?;
+    load::write_problems(out, &outcome.state.problems)?;
     if let Some(differences) = &outcome.differences {
         let write = |out: &mut D| {
             out.list("differences", |_, part| {

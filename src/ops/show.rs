@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::load::{self, Loaded};
 use crate::format::ext::Visit;
-use crate::format::log::EndReason;
 use crate::format::record::flag;
 use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::replay::Until;
 use crate::model::{Chain, Mailbox, UidSet};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
-use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Snapshot, TailState, tail_state};
+use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Snapshot};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.show/1";
@@ -116,7 +115,7 @@ pub(super) fn load(
     at: Until,
 ) -> Result<(Loaded, Problems), ShowError> {
     let mut log_problems = Vec::new();
-    let chain = load::chain(snapshot, &mut log_problems);
+    let chain = load::live_chain(files, snapshot, &mut log_problems);
     load_with(path, files, snapshot, (&chain, log_problems), at)
 }
 
@@ -147,20 +146,14 @@ pub(super) fn load_with(
     if let Some(lost) = &loaded.lost {
         problems.push((files.path(Role::Index), lost.to_string()));
     }
-    if let Some(error) = &loaded.replayed.stopped {
-        problems.push((files.path(Role::Log), error.to_string()));
+    let broken = load::decode_problems(snapshot, chain);
+    problems.extend(broken.into_iter().map(|(role, error)| (files.path(role), error.to_string())));
+    if let Some(error) = loaded.replayed.stopped.as_ref().map(ToString::to_string)
+        && !problems.iter().any(|(_, said)| *said == error)
+    {
+        problems.push((files.path(Role::Log), error));
     }
     problems.extend(loaded.replayed.errors.iter().map(|error| (files.path(Role::Log), error.to_string())));
-    if let (Some(head), Some(input)) = (chain.head(), snapshot.get(Role::Log))
-        && let Some(error) = &head.end.error
-    {
-        let log = files.path(Role::Log);
-        let live = head.end.reason == EndReason::Partial
-            && tail_state(&log, &input.stat).is_ok_and(|state| state == TailState::BeingWritten);
-        if !live {
-            problems.push((log, error.to_string()));
-        }
-    }
     Ok((loaded, problems))
 }
 
@@ -208,6 +201,7 @@ pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &m
         mailbox.keywords().iter().for_each(|name| emit.text("", name));
         emit.list_end();
     })?;
+    load::write_problems(out, &state.problems)?;
     let positions: Vec<usize> = match &options.uid {
         None => mailbox.positions().collect(),
         Some(set) => set

@@ -128,7 +128,7 @@ impl State {
         }
         let gaps = gaps.difference(&expunged);
 
-        let complete = chain.complete_from() == Some(0);
+        let complete = chain.whole_history(next).is_ok();
         let oldest = chain.files.first()?;
         let state_of = |file: &crate::model::ChainFile<'_>, since: Option<i64>| LogState {
             file_seq: file.seq(),

@@ -385,7 +385,9 @@ impl Sink for LogWriter<'_> {
                 }
                 let line = match note.kind {
                     NoteKind::Damage | NoteKind::TornTail => self.style.error(&line),
-                    NoteKind::Gap | NoteKind::Reset | NoteKind::Recreated => self.style.warning(&line),
+                    NoteKind::Gap | NoteKind::Reset | NoteKind::LeftOut | NoteKind::Recreated => {
+                        self.style.warning(&line)
+                    }
                     _ => self.style.dim(&line),
                 };
                 self.line(&line)?;

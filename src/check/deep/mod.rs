@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Code, Finding, Findings, Options, Severity, state};
+use super::{Code, Finding, Findings, Options, Severity};
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
 use crate::model::replay::Until;
@@ -138,7 +138,7 @@ fn state_of(snapshot: &Snapshot) -> Option<Mailbox> {
     chain.head()?;
     let base = match snapshot.get(Role::Index) {
         Some(input) => Mailbox::load(&IndexFile::parse(&input.bytes).ok().filter(|index| index.problems.is_empty())?),
-        None => state::empty(&chain),
+        None => chain.empty_mailbox(),
     };
     let replayed = chain.replay(base, Until::End).ok()?;
     (replayed.stopped.is_none() && replayed.errors.is_empty()).then_some(replayed.mailbox)
