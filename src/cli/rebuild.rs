@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::args::{Choice, Lock, Targets, choice};
 use super::{Context, EXIT_STATUS, Status, paths};
+use crate::ops::rebuild::{self, Options, RebuildReport};
 use crate::render::text::shown;
 use crate::render::{self, Report};
-use crate::repair::plan::Base;
-use crate::repair::{self, Options, RebuildReport};
+use crate::repair::{Base, Grade};
 
 /// Write a new dovecot.index from the logs, on the best base that survives
 ///
@@ -30,9 +30,10 @@ pub struct Rebuild {
     /// What to build on
     #[arg(long, default_value = "auto", value_name = "BASE", value_parser = choice(BASES))]
     base: Option<Base>,
-    /// Go on although messages, flags or history are lost; exit code 1
-    #[arg(long)]
-    accept_loss: bool,
+    /// Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code 1
+    #[arg(long, value_name = "GRADES", num_args = 0..=1, require_equals = true, value_delimiter = ',',
+        default_missing_value = "history,flags,messages,uidvalidity", value_parser = grade)]
+    accept_loss: Vec<Grade>,
     #[command(flatten)]
     lock: Lock,
     /// Save nothing: the rebuild cannot be undone
@@ -58,6 +59,12 @@ Examples:
     EXIT_STATUS
 );
 
+/// A grade of losses.
+fn grade(text: &str) -> Result<Grade, String> {
+    let known = Grade::ALL.into_iter().find(|grade| grade.name() == text);
+    known.ok_or_else(|| format!("{text:?} is no grade of losses (history, flags, messages or uidvalidity)"))
+}
+
 impl Rebuild {
     /// Runs the verb.
     ///
@@ -68,7 +75,7 @@ impl Rebuild {
             dry_run: self.dry_run,
             output: self.output.clone(),
             base: self.base,
-            accept_loss: self.accept_loss,
+            accept: self.accept_loss.clone(),
             lock_method: self.lock.lock_method,
             lock_timeout: self.lock.lock_timeout,
             no_undo: self.no_undo,
@@ -81,7 +88,7 @@ impl Rebuild {
 }
 
 fn run_one(path: &Path, options: &Options, context: &mut Context) -> anyhow::Result<()> {
-    let report = match repair::run(path, options) {
+    let report = match rebuild::run(path, options) {
         Ok(report) => report,
         Err(error) => {
             context.error_document(RebuildReport::SCHEMA, path, &error)?;
@@ -91,18 +98,18 @@ fn run_one(path: &Path, options: &Options, context: &mut Context) -> anyhow::Res
     };
     let place = shown(&report.path);
     match report.status {
-        repair::Status::Refused => {
+        rebuild::Status::Refused => {
             let reason = report.reason.as_deref().unwrap_or_default();
             context.failure(&format_args!("{place}: refused: {reason}"));
         }
-        repair::Status::Rebuilt if !report.dry_run => {
+        rebuild::Status::Rebuilt if !report.dry_run => {
             let lost =
                 if report.lost.is_empty() { String::new() } else { format!(", lost {}", report.lost.join("; ")) };
             context.done(format!("{place}: rebuilt{lost}"));
         }
         _ => {}
     }
-    if report.status != repair::Status::Refused && !report.lost.is_empty() {
+    if report.status != rebuild::Status::Refused && !report.lost.is_empty() {
         context.raise(Status::Findings);
     }
     Ok(render::print(&report, context.format, &context.style, &mut context.out)?)

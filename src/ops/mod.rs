@@ -7,6 +7,7 @@ pub mod load;
 pub mod modseq;
 pub mod names;
 pub mod qresync;
+pub mod rebuild;
 pub mod scan;
 pub mod show;
 pub mod simulate;

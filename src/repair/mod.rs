@@ -1,88 +1,31 @@
-//! `idx rebuild`: a new `dovecot.index` from what survives, so that the next Dovecot logs not one line and no client notices.
-//!
-//! Read everything under Dovecot's own lock, plan (pure, in [`plan`]), save what is to be replaced, replace it. Without the
-//! lock only a dry run and a rebuild into another directory are done.
+//! A new set of index files from what survives of the old one: survey the logs, follow every state that can be had to the end
+//! of the logs, choose the one that loses least, heal each file, and hold the result against the rules before it is written.
 
-pub mod logs;
-pub mod plan;
-pub mod salvage;
-pub mod storage;
+mod candidates;
+mod choose;
+mod heal;
+mod loss;
+mod order;
+mod plan;
+mod steps;
+mod storage;
+mod survey;
+mod verify;
 
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-
-use crate::render::{optional_path_text, path_text};
-use crate::source::{Bytes, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, read};
+use crate::source::{Bytes, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, read};
 use crate::store::StoreError;
 use crate::store::commit::{self, Attributes};
-use crate::store::lock::{LockError, LockMethod, LogLock};
-use crate::store::undo::{self, Entry, Saved, Sum, Undo, Witness};
-use plan::{Base, Inputs, Kept, Messages, Plan, Step};
+use crate::store::lock::{LockError, LogLock};
+use crate::store::undo::{Entry, Saved, Sum, Undo, Witness};
+pub use loss::{ExtensionPart, Grade, Loss, NoRecord};
+pub use plan::{Base, Inputs, Kept, Messages, Plan, plan};
+pub use steps::Step;
 use storage::Storage;
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Only say what would be done.
-    pub dry_run: bool,
-    /// Write the result here and leave the mailbox alone.
-    pub output: Option<PathBuf>,
-    /// Take only this base.
-    pub base: Option<Base>,
-    /// Go on although something is lost.
-    pub accept_loss: bool,
-    /// Dovecot's `lock_method`.
-    pub lock_method: LockMethod,
-    /// How long to wait for the lock.
-    pub lock_timeout: Duration,
-    /// Save nothing.
-    pub no_undo: bool,
-    /// When to map files.
-    pub mmap: MmapPolicy,
-}
-
-/// How it went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// There was nothing to do.
-    Unchanged,
-    /// It was done, or would be in a dry run.
-    Rebuilt,
-    /// It was not done: something would be lost, or it must not be done.
-    Refused,
-}
-
-/// What was done.
-#[derive(Clone, Debug, Serialize)]
-pub struct RebuildReport {
-    /// The index.
-    #[serde(serialize_with = "path_text")]
-    pub path: PathBuf,
-    /// How it went.
-    pub status: Status,
-    /// True when nothing was written.
-    pub dry_run: bool,
-    /// Why it was refused.
-    pub reason: Option<String>,
-    /// What the result is based on.
-    pub base: Option<Base>,
-    /// What was done, in order, and why.
-    pub actions: Vec<String>,
-    /// How well the messages are known.
-    pub messages: Messages,
-    /// What is lost.
-    pub lost: Vec<String>,
-    /// What stays.
-    pub kept: Option<Kept>,
-    /// The file that can undo it.
-    #[serde(serialize_with = "optional_path_text")]
-    pub undo: Option<PathBuf>,
-}
 
 /// Why nothing could be done.
 #[derive(Debug, thiserror::Error)]
@@ -106,87 +49,9 @@ pub enum RebuildError {
     },
 }
 
-/// Rebuilds a mailbox's index.
-///
-/// # Errors
-/// [`RebuildError`]: in all cases but [`RebuildError::Torn`] nothing has changed.
-pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError> {
-    // The backup stands for its mailbox; it is never itself rebuilt.
-    let named = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);
-    let path = named.filter(|_| !path.is_dir()).unwrap_or(path);
-    let files = MailboxFiles::locate(path)?;
-    // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is named.
-    let names_only = files.index.file_name().is_some_and(|name| name == Family::List.prefix());
-    if names_only && path.is_dir() {
-        return Err(PathError::NoIndex(path.to_owned()).into());
-    }
-    let elsewhere = options.dry_run || options.output.is_some();
-    let lock = match elsewhere {
-        true => None,
-        false => Some(LogLock::acquire(&files.path(Role::Log), options.lock_method, options.lock_timeout)?),
-    };
-    let snapshot = match &lock {
-        Some(lock) => read_locked(&files, lock, options.mmap)?,
-        None => files.read(&Role::ALL, options.mmap)?,
-    };
-    if Role::ALL.iter().all(|role| snapshot.get(*role).is_none()) {
-        return Err(PathError::NoIndex(path.to_owned()).into());
-    }
-    let undo_path = undo::path_of(&files.index);
-    // A run that was killed half-way left some files replaced. What it saved is what there is to plan with.
-    let interrupted = Undo::read(&undo_path).ok().filter(|undo| was_interrupted(undo, &files, &snapshot));
-    let set = Set::new(&files, &snapshot, interrupted.as_ref())?;
-    let plan = plan::plan(&set.inputs(&files, options.base));
-    let mut report = RebuildReport {
-        path: files.index.clone(),
-        status: Status::Unchanged,
-        dry_run: options.dry_run,
-        reason: plan.refusal.clone(),
-        base: plan.base,
-        actions: plan.steps.iter().map(|(step, why)| describe(step, why)).collect(),
-        messages: plan.messages,
-        lost: plan.lost.clone(),
-        kept: plan.kept.clone(),
-        undo: None,
-    };
-    if plan.refusal.is_some() {
-        report.status = Status::Refused;
-    } else if !plan.lost.is_empty() && !options.accept_loss {
-        report.status = Status::Refused;
-        report.reason = Some("something would be lost, and --accept-loss is not given".into());
-    } else if !plan.steps.is_empty() || interrupted.is_some() {
-        report.status = Status::Rebuilt;
-    }
-    match (&options.output, &lock) {
-        (Some(dir), _) if report.status != Status::Refused && !options.dry_run => {
-            write_elsewhere(dir, &files, &set, &plan).map_err(RebuildError::Store)?;
-        }
-        (None, Some(lock)) if report.status == Status::Rebuilt => {
-            let undo = (!options.no_undo).then_some(undo_path.as_path());
-            set.commit(&files, lock, &plan, undo, interrupted.is_some())?;
-            report.undo = undo.map(Path::to_owned);
-        }
-        _ => {}
-    }
-    Ok(report)
-}
-
-/// One step in words.
-fn describe(step: &Step, why: &str) -> String {
-    match step {
-        Step::CutLog(len) => format!("cut dovecot.index.log to {len} bytes: {why}"),
-        Step::LinkOldLog | Step::WriteOldLog(_) => format!("the old log becomes .log.2: {why}"),
-        Step::WriteLog(_) => format!("write a new log: {why}"),
-        Step::ExchangeLogs => format!("exchange .log and .log.2: {why}"),
-        Step::RemoveOldLog => format!("remove .log.2: {why}"),
-        Step::RemoveCache => format!("remove the cache: {why}"),
-        Step::WriteIndex(bytes) => format!("write the index, {} bytes: {why}", bytes.len()),
-    }
-}
-
 /// Reads all files while the lock is held. The log is read through the lock's own descriptor: closing another one would
 /// release the lock.
-fn read_locked(files: &MailboxFiles, lock: &LogLock, policy: MmapPolicy) -> Result<Snapshot, PathError> {
+pub(crate) fn read_locked(files: &MailboxFiles, lock: &LogLock, policy: MmapPolicy) -> Result<Snapshot, PathError> {
     let mut inputs = Vec::new();
     for role in [Role::Index, Role::Backup, Role::OldLog, Role::Cache] {
         let path = files.path(role);
@@ -219,7 +84,7 @@ fn name_of(files: &MailboxFiles, role: Role) -> String {
 }
 
 /// True when some files are as an earlier run found them and some as it wanted them, and none is otherwise.
-fn was_interrupted(undo: &Undo, files: &MailboxFiles, snapshot: &Snapshot) -> bool {
+pub(crate) fn was_interrupted(undo: &Undo, files: &MailboxFiles, snapshot: &Snapshot) -> bool {
     let (mut before, mut after) = (0, 0);
     for entry in &undo.manifest.files {
         let Some(role) = Role::ALL.into_iter().find(|role| name_of(files, *role) == entry.name) else { return false };
@@ -244,7 +109,7 @@ struct Member<'a> {
 }
 
 /// The files of a mailbox as they are to be planned with.
-struct Set<'a> {
+pub(crate) struct Set<'a> {
     members: Vec<Member<'a>>,
     /// For files that do not exist yet.
     template: Attributes,
@@ -253,7 +118,11 @@ struct Set<'a> {
 }
 
 impl<'a> Set<'a> {
-    fn new(files: &MailboxFiles, snapshot: &'a Snapshot, interrupted: Option<&'a Undo>) -> Result<Set<'a>, PathError> {
+    pub(crate) fn new(
+        files: &MailboxFiles,
+        snapshot: &'a Snapshot,
+        interrupted: Option<&'a Undo>,
+    ) -> Result<Set<'a>, PathError> {
         let mut unsure = Vec::new();
         let mut members: Vec<Member<'a>> = Vec::new();
         for role in Role::ALL {
@@ -298,7 +167,7 @@ impl<'a> Set<'a> {
     }
 
     /// The bytes to plan with.
-    fn inputs(&self, files: &MailboxFiles, base: Option<Base>) -> Inputs<'a> {
+    pub(crate) fn inputs(&self, files: &MailboxFiles, base: Option<Base>) -> Inputs<'a> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Inputs {
             index: self.bytes(Role::Index),
@@ -339,7 +208,7 @@ impl<'a> Set<'a> {
     }
 
     /// Makes the plan true on disk.
-    fn commit(
+    pub(crate) fn commit(
         &self,
         files: &MailboxFiles,
         lock: &LogLock,
@@ -490,7 +359,7 @@ impl<'a> Set<'a> {
             let entry = Entry { name, before, after: bytes.map(Sum::of) };
             list.push((entry, member.map(|member| member.bytes.to_vec())));
         }
-        Undo::new(plan.steps.iter().map(|(step, why)| describe(step, why)).collect(), list, untouched)
+        Undo::new(plan.steps.iter().map(|(step, why)| step.describe(why)).collect(), list, untouched)
     }
 }
 
@@ -531,7 +400,7 @@ pub fn put_back(path: &Path, bytes: &[u8], attributes: &Attributes, lock: &LogLo
 }
 
 /// Writes the resulting set of files into another directory.
-fn write_elsewhere(dir: &Path, files: &MailboxFiles, set: &Set<'_>, plan: &Plan) -> Result<(), StoreError> {
+pub(crate) fn write_elsewhere(dir: &Path, files: &MailboxFiles, set: &Set<'_>, plan: &Plan) -> Result<(), StoreError> {
     std::fs::create_dir_all(dir).map_err(|error| StoreError::new(dir, "cannot create", error))?;
     let own = files.index.parent().unwrap_or(Path::new("."));
     if let (Ok(a), Ok(b)) = (std::fs::canonicalize(dir), std::fs::canonicalize(own))

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
+use crate::ops::rebuild::{RebuildReport, Status};
 use crate::ops::undo::{self, UndoReport};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{printable, shown};
 use crate::render::{Paint, Report, Style};
-use crate::repair::plan::{Base, Messages};
-use crate::repair::{RebuildReport, Status};
+use crate::repair::{Base, Messages};
 
 /// Lines with a name in front, which is said once.
 struct Lines<'w> {

@@ -72,11 +72,6 @@ impl<'a> Survey<'a> {
         self.log.header.file_seq
     }
 
-    /// True when Dovecot can go on using the file, after its tail is cut.
-    pub fn is_usable(&self) -> bool {
-        self.header_flaws.is_empty() && self.holes.is_empty() && self.mended.is_empty()
-    }
-
     /// The readable part as a member of a chain.
     pub fn file(&self) -> ChainFile<'_> {
         let mut log = self.log.clone();

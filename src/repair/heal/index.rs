@@ -3,14 +3,15 @@
 
 use std::collections::HashSet;
 
-use super::storage::Storage;
-use crate::format::ext::{ExtHeader, KeywordsHeader, ext_hdr_check, name_is_valid};
+use crate::format::ext::{ExtHeader, ext_hdr_check, name_is_valid};
 use crate::format::index::{IndexFile, IndexHeader, RECORD_MIN_SIZE, header_flag};
 use crate::format::record::flag;
-use crate::format::{Disk, Endian, align4, align8};
+use crate::format::{Disk, Endian, align8};
 use crate::model::ext::layout;
 use crate::model::mailbox::{Extension, ModseqHeader};
 use crate::model::{Mailbox, UidSet};
+use crate::repair::loss::{ExtensionPart, Loss, NoRecord};
+use crate::repair::storage::Storage;
 
 /// What stands beside an index and may tell what it said.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +38,7 @@ pub struct Mended {
     /// Everything that was wrong; empty when the index is sound.
     pub flaws: Vec<String>,
     /// What cannot be restored from the index.
-    pub lost: Vec<String>,
+    pub lost: Vec<Loss>,
     /// Messages whose records are gone, with or without their UIDs.
     pub missing: u32,
     /// True when records had to be mended or sorted.
@@ -52,8 +53,6 @@ pub struct Mended {
 const MAX_INFERRED: usize = 1000;
 /// Extensions that are looked at one against the other.
 const MAX_EXTENSIONS: usize = 1000;
-/// Bytes of a keywords header that are searched for names.
-const MAX_KEYWORDS: usize = 64 << 10;
 
 /// Reads an index. `None` when neither header nor record layout can be had.
 pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
@@ -95,7 +94,7 @@ pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
 }
 
 impl Mended {
-    fn flaw(&mut self, what: impl Into<String>) {
+    pub fn flaw(&mut self, what: impl Into<String>) {
         self.flaws.push(what.into());
     }
 
@@ -121,7 +120,7 @@ impl Mended {
             let known = hints.storage.and_then(|storage| storage.uid_validity).unwrap_or(hints.uid_validity);
             self.flaw("uid_validity is 0");
             if known == 0 {
-                self.lost.push("UIDVALIDITY: no file tells it".into());
+                self.lost.push(Loss::UidValidity);
             }
             self.mailbox.header.uid_validity = known;
         }
@@ -142,7 +141,7 @@ impl Mended {
         for ext in list.iter_mut() {
             if ext.name.is_empty() || !name_is_valid(&ext.name) {
                 flaws.push("an extension has no valid name".into());
-                lost.push(format!("extension {:?}: its name", String::from_utf8_lossy(&ext.name)));
+                lost.push(Loss::Extension(String::from_utf8_lossy(&ext.name).into_owned(), ExtensionPart::Name));
             }
         }
         let record_size = self.mailbox.header.record_size;
@@ -195,55 +194,15 @@ impl Mended {
                         ext.record_offset = u16::try_from(offset).unwrap_or(0);
                     }
                 }
-                None => lost.push(format!("extension {}: where its data is in records", named.join(", "))),
+                None => lost.push(Loss::Extension(named.join(", "), ExtensionPart::Place)),
             }
             if !place(list).is_empty() && lost.is_empty() {
-                lost.push(format!("extension {}: its sizes", named.join(", ")));
+                lost.push(Loss::Extension(named.join(", "), ExtensionPart::Sizes));
             }
         }
         self.flaws.append(&mut flaws);
         self.lost.append(&mut lost);
         self.mailbox.update_header_size();
-    }
-
-    /// The keywords header: a wrong count, wrong offsets and a missing NUL follow from the names.
-    fn keywords(&mut self, hints: &Hints<'_>) {
-        let endian = self.mailbox.endian;
-        let Some(id) = self.mailbox.extension_id(b"keywords") else { return };
-        let ext = &self.mailbox.extensions[id];
-        let header = ext.header().to_vec();
-        let problems = KeywordsHeader::parse(&header, 0, endian).problems;
-        let bits = usize::from(ext.record_size) * 8;
-        if problems.is_empty() && self.mailbox.keywords().len() <= bits {
-            return;
-        }
-        let what = problems.first().map_or_else(|| "more keywords than bits".to_owned(), ToString::to_string);
-        self.flaw(format!("keywords header: {what}"));
-        let used = self.highest_keyword_bit(id).map_or(0, |bit| bit + 1);
-        match keyword_names(&header, endian, used, &hints.keywords).filter(|names| names.len() <= bits) {
-            Some(names) => {
-                let fresh = keywords_header(&names, header.len(), endian);
-                match fresh {
-                    Some(fresh) => {
-                        let data = &mut self.mailbox.extensions[id].data;
-                        data.get_mut(..fresh.len()).into_iter().for_each(|to| to.copy_from_slice(&fresh));
-                    }
-                    None => self.lost.push("the names of keywords".into()),
-                }
-            }
-            None => self.lost.push("the names of keywords: their header does not tell them any more".into()),
-        }
-        self.mailbox.reload_keywords();
-    }
-
-    fn highest_keyword_bit(&self, id: usize) -> Option<usize> {
-        let ext = self.mailbox.extensions.get(id)?;
-        let bits = |i: usize| {
-            let bytes = self.mailbox.ext_bytes(i, ext)?;
-            let at = bytes.iter().rposition(|byte| *byte != 0)?;
-            Some(at * 8 + bytes[at].checked_ilog2().unwrap_or(0) as usize)
-        };
-        (0..self.mailbox.physical_len()).filter_map(bits).max()
     }
 
     fn records(&mut self, index: &IndexFile<'_>, hints: &Hints<'_>) {
@@ -289,9 +248,9 @@ impl Mended {
                 flaws.push("records have UIDs that they cannot have".into());
                 let mended = assign(&mut order, next_uid, hints);
                 if mended > 0 {
-                    let plural = if mended == 1 { "a record" } else { "records" };
-                    self.lost.push(format!("{mended} messages: {plural} whose UID nothing tells"));
-                    self.missing = self.missing.saturating_add(u32::try_from(mended).unwrap_or(u32::MAX));
+                    let count = u32::try_from(mended).unwrap_or(u32::MAX);
+                    self.lost.push(Loss::Records { count, why: NoRecord::NoUid });
+                    self.missing = self.missing.saturating_add(count);
                 }
             }
             let endian = mailbox.endian;
@@ -304,7 +263,7 @@ impl Mended {
             mailbox.set_records(records);
             if !blank.is_empty() {
                 let n = u32::try_from(blank.len()).unwrap_or(u32::MAX);
-                self.lost.push(format!("{n} messages: their records are zero"));
+                self.lost.push(Loss::Records { count: n, why: NoRecord::Zero });
                 self.missing = self.missing.saturating_add(n);
             }
         }
@@ -321,7 +280,7 @@ impl Mended {
             });
             if !(absurd || complete) {
                 let gone = wanted.min(known).saturating_sub(there);
-                self.lost.push(format!("{gone} messages: the file ends before their records"));
+                self.lost.push(Loss::Records { count: gone, why: NoRecord::CutOff });
                 self.missing = self.missing.saturating_add(gone);
             }
             damaged |= !absurd;
@@ -339,7 +298,7 @@ impl Mended {
         let Some(ext) = mailbox.extension(b"modseq") else { return };
         if ext.hdr_size != 16 || ext.record_size != 8 {
             self.flaws.push("the modseq extension has other sizes than 16 and 8".into());
-            self.lost.push("modseqs of messages".into());
+            self.lost.push(Loss::Modseqs);
             return;
         }
         let Some(header) = mailbox.modseq_header() else { return };
@@ -471,77 +430,4 @@ fn assign(order: &mut Vec<(u32, usize)>, next_uid: u32, hints: &Hints<'_>) -> us
     let mut flags = keep.into_iter();
     order.retain(|_| flags.next().unwrap_or(true));
     before - order.len()
-}
-
-/// The keyword names of a damaged header. `used` bits are in use in records.
-fn keyword_names(header: &[u8], endian: Endian, used: usize, other: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
-    let told = (1..=header.len().min(MAX_KEYWORDS) / 8)
-        .filter_map(|count| names_if(header, endian, count).map(|(names, wrong)| (wrong, names)));
-    let mut best: Vec<(usize, Vec<Vec<u8>>)> = told.filter(|(_, names)| names.len() >= used).collect();
-    best.sort_by_key(|(wrong, _)| *wrong);
-    let (wrong, names) = best.first()?;
-    // Two counts that fit equally well prove nothing.
-    if best.get(1).is_some_and(|(next, _)| next == wrong) {
-        return None;
-    }
-    let unique: HashSet<Vec<u8>> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
-    if unique.len() == names.len() {
-        return Some(names.clone());
-    }
-    // A name was overwritten with another: an older copy may have it, if all the rest agrees.
-    let mut mended = names.clone();
-    for (i, name) in names.iter().enumerate() {
-        let twice = names.iter().filter(|one| one.eq_ignore_ascii_case(name)).count() > 1;
-        match other.get(i) {
-            Some(theirs) if twice => mended[i].clone_from(theirs),
-            Some(theirs) if !theirs.eq_ignore_ascii_case(name) => return None,
-            None if twice => return None,
-            _ => {}
-        }
-    }
-    let unique: HashSet<Vec<u8>> = mended.iter().map(|name| name.to_ascii_lowercase()).collect();
-    (unique.len() == mended.len()).then_some(mended)
-}
-
-/// The names if there are `count` of them, and how many offsets are then wrong. `None` when the names area does not fit.
-fn names_if(header: &[u8], endian: Endian, count: usize) -> Option<(Vec<Vec<u8>>, usize)> {
-    let area = header.get(4 + count.checked_mul(8)?..)?;
-    let mut names = Vec::new();
-    let mut at = 0;
-    let mut wrong = 0;
-    for i in 0..count {
-        let rec = 4 + i * 8;
-        if endian.u32_at(header, rec)? != 0 {
-            return None;
-        }
-        if endian.u32_at(header, rec + 4)? as usize != at {
-            wrong += 1;
-        }
-        let rest = area.get(at..)?;
-        let len = rest.iter().position(|byte| *byte == 0)?;
-        let name = rest.get(..len)?;
-        if name.is_empty() || name.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
-            return None;
-        }
-        names.push(name.to_vec());
-        at += len + 1;
-    }
-    // Nothing may follow, and one wrong offset at most can be believed to be the damage.
-    (wrong <= 1 && area.get(at..)?.iter().all(|byte| *byte == 0)).then_some((names, wrong))
-}
-
-/// A keywords header of `size` bytes; `None` when the names do not fit.
-fn keywords_header(names: &[Vec<u8>], size: usize, endian: Endian) -> Option<Vec<u8>> {
-    let mut out = endian.u32_bytes(u32::try_from(names.len()).ok()?).to_vec();
-    let mut at = 0_u32;
-    for name in names {
-        out.extend([0; 4]);
-        out.extend(endian.u32_bytes(at));
-        at = at.checked_add(u32::try_from(name.len() + 1).ok()?)?;
-    }
-    names.iter().for_each(|name| out.extend(name.iter().chain(&[0])));
-    (align4(out.len()) <= align8(size)).then(|| {
-        out.resize(size.max(out.len()), 0);
-        out
-    })
 }

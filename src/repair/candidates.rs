@@ -1,0 +1,320 @@
+//! The states that index, backup and logs each lead to.
+
+use super::heal::index::Mended;
+use super::loss::Loss;
+use super::order::Logs;
+use super::plan::Base;
+use super::steps::MARGIN;
+use super::survey::Survey;
+use crate::format::index::header_flag;
+use crate::format::record::{Append, RecordType, flag};
+use crate::model::chain::Start;
+use crate::model::mailbox::ModseqHeader;
+use crate::model::replay::{Replayed, Until};
+use crate::model::{Chain, LogPos, Mailbox, SyncError, SyncKind};
+
+/// Bytes of log that one raise of the modseq takes at least.
+const BYTES_PER_MODSEQ: u64 = 16;
+
+/// A state that some base leads to.
+pub struct Candidate {
+    pub base: Base,
+    pub replayed: Replayed,
+    pub flaws: Vec<String>,
+    pub lost: Vec<Loss>,
+    pub missing: u32,
+    pub damaged: bool,
+    pub fscked: bool,
+    /// The first UID appended by the logs that were replayed: from here on everything is proven.
+    pub proven_from: u32,
+    /// The index knows more than the logs hold.
+    pub beyond: bool,
+    /// A log that starts from nothing stands behind the index and would wipe it.
+    pub wiped: bool,
+    /// A log that starts from nothing follows, or is the one the index stands at the start of.
+    pub reset: bool,
+    /// It is the one the index stands in.
+    pub same_log: bool,
+    /// Between the index and the first log something is missing.
+    pub gap: bool,
+    pub margin: u64,
+}
+
+impl Candidate {
+    pub fn is_sound(&self) -> bool {
+        self.flaws.is_empty() && self.lost.is_empty()
+    }
+}
+
+/// Replays logs that start from an empty mailbox.
+pub fn full_replay(logs: &Logs<'_>, indexid: u32) -> Option<Candidate> {
+    let chain = logs.chain();
+    let start = chain.complete_from()?;
+    let first = chain.files.get(start)?;
+    let mut mailbox = Mailbox::empty(indexid, first.log.endian);
+    mailbox.header.log_file_seq = first.log.header.prev_file_seq.max(1);
+    let from = LogPos { seq: first.seq(), offset: first.log.records_at };
+    let mut candidate = replay(Base::Log, mailbox, logs, from, None, false)?;
+    if candidate.lost.is_empty() {
+        candidate.proven_from = 1;
+    } else {
+        candidate.damaged = true;
+    }
+    // Dovecot 1.0 executed expunge requests in the index itself, without logging that it did.
+    candidate.fscked = first.log.header.minor_version == 0;
+    Some(candidate)
+}
+
+/// Replays the logs onto a state, and says what of them could not be read. With `repeats` the state has seen some of these
+/// records already: appends of messages it has are no flaw.
+pub fn replay(
+    base: Base,
+    mailbox: Mailbox,
+    logs: &Logs<'_>,
+    from: LogPos,
+    unreset: Option<u32>,
+    repeats: bool,
+) -> Option<Candidate> {
+    let mut files: Vec<Survey<'_>> = logs.files.clone();
+    let file = |log: &Survey<'_>| {
+        if Some(log.seq()) == unreset { log.file_without_reset().log } else { log.file().log }
+    };
+    let mut lost = Vec::new();
+    let mut margin = 0_u64;
+    let mut doubtful = false;
+    for i in 0..files.len() {
+        let seq = files[i].seq();
+        for hole in files[i].holes.clone() {
+            if (LogPos { seq, offset: hole.end }) <= from {
+                continue;
+            }
+            let (size, at) = (hole.end - hole.at, LogPos { seq, offset: hole.at });
+            lost.push(Loss::Hole { at, size, what: hole.what });
+            margin += (hole.end - hole.at) / BYTES_PER_MODSEQ + 1;
+            // What extension numbers mean is certain only up to the ones known before the first damage.
+            if !std::mem::replace(&mut doubtful, true) {
+                let at = LogPos { seq, offset: hole.at };
+                let known = {
+                    let chain = chain_of(&files, &file);
+                    chain.replay(mailbox.clone(), Until::Pos(at)).ok().map(|replayed| replayed.mailbox.extensions.len())
+                };
+                for (j, later) in files.iter_mut().enumerate().skip(i) {
+                    later.distrust_ids(if j == i { hole.end } else { 0 }, known.unwrap_or(0));
+                }
+            }
+        }
+    }
+    let chain = chain_of(&files, &file);
+    let mut replayed = chain.replay(mailbox, Until::End).ok()?;
+    // Dovecot replays a log in many small parts and looks each time whether the flag still holds; one long replay does not.
+    let mailbox = &mut replayed.mailbox;
+    if !mailbox.positions().any(|i| mailbox.flags(i) & flag::DIRTY != 0) {
+        mailbox.header.flags &= !header_flag::HAVE_DIRTY;
+    }
+    let appended = chain.files.iter().flat_map(|file| {
+        let seq = file.seq();
+        file.records().filter(move |record| LogPos { seq, offset: record.offset } >= from)
+    });
+    let proven_from = appended
+        .filter(|record| record.kind() == Some(RecordType::Append))
+        .flat_map(|record| record.elements::<Append>().map(|append| append.uid))
+        .min()
+        .unwrap_or(u32::MAX);
+    if let Some(stopped) = &replayed.stopped {
+        lost.push(Loss::Unread { at: replayed.position, why: stopped.clone() });
+    }
+    let seen = |error: &&SyncError| repeats && matches!(error.kind, SyncKind::AppendBelowNextUid { .. });
+    let flaws = replayed.errors.iter().filter(|error| !seen(error)).map(ToString::to_string).collect();
+    replayed.errors.clear();
+    let proven_from = if lost.is_empty() { proven_from } else { u32::MAX };
+    Some(Candidate {
+        base,
+        replayed,
+        flaws,
+        lost,
+        missing: 0,
+        damaged: false,
+        fscked: false,
+        proven_from,
+        beyond: false,
+        wiped: false,
+        reset: false,
+        same_log: true,
+        gap: false,
+        margin,
+    })
+}
+
+fn chain_of<'s>(files: &'s [Survey<'_>], header: &dyn Fn(&Survey<'_>) -> crate::format::log::LogFile) -> Chain<'s> {
+    Chain::new(files.iter().map(|log| {
+        let mut file = log.file();
+        file.log = header(log);
+        file
+    }))
+}
+
+/// Where an index stands in the logs.
+enum Stand {
+    /// At its position.
+    At(Start),
+    /// At this position, which is not the one it gives.
+    Elsewhere(LogPos),
+    /// Somewhere in the logs: replayed from the first of them, which changes nothing that it has already.
+    Somewhere,
+    /// Before the first of them.
+    Before,
+    /// It knows more than they hold.
+    Beyond,
+}
+
+fn stand(mailbox: &Mailbox, chain: &Chain<'_>) -> Stand {
+    let here = LogPos { seq: mailbox.header.log_file_seq, offset: u64::from(mailbox.header.log_file_head_offset) };
+    let Some(first) = chain.files.first() else { return Stand::Beyond };
+    if let Ok(start) = chain.start(here.seq, here.offset) {
+        return Stand::At(start);
+    }
+    // The modseq header has the position a second time, or the end of the log before it.
+    if let Some(header) = mailbox.modseq_header() {
+        let offset = u64::from(header.log_offset);
+        if header.log_seq != 0 && chain.start(header.log_seq, offset).is_ok_and(|start| !start.reset) {
+            return Stand::Elsewhere(LogPos { seq: header.log_seq, offset });
+        }
+    }
+    let end = chain.end();
+    if here > end && here.seq <= end.seq.saturating_add(1) {
+        Stand::Beyond
+    } else if here.seq < first.seq() {
+        Stand::Before
+    } else {
+        Stand::Somewhere
+    }
+}
+
+/// A mended index and the logs after it. `None` when a newer log starts from nothing: then the index counts for nothing.
+pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> {
+    let Mended { mut mailbox, mut flaws, mut lost, missing, records_damaged, fscked, old } = mended;
+    let chain = logs.chain();
+    let here = LogPos { seq: mailbox.header.log_file_seq, offset: u64::from(mailbox.header.log_file_head_offset) };
+    let mut unreset = None;
+    let mut reset = false;
+    let mut same_log = true;
+    let mut repeats = false;
+    let mut gap = false;
+    let mut beyond = false;
+    let mut from = here;
+    match stand(&mailbox, &chain) {
+        Stand::At(start) if start.reset => {
+            // Dovecot would forget this index and take the log alone. Whether that is right is decided by what the log holds.
+            let file = chain.files.get(start.file)?;
+            same_log = file.seq() == here.seq;
+            reset = true;
+            unreset = Some(file.seq());
+            from = LogPos { seq: file.seq(), offset: file.log.records_at };
+            // What the index knows of modseqs is complete up to here.
+            if let Some(header) = mailbox.modseq_header() {
+                let log_offset = u32::try_from(from.offset).ok()?;
+                mailbox.set_modseq_header(ModseqHeader { log_seq: from.seq, log_offset, ..header });
+            }
+            if !same_log {
+                mailbox.header.log_file_seq = file.seq();
+                mailbox.header.log_file_head_offset = u32::try_from(file.log.records_at).ok()?;
+                mailbox.header.log_file_tail_offset = 0;
+            }
+        }
+        Stand::At(start) => {
+            from = LogPos { seq: chain.files.get(start.file)?.seq(), offset: start.offset };
+            let header = &mut mailbox.header;
+            let tail = u64::from(header.log_file_tail_offset);
+            if tail > here.offset || (tail != 0 && tail < chain.files.get(start.file)?.log.records_at.min(here.offset))
+            {
+                flaws.push(format!("log_file_tail_offset is {tail}, the head is {}", here.offset));
+                header.log_file_tail_offset = 0;
+            }
+        }
+        Stand::Elsewhere(pos) => {
+            flaws.push(format!("the index says it stands at {here}, where there is no record; it does at {pos}"));
+            mailbox.header.log_file_seq = pos.seq;
+            mailbox.header.log_file_head_offset = u32::try_from(pos.offset).ok()?;
+            mailbox.header.log_file_tail_offset = 0;
+            from = pos;
+        }
+        place @ (Stand::Somewhere | Stand::Before) => {
+            let first = chain.files.first()?;
+            flaws.push(format!("the index says it stands at {here}, which the logs do not have"));
+            if matches!(place, Stand::Before) {
+                gap = true;
+                lost.push(Loss::Between(here, LogPos { seq: first.seq(), offset: first.log.records_at }));
+            }
+            if first.log.header.starts_empty() {
+                unreset = Some(first.seq());
+            }
+            from = LogPos { seq: first.seq(), offset: first.log.records_at };
+            mailbox.header.log_file_seq = from.seq;
+            mailbox.header.log_file_head_offset = u32::try_from(from.offset).ok()?;
+            mailbox.header.log_file_tail_offset = 0;
+            repeats = true;
+        }
+        Stand::Beyond => {
+            lost.push(Loss::After(here));
+            if let Some(head) = chain.head().filter(|head| head.seq() == here.seq) {
+                lost.push(Loss::Expunges(LogPos { seq: here.seq, offset: head.end.offset }, here));
+            }
+            beyond = true;
+        }
+    }
+    let known_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
+    let mut candidate = if beyond {
+        let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
+        let position = here;
+        Candidate {
+            base,
+            replayed: Replayed {
+                mailbox,
+                position,
+                log_modseq,
+                errors: Vec::new(),
+                ignored: Vec::new(),
+                stopped: None,
+            },
+            flaws: Vec::new(),
+            lost: Vec::new(),
+            missing: 0,
+            damaged: false,
+            fscked: false,
+            proven_from: u32::MAX,
+            beyond,
+            wiped: false,
+            reset: false,
+            same_log: true,
+            gap: false,
+            margin: MARGIN,
+        }
+    } else {
+        let known = mailbox.extensions.len();
+        let mut files: Vec<Survey<'_>> = logs.files.clone();
+        if repeats {
+            // Extensions may have been created in between: later numbers are not what this index would take them for.
+            files.iter_mut().for_each(|file| file.distrust_ids(0, known));
+        }
+        let trusted = Logs { files, foreign: None, foreign_old: None, swapped: false, head_in_place: true };
+        replay(base, mailbox, &trusted, from, unreset, repeats)?
+    };
+    if repeats {
+        candidate.margin += MARGIN;
+    }
+    candidate.flaws.splice(0..0, flaws);
+    candidate.lost.splice(0..0, lost);
+    candidate.missing = missing;
+    candidate.damaged = records_damaged;
+    candidate.fscked = fscked || old;
+    // A log that counts from too low must not take HIGHESTMODSEQ back.
+    let replayed = &mut candidate.replayed;
+    if let Some(header) = replayed.mailbox.modseq_header().filter(|header| header.highest_modseq < known_modseq) {
+        replayed.mailbox.set_modseq_header(ModseqHeader { highest_modseq: known_modseq, ..header });
+    }
+    replayed.log_modseq = replayed.log_modseq.max(known_modseq);
+    candidate.reset = reset;
+    candidate.same_log = same_log;
+    candidate.gap = gap;
+    Some(candidate)
+}

@@ -1,0 +1,112 @@
+//! Messages whose index records are gone, put back from what stands beside the index.
+
+use std::collections::HashSet;
+
+use super::index::Hints;
+use crate::format::index::IndexFile;
+use crate::format::record::{ExpungeGuid, RecordType, UidRange};
+use crate::model::{LogPos, Mailbox, UidSet};
+use crate::repair::candidates::{Candidate, replay};
+use crate::repair::loss::Loss;
+use crate::repair::order::Logs;
+use crate::repair::plan::{Base, Inputs};
+
+pub fn hints<'h>(inputs: &'h Inputs<'_>, logs: &Logs<'_>, indexid: u32) -> Hints<'h> {
+    let mut hints = Hints { indexid, storage: inputs.storage.as_ref(), ..Hints::default() };
+    for log in &logs.files {
+        for record in log.file().records() {
+            match record.kind() {
+                Some(RecordType::Expunge) if record.external() => {
+                    record.elements::<UidRange>().for_each(|range| hints.expunged.insert_range(range.uid1, range.uid2));
+                }
+                Some(RecordType::ExpungeGuid) if record.external() => {
+                    record.elements::<ExpungeGuid>().for_each(|one| hints.expunged.insert(one.uid));
+                }
+                Some(RecordType::HeaderUpdate) => {
+                    for chunk in record.header_chunks().filter(|chunk| chunk.offset == 24) {
+                        hints.uid_validity = record.endian.u32_at(chunk.data, 0).unwrap_or(hints.uid_validity);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    // The order of keyword names is the same in an older copy, as far as that goes.
+    let names = inputs.backup.and_then(|bytes| IndexFile::parse(bytes).ok()).map(|index| Mailbox::keywords_of(&index));
+    hints.keywords = names.unwrap_or_default();
+    hints
+}
+
+/// Puts messages back whose index records are gone: from the logs where they were appended, and from the storage.
+pub fn fill(chosen: &mut Candidate, logs: &Logs<'_>, hints: &Hints<'_>) {
+    let mailbox = &chosen.replayed.mailbox;
+    let chain = logs.chain();
+    let mut found: Vec<(u32, Vec<u8>)> = Vec::new();
+    let Some(first) = chain.files.first() else { return };
+    let mut none = mailbox.clone();
+    none.set_records(Vec::new());
+    none.header.next_uid = 1;
+    none.header.seen_messages_count = 0;
+    none.header.deleted_messages_count = 0;
+    none.header.log_file_seq = first.seq();
+    none.header.log_file_head_offset = u32::try_from(first.log.records_at).unwrap_or(0);
+    let from = LogPos { seq: first.seq(), offset: first.log.records_at };
+    let unreset = first.log.header.starts_empty().then(|| first.seq());
+    let mut proven = 0;
+    if let Some(partial) = replay(Base::Log, none, logs, from, unreset, false).filter(|partial| partial.lost.is_empty())
+    {
+        let partial = partial.replayed.mailbox;
+        let same = partial
+            .extensions
+            .iter()
+            .map(|e| (&e.name, e.range()))
+            .eq(mailbox.extensions.iter().map(|e| (&e.name, e.range())));
+        if same {
+            for i in 0..partial.physical_len() {
+                if mailbox.lookup(partial.uid(i)).is_none() {
+                    found.push((partial.uid(i), partial.record(i).to_vec()));
+                    proven += 1;
+                }
+            }
+        }
+    }
+    let highest = chosen.replayed.highest_modseq();
+    let proven_uids: HashSet<u32> = found.iter().map(|(uid, _)| *uid).collect();
+    let mut bare = Vec::new();
+    if let Some(storage) = hints.storage {
+        for uid in &storage.uids {
+            let known = mailbox.lookup(*uid).is_some() || proven_uids.contains(uid);
+            if known || *uid >= mailbox.header.next_uid || hints.expunged.contains(*uid) {
+                continue;
+            }
+            let mut record = vec![0; mailbox.record_size()];
+            record[..4].copy_from_slice(&mailbox.endian.u32_bytes(*uid));
+            if let Some(ext) = mailbox.extension(b"modseq")
+                && let Some(bytes) = record.get_mut(ext.range())
+                && bytes.len() == 8
+            {
+                bytes.copy_from_slice(&mailbox.endian.u64_bytes(highest));
+            }
+            bare.push(*uid);
+            found.push((*uid, record));
+        }
+    }
+    if found.is_empty() {
+        return;
+    }
+    let mailbox = &mut chosen.replayed.mailbox;
+    found.extend((0..mailbox.physical_len()).map(|i| (mailbox.uid(i), mailbox.record(i).to_vec())));
+    found.sort_unstable_by_key(|(uid, _)| *uid);
+    mailbox.set_records(found.into_iter().flat_map(|(_, record)| record).collect());
+    let back = u32::try_from(proven + bare.len()).unwrap_or(u32::MAX);
+    let complete = chosen.missing > 0 && back >= chosen.missing;
+    chosen.missing = chosen.missing.saturating_sub(back);
+    if complete {
+        chosen.lost.retain(|what| !matches!(what, Loss::Records { .. }));
+    }
+    if !bare.is_empty() {
+        let mut set = UidSet::new();
+        bare.iter().for_each(|uid| set.insert(*uid));
+        chosen.lost.push(Loss::Flags(set));
+    }
+}

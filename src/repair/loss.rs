@@ -1,0 +1,204 @@
+//! What a rebuild cannot keep, how grave that is, and what it is called.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::ser::SerializeStruct;
+
+use crate::format::Flaw;
+use crate::model::{LogPos, UidSet};
+
+/// How grave a loss is. The later ones are the graver ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// Clients transfer more than they would have to.
+    History,
+    /// Flags, keywords or other data of messages that are still there.
+    Flags,
+    /// Messages may be missing.
+    Messages,
+    /// Clients forget everything and begin anew.
+    UidValidity,
+}
+
+impl Grade {
+    /// All grades, the least grave first.
+    pub const ALL: [Grade; 4] = [Grade::History, Grade::Flags, Grade::Messages, Grade::UidValidity];
+
+    /// The word for it in options and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Grade::History => "history",
+            Grade::Flags => "flags",
+            Grade::Messages => "messages",
+            Grade::UidValidity => "uidvalidity",
+        }
+    }
+}
+
+/// Why the index has no record of a message any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRecord {
+    /// A UID that it cannot have, and nothing tells the right one.
+    NoUid,
+    /// All bytes are 0.
+    Zero,
+    /// The file ends before it.
+    CutOff,
+}
+
+/// What of an extension nothing tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtensionPart {
+    /// Its name.
+    Name,
+    /// Where its data is in a record.
+    Place,
+    /// How large its data is.
+    Sizes,
+}
+
+/// Something that no file tells any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// UIDVALIDITY.
+    UidValidity,
+    /// So many messages.
+    Records {
+        /// How many.
+        count: u32,
+        /// Why.
+        why: NoRecord,
+    },
+    /// Part of what describes an extension. Holds its name.
+    Extension(String, ExtensionPart),
+    /// What keywords are called.
+    KeywordNames,
+    /// The modseqs of messages.
+    Modseqs,
+    /// Flags, keywords and modseqs of these messages, which only the storage has.
+    Flags(UidSet),
+    /// A stretch of a log that cannot be read.
+    Hole {
+        /// Where it begins.
+        at: LogPos,
+        /// Bytes it has.
+        size: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// What replay did not go on to.
+    Unread {
+        /// Where it stopped.
+        at: LogPos,
+        /// Why.
+        why: Flaw,
+    },
+    /// What was logged between two positions.
+    Between(LogPos, LogPos),
+    /// What was logged after a position, if anything was.
+    After(LogPos),
+    /// Which messages were expunged between two positions.
+    Expunges(LogPos, LogPos),
+    /// Which messages were expunged before.
+    AllExpunges,
+    /// Which messages were expunged while the log before the present one was written. Holds why that log has to go.
+    OldExpunges(String),
+}
+
+impl Loss {
+    /// How grave it is at worst.
+    pub const fn grade(&self) -> Grade {
+        match self {
+            Loss::UidValidity => Grade::UidValidity,
+            Loss::Records { .. } | Loss::Hole { .. } | Loss::Unread { .. } | Loss::Between(..) | Loss::After(_) => {
+                Grade::Messages
+            }
+            Loss::Extension(..) | Loss::KeywordNames | Loss::Flags(_) => Grade::Flags,
+            Loss::Modseqs | Loss::Expunges(..) | Loss::AllExpunges | Loss::OldExpunges(_) => Grade::History,
+        }
+    }
+
+    /// The messages concerned, where they are known.
+    pub const fn uids(&self) -> Option<&UidSet> {
+        match self {
+            Loss::Flags(uids) => Some(uids),
+            _ => None,
+        }
+    }
+
+    /// How many messages are concerned, where that is known.
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Loss::Records { count, .. } => Some(u64::from(*count)),
+            Loss::Flags(uids) => Some(uids.count()),
+            _ => None,
+        }
+    }
+
+    /// What Dovecot does with the same files when it is left alone.
+    pub const fn dovecot(&self) -> Option<&'static str> {
+        match self {
+            Loss::UidValidity => Some("invents one, and clients download everything again"),
+            Loss::Hole { .. } => Some("marks the log corrupted and loses this and all that follows"),
+            Loss::Unread { .. } => Some("stops reading there as well"),
+            Loss::Records { .. } => Some("drops the index and starts anew from the storage"),
+            Loss::Expunges(..) | Loss::AllExpunges => Some("loses it as well, with the log it marks corrupted"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::UidValidity => f.write_str("UIDVALIDITY: no file tells it"),
+            Loss::Records { count, why: NoRecord::NoUid } => {
+                let plural = if *count == 1 { "a record" } else { "records" };
+                write!(f, "{count} messages: {plural} whose UID nothing tells")
+            }
+            Loss::Records { count, why: NoRecord::Zero } => write!(f, "{count} messages: their records are zero"),
+            Loss::Records { count, why: NoRecord::CutOff } => {
+                write!(f, "{count} messages: the file ends before their records")
+            }
+            Loss::Extension(name, ExtensionPart::Name) => write!(f, "extension {name:?}: its name"),
+            Loss::Extension(name, ExtensionPart::Place) => {
+                write!(f, "extension {name}: where its data is in records")
+            }
+            Loss::Extension(name, ExtensionPart::Sizes) => write!(f, "extension {name}: its sizes"),
+            Loss::KeywordNames => f.write_str("the names of keywords: their header does not tell them any more"),
+            Loss::Modseqs => f.write_str("modseqs of messages"),
+            Loss::Flags(uids) => {
+                write!(f, "flags, keywords and modseqs of UIDs {uids}: only the storage still has these messages")
+            }
+            Loss::Hole { at, size, what } => write!(f, "{size} bytes of log at {at}: {what}"),
+            Loss::Unread { at, why } => write!(f, "everything after {at}: {why}"),
+            Loss::Between(from, to) => write!(f, "what was logged between {from} and {to}"),
+            Loss::After(pos) => write!(f, "what was logged after {pos}, if anything"),
+            Loss::Expunges(from, to) => write!(f, "the history of expunges between {from} and {to}"),
+            Loss::AllExpunges => {
+                f.write_str("the history of expunges: QRESYNC clients from before get every missing UID")
+            }
+            Loss::OldExpunges(why) => write!(f, "the history of expunges that .log.2 had: {why}"),
+        }
+    }
+}
+
+impl Serialize for Loss {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Loss", 5)?;
+        object.serialize_field("grade", &self.grade())?;
+        object.serialize_field("text", &self.to_string())?;
+        if let Some(uids) = self.uids() {
+            object.serialize_field("uids", &uids.to_string())?;
+        }
+        if let Some(count) = self.count() {
+            object.serialize_field("count", &count)?;
+        }
+        if let Some(dovecot) = self.dovecot() {
+            object.serialize_field("dovecot", dovecot)?;
+        }
+        object.end()
+    }
+}

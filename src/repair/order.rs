@@ -1,0 +1,130 @@
+//! Which of the log files belong to this mailbox, and in what order.
+
+use super::plan::Inputs;
+use super::survey::Survey;
+use crate::format::cache::CacheHeader;
+use crate::format::index::IndexFile;
+use crate::format::record::RecordType;
+use crate::format::{Disk, Endian};
+use crate::model::Chain;
+
+/// The logs, sorted out.
+pub struct Logs<'a> {
+    /// Oldest first.
+    pub files: Vec<Survey<'a>>,
+    /// Why the file in the place of `.log.2` is not one of them.
+    pub foreign_old: Option<String>,
+    /// Why the file in the place of `.log` is not one of them.
+    pub foreign: Option<String>,
+    /// `.log` and `.log.2` stand in each other's place.
+    pub swapped: bool,
+    /// The newest of them is `.log`.
+    pub head_in_place: bool,
+}
+
+impl<'a> Logs<'a> {
+    pub fn chain(&self) -> Chain<'_> {
+        Chain::new(self.files.iter().map(Survey::file))
+    }
+
+    pub fn head(&self) -> Option<&Survey<'a>> {
+        self.files.last()
+    }
+}
+
+/// The id that most files have; of two with equally many the log's counts, as for Dovecot.
+pub fn vote(inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) -> u32 {
+    let endian = index.map_or(Endian::NATIVE, |index| index.endian);
+    let of_index =
+        |bytes: Option<&[u8]>| bytes.and_then(|b| IndexFile::parse(b).ok()).map(|index| index.header.indexid);
+    let of_log = |bytes: Option<&[u8]>| {
+        let bytes = bytes?;
+        crate::format::log::LogFile::parse(bytes, bytes.len() as u64).ok().map(|log| log.header.indexid)
+    };
+    let cache = inputs.cache.filter(|bytes| bytes.len() >= CacheHeader::SIZE);
+    let votes = [
+        of_log(inputs.log),
+        index.map(|index| index.header.indexid),
+        of_log(inputs.old_log),
+        of_index(inputs.backup),
+        cache.map(|bytes| CacheHeader::read(bytes, endian).indexid),
+    ];
+    let votes: Vec<u32> = votes.into_iter().flatten().filter(|id| *id != 0).collect();
+    let count = |id: u32| votes.iter().filter(|other| **other == id).count();
+    let most = votes.iter().map(|id| count(*id)).max().unwrap_or(0);
+    votes.iter().copied().find(|id| count(*id) == most).unwrap_or(0)
+}
+
+pub fn sort_logs<'a>(inputs: &Inputs<'a>, index: Option<&IndexFile<'_>>, indexid: u32) -> Logs<'a> {
+    let mut logs = Logs { files: Vec::new(), foreign_old: None, foreign: None, swapped: false, head_in_place: false };
+    let mut log = inputs.log.and_then(|bytes| Survey::new(bytes, index));
+    let mut old = inputs.old_log.and_then(|bytes| Survey::new(bytes, None));
+    if log.is_none() && inputs.log.is_some() {
+        logs.foreign = Some("it has no readable header".into());
+    }
+    if old.is_none() && inputs.old_log.is_some() {
+        logs.foreign_old = Some("it has no readable header".into());
+    }
+    let follows = |old: &Survey<'_>, new: &Survey<'_>| {
+        let header = &new.log.header;
+        (header.prev_file_seq, u64::from(header.prev_file_offset)) == (old.seq(), old.end)
+    };
+    // A header that had to be made up does not say what it follows.
+    if let (Some(log), Some(old)) = (&mut log, &old)
+        && log.log.header.prev_file_offset == u32::MAX
+        && old.seq().checked_add(1) == Some(log.seq())
+    {
+        log.log.header.prev_file_seq = old.seq();
+        log.log.header.prev_file_offset = u32::try_from(old.end).unwrap_or(u32::MAX);
+    }
+    if let Some(one) = &log
+        && one.log.header.indexid != indexid
+        && one.log.header.indexid != 0
+    {
+        let at_index = index.is_some_and(|index| {
+            let (seq, head) = (index.header.log_file_seq, u64::from(index.header.log_file_head_offset));
+            let header = &one.log.header;
+            let boundary = seq == one.seq() && one.file().records().any(|record| record.end() == head);
+            boundary || (header.prev_file_seq, u64::from(header.prev_file_offset)) == (seq, head)
+        });
+        if !at_index && !old.as_ref().is_some_and(|old| follows(old, one)) {
+            logs.foreign = Some(format!("its indexid is {}, the other files say {indexid}", one.log.header.indexid));
+            log = None;
+        }
+    }
+    if let (Some(newer), Some(one)) = (&log, &old) {
+        if follows(newer, one) {
+            logs.swapped = true;
+        } else if one.seq() == newer.seq() {
+            logs.foreign_old = Some(format!("it has the same file_seq {} as the log", one.seq()));
+            old = None;
+        } else if !follows(one, newer) {
+            let header = &newer.log.header;
+            logs.foreign_old = Some(format!(
+                "it ends at {}:{}, the log continues {}:{}",
+                one.seq(),
+                one.end,
+                header.prev_file_seq,
+                header.prev_file_offset
+            ));
+            old = None;
+        }
+    }
+    if let Some(one) = &old
+        && one.log.header.indexid != indexid
+        && one.log.header.indexid != 0
+        && log.is_none()
+    {
+        logs.foreign_old = Some(format!("its indexid is {}, the other files say {indexid}", one.log.header.indexid));
+        old = None;
+    }
+    logs.head_in_place = log.is_some() && !logs.swapped;
+    logs.files.extend(old);
+    logs.files.extend(log);
+    logs.files.sort_by_key(Survey::seq);
+    logs
+}
+
+pub fn has_undeleted(log: &Survey<'_>) -> bool {
+    log.file().records().any(|record| record.kind() == Some(RecordType::IndexUndeleted) && record.external())
+}

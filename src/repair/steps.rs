@@ -1,0 +1,230 @@
+//! From a chosen state to the changes on disk, in their order, and the index that goes with them.
+
+use super::candidates::Candidate;
+use super::heal::cache::{cache_links, clear_cache_links, foreign_cache};
+use super::heal::index::fix_counters;
+use super::heal::log::{next_log, pending};
+use super::loss::Loss;
+use super::order::Logs;
+use super::plan::{Base, Inputs, Kept, Messages, Plan};
+use super::survey::Survey;
+use super::verify::verify;
+use crate::format::Disk;
+use crate::format::log::LogHeader;
+use crate::model::mailbox::ModseqHeader;
+use crate::model::replay::{Replayed, Until};
+use crate::model::{Chain, Mailbox};
+
+/// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a change
+/// takes 20 bytes at least: no log holds more changes than this.
+pub const MARGIN: u64 = 65_536;
+
+/// One change on disk. They are made in the order of the plan; the index is the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The log ends here now.
+    CutLog(u64),
+    /// The log becomes `.log.2`, as it is.
+    LinkOldLog,
+    /// `.log.2` becomes this.
+    WriteOldLog(Vec<u8>),
+    /// The log becomes this.
+    WriteLog(Vec<u8>),
+    /// Log and `.log.2` change places.
+    ExchangeLogs,
+    /// `.log.2` goes.
+    RemoveOldLog,
+    /// The cache goes.
+    RemoveCache,
+    /// The index becomes this.
+    WriteIndex(Vec<u8>),
+}
+
+impl Step {
+    /// The step in words, with its reason.
+    pub fn describe(&self, why: &str) -> String {
+        match self {
+            Step::CutLog(len) => format!("cut dovecot.index.log to {len} bytes: {why}"),
+            Step::LinkOldLog | Step::WriteOldLog(_) => format!("the old log becomes .log.2: {why}"),
+            Step::WriteLog(_) => format!("write a new log: {why}"),
+            Step::ExchangeLogs => format!("exchange .log and .log.2: {why}"),
+            Step::RemoveOldLog => format!("remove .log.2: {why}"),
+            Step::RemoveCache => format!("remove the cache: {why}"),
+            Step::WriteIndex(bytes) => format!("write the index, {} bytes: {why}", bytes.len()),
+        }
+    }
+}
+
+/// From a state to bytes: what happens to log and cache, and the index that goes with them.
+pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate, notes: Vec<String>) -> Plan {
+    let Candidate { base, replayed, flaws, mut lost, damaged, proven_from, beyond, wiped, margin, .. } = chosen;
+    let as_is = base == Base::Index && flaws.is_empty() && lost.is_empty();
+    let mut steps: Vec<(Step, String)> = Vec::new();
+    let highest = replayed.highest_modseq();
+    let Replayed { mut mailbox, position, .. } = replayed;
+    mailbox.header.indexid = indexid;
+    let why_index = notes.join("; ");
+    let mut write = (!as_is).then(|| why_index.clone());
+    let mut raised = 0;
+
+    // The log: left alone, cut, exchanged, or replaced by the next one.
+    let head = logs.head();
+    let mut reasons = Vec::new();
+    match head {
+        None => reasons.push(match &logs.foreign {
+            Some(why) => format!("the log is unusable: {why}"),
+            None => "there is no log".to_owned(),
+        }),
+        Some(log) => {
+            if !logs.head_in_place && !logs.swapped {
+                reasons.push(logs.foreign.clone().unwrap_or_else(|| "there is no log".into()));
+            }
+            reasons.extend(log.header_flaws.iter().cloned());
+            if log.log.header.indexid != indexid && log.log.header.indexid != 0 {
+                reasons.push(format!("indexid is {}, not {indexid}", log.log.header.indexid));
+            }
+            reasons.extend(log.mended.iter().cloned());
+            reasons.extend(log.holes.iter().map(|hole| format!("damaged at {}: {}", hole.at, hole.what)));
+        }
+    }
+    if beyond {
+        reasons.push("it ends before the index".into());
+    }
+    if wiped {
+        reasons.push("it starts from nothing, and would wipe the index".into());
+    }
+    let replaced = !reasons.is_empty();
+    let head_lost = beyond || head.is_none() || !(logs.head_in_place || logs.swapped);
+    if replaced {
+        if head_lost && !beyond {
+            lost.push(Loss::After(position));
+        }
+        let margin = if head_lost { margin.max(MARGIN) } else { margin };
+        raised = if lost.is_empty() { 0 } else { margin };
+    }
+    let whole = head.filter(|log| log.holes.is_empty() && !head_lost && !wiped);
+    let had_history = |log: &Survey<'_>| !log.holes.is_empty() || (wiped && log.end > log.log.records_at);
+    if replaced && whole.is_none() && head.is_some_and(had_history) {
+        lost.push(Loss::AllExpunges);
+    }
+    let highest = highest.saturating_add(raised);
+    let mut chain_log: Option<Vec<u8>> = None;
+    if replaced {
+        let why = format!("replaced by its successor: {}", reasons.join("; "));
+        let next = next_log(inputs, logs, &mailbox, indexid, highest, whole.is_some());
+        let pending = whole.or(head.filter(|_| !head_lost)).map(|log| pending(log, &mailbox)).unwrap_or_default();
+        let mut bytes = next.to_bytes(mailbox.endian);
+        bytes.extend(pending);
+        match whole {
+            Some(log) => {
+                let mut old = log.readable.get(..usize::try_from(log.end).unwrap_or(0)).unwrap_or_default().to_vec();
+                let mut header = log.log.header.clone();
+                header.indexid = indexid;
+                let known = usize::from(header.hdr_size).min(LogHeader::SIZE).min(old.len());
+                let fixed = header.to_bytes(log.log.endian);
+                old[..known].copy_from_slice(&fixed[..known]);
+                let keep = "kept as .log.2 for QRESYNC".to_owned();
+                steps.push(if old == log.bytes { (Step::LinkOldLog, keep) } else { (Step::WriteOldLog(old), keep) });
+            }
+            None if inputs.old_log.is_some() => {
+                let why = "it does not lead to the new log".to_owned();
+                steps.push((Step::RemoveOldLog, why));
+            }
+            None => {}
+        }
+        let header = &mut mailbox.header;
+        header.log_file_seq = next.file_seq;
+        header.log_file_head_offset = 40;
+        header.log_file_tail_offset = 40;
+        mailbox.set_modseq_header(ModseqHeader { highest_modseq: highest, log_seq: next.file_seq, log_offset: 40 });
+        // Requests that were not yet executed go on: the new log starts with them.
+        if bytes.len() > LogHeader::SIZE
+            && let Ok(log) = crate::format::log::LogFile::parse(&bytes, bytes.len() as u64)
+            && let Ok(done) =
+                Chain::new([crate::model::ChainFile::new(log, &bytes)]).replay(mailbox.clone(), Until::End)
+        {
+            mailbox = done.mailbox;
+            mailbox.header.log_file_tail_offset = 40;
+        }
+        steps.push((Step::WriteLog(bytes.clone()), why.clone()));
+        chain_log = Some(bytes);
+        write.get_or_insert_with(|| format!("it follows the new log {}", next.file_seq));
+    } else {
+        if logs.swapped {
+            steps.push((Step::ExchangeLogs, "log and .log.2 stand in each other's place".into()));
+        }
+        if let Some(log) = head
+            && let Some(tail) = &log.tail
+        {
+            let torn = log.bytes.len() as u64 - log.end;
+            steps.push((
+                Step::CutLog(log.end),
+                format!("{torn} bytes of an unfinished transaction at {}: {tail}", log.end),
+            ));
+        }
+        if let Some(why) = &logs.foreign_old {
+            steps.push((Step::RemoveOldLog, why.clone()));
+        }
+    }
+
+    // The cache: what does not belong goes, and then the links to it.
+    let mut links = cache_links(&mailbox);
+    if let Some(bytes) = inputs.cache
+        && let Some(why) = foreign_cache(bytes, &mailbox, indexid)
+    {
+        steps.push((Step::RemoveCache, why));
+        if links > 0 {
+            clear_cache_links(&mut mailbox);
+            links = 0;
+            write.get_or_insert_with(|| "its links into the cache are cleared".into());
+        }
+    }
+    if write.is_some() {
+        fix_counters(&mut mailbox);
+        let has_old = steps.iter().any(|(step, _)| matches!(step, Step::WriteOldLog(_) | Step::LinkOldLog))
+            || (inputs.old_log.is_some() && !steps.iter().any(|(step, _)| *step == Step::RemoveOldLog));
+        // "No .log.2" would keep it for ever. When it became that is when the log was created.
+        // An index written at a rotation keeps the end of the old log in the modseq header; it is the same position.
+        if let (Some(log), false) = (head, replaced)
+            && position.offset == log.log.records_at
+            && logs.files.len() > 1
+            && let Some(header) = mailbox.modseq_header()
+        {
+            let (log_seq, log_offset) = (log.log.header.prev_file_seq, log.log.header.prev_file_offset);
+            mailbox.set_modseq_header(ModseqHeader { log_seq, log_offset, ..header });
+        }
+        if has_old && mailbox.header.log2_rotate_time == u32::MAX {
+            mailbox.header.log2_rotate_time =
+                if replaced { inputs.now } else { head.map_or(0, |log| log.log.header.create_stamp) };
+        }
+    }
+    let index = mailbox.encode();
+    let mut plan = Plan { base: Some(base), steps, lost, ..Plan::default() };
+    if let Some(why) = write {
+        if let Err(why) = verify(&index, chain_log.as_deref(), head, indexid) {
+            plan.refusal = Some(format!("the result does not hold: {why}"));
+        }
+        plan.steps.push((Step::WriteIndex(index.clone()), why));
+    }
+    plan.index = index;
+    plan.messages = count(&mailbox, proven_from, damaged);
+    plan.kept = Some(Kept {
+        indexid,
+        uid_validity: mailbox.header.uid_validity,
+        next_uid: mailbox.header.next_uid,
+        highest_modseq: mailbox.modseq_header().map_or(highest, |header| header.highest_modseq).max(1),
+        highest_modseq_raised_by: raised,
+        keywords: mailbox.keywords().iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect(),
+        extensions: mailbox.extensions.iter().map(|ext| String::from_utf8_lossy(&ext.name).into_owned()).collect(),
+        cache_links: links,
+    });
+    plan
+}
+
+fn count(mailbox: &Mailbox, proven_from: u32, damaged: bool) -> Messages {
+    let total = mailbox.len() as u64;
+    let proven = mailbox.positions().filter(|i| mailbox.uid(*i) >= proven_from).count() as u64;
+    let rest = total - proven;
+    let (carried, salvaged) = if damaged { (0, rest) } else { (rest, 0) };
+    Messages { total, proven, carried, salvaged }
+}
