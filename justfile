@@ -1,0 +1,40 @@
+# What there is to do here. `just` alone lists it.
+default:
+    @just --list
+
+# The binary, optimised.
+build:
+    cargo build --locked --release
+
+# Everything that has to pass.
+test:
+    tests/run
+
+# Speed beside doveadm and cat.
+bench:
+    cargo bench --locked --bench ratios
+
+# Speed beside that of another revision, both built here and run in turns.
+bench-against REV:
+    tools/bench-against {{REV}}
+
+# Mutations of real files through every fuzz target, on any toolchain.
+fuzz SECONDS="60":
+    cargo run --locked --release --example fuzz -- {{SECONDS}}
+
+# Mailboxes written by real Dovecots, made anew.
+fixtures *ARGS:
+    fixtures/make.py {{ARGS}}
+
+# The graph of the modules: which room uses which.
+house:
+    tools/house
+
+# Small judged mailboxes; `just cases --class loop --show`.
+cases *ARGS:
+    cargo build --locked
+    IDX="$PWD/target/debug/idx" PYTHONDONTWRITEBYTECODE=1 fixtures/cases/run.py {{ARGS}}
+
+# Completions and man pages, written anew.
+bless:
+    IDX_BLESS=1 cargo test --locked --test generated
