@@ -17,6 +17,9 @@
 //! ```
 //!
 //! Arrows point one way: a module imports only from those it stands on.
+//!
+//! Without the feature `cli` there are the rooms that read, replay and judge: [`format`](mod@format), [`model`], [`source`] and
+//! [`check`]. `cli` adds the verbs and all that writes, `plot` the pictures of `idx simulate`.
 
 #![deny(missing_docs, unsafe_code)]
 #![cfg_attr(
@@ -25,14 +28,22 @@
 )]
 
 pub mod check;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod format;
+#[cfg(feature = "cli")]
 pub mod logs;
 pub mod model;
+#[cfg(feature = "cli")]
 pub mod ops;
+#[cfg(feature = "cli")]
 pub mod render;
+#[cfg(feature = "cli")]
 pub mod repair;
+#[cfg(feature = "cli")]
 pub mod simulate;
 pub mod source;
+#[cfg(feature = "cli")]
 pub mod store;
+#[cfg(feature = "cli")]
 pub mod view;

@@ -16,12 +16,15 @@ use crate::render;
 use crate::simulate::advise::Want;
 use crate::simulate::retention::Population;
 use crate::simulate::settings::{DAY, HOUR, Settings, Version, read_config};
+#[cfg(feature = "plot")]
 use crate::simulate::survey::Spread;
 use crate::simulate::synthetic::{Pattern, Storage, Synthetic};
 use crate::simulate::trace::Trace;
 use crate::simulate::{self, Options, SCHEMA, SimulateError, Simulation, Workload};
 use crate::source::{Panicked, PathError, guarded};
+#[cfg(feature = "plot")]
 use crate::view::plot;
+#[cfg(feature = "plot")]
 use crate::view::plot::Drawing;
 
 /// Simulate log rotation and what it means for QRESYNC clients
@@ -127,6 +130,7 @@ pub struct Simulate {
     /// Of many mailboxes, share of those that shall keep it; one set of settings is for all
     #[arg(long, help_heading = "Answers", value_name = "SHARE", default_value_t = 1.0, requires = "want")]
     mailboxes: f64,
+    #[cfg(feature = "plot")]
     /// Draw the window over time, or the windows of many mailboxes, and the answers by time away
     #[arg(long, help_heading = "Answers", value_name = "FILE.svg|FILE.png")]
     plot: Option<PathBuf>,
@@ -233,6 +237,7 @@ impl Simulate {
             let mut report = simulation.finish();
             report.show_at_most(if self.worst == 0 { usize::MAX } else { self.worst });
             render::print(&report, context.format, &context.style, &mut context.out)?;
+            #[cfg(feature = "plot")]
             if let Some(plot) = &self.plot {
                 self.draw(plot, &report, context)?;
             }
@@ -242,6 +247,7 @@ impl Simulate {
         Ok(())
     }
 
+    #[cfg(feature = "plot")]
     fn draw(&self, path: &Path, report: &simulate::report::Report, context: &mut Context) -> anyhow::Result<()> {
         let spread = report.survey().and_then(|survey| Spread::of(&survey.rows, &survey.distribution));
         let drawing = match (&spread, &report.picture) {

@@ -2,6 +2,7 @@
 
 pub mod findings;
 pub mod log;
+#[cfg(feature = "plot")]
 pub mod plot;
 mod rebuild;
 pub mod simulate;
