@@ -1,6 +1,8 @@
 //! One flaw for each rule: a sound mailbox of a real Dovecot, one change made to its bytes by the words of the format, and the
 //! one code that must come of it.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ struct Set {
 
 impl Set {
     fn load(path: &str) -> Set {
-        let index = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path);
+        let index = support::fixtures().join(path);
         let mailbox = MailboxFiles { index: index.clone(), cache: None };
         let read = |role| Some((role, fs::read(mailbox.path(role)).ok()?));
         let files: BTreeMap<_, _> = Role::ALL.into_iter().filter_map(read).collect();
@@ -496,7 +498,7 @@ fn indexes_below(dir: &Path) -> Vec<MailboxFiles> {
 
 #[test]
 fn fixtures_are_sound() {
-    let list = indexes_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
+    let list = indexes_below(&support::fixtures());
     assert!(list.len() > 100, "{} indexes", list.len());
     for files in list {
         assert_eq!(check::mailbox(&files, &Options::default()).expect("readable"), [], "{}", files.index.display());

@@ -1,5 +1,7 @@
 //! The manners of `idx check`: silence, exit codes, JSON keys, Nagios and Prometheus output.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+    support::fixtures().join(path)
 }
 
 fn sound() -> PathBuf {

@@ -18,7 +18,7 @@ fn run<A: AsRef<OsStr>>(args: &[A]) -> Output {
 }
 
 fn fixtures() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let root = support::fixtures();
     let mut list: Vec<_> = fs::read_dir(root)
         .expect("fixtures")
         .map(|entry| entry.expect("entry").path())

@@ -32,7 +32,7 @@ fn fixtures() -> Vec<PathBuf> {
         }
     }
     let mut list = Vec::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"), &mut list);
+    walk(&support::fixtures(), &mut list);
     assert!(list.len() > 150, "{} files", list.len());
     list
 }

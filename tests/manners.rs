@@ -37,7 +37,7 @@ impl Place {
     /// A maildir with index, logs and cache.
     fn new() -> Place {
         let dir = tempfile::tempdir().expect("a directory");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/2.3.19.1-maildir-chain/files/Maildir");
+        let source = support::fixtures().join("2.3.19.1-maildir-chain/files/Maildir");
         for entry in std::fs::read_dir(source).expect("a fixture") {
             let entry = entry.expect("an entry");
             if entry.path().is_file() {

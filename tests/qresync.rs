@@ -107,7 +107,7 @@ fn recordings(root: &Path) -> Vec<PathBuf> {
 #[test]
 fn answers_equal_those_recorded_with_the_fixtures() {
     let mut tally = Tally::default();
-    for path in recordings(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")) {
+    for path in recordings(&support::fixtures()) {
         let recorded = read_json(&path);
         let dir = path.parent().expect("a directory");
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -436,7 +436,7 @@ struct Recorded {
 }
 
 fn recorded_session(fixture: &str, modseq: u64, variant: &str) -> Recorded {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
+    let dir = support::fixtures().join(fixture);
     let recorded = read_json(&dir.join("qresync-INBOX.json"));
     let truth = read_json(&dir.join("imap-INBOX.json"));
     let rows = recorded["selects"].as_array().expect("selects");

@@ -1,5 +1,7 @@
 //! Replaying a complete log chain from nothing and encoding the result gives, byte for byte, the index that Dovecot wrote.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use idx::format::index::{IndexFile, header_flag::FSCKD};
@@ -98,7 +100,7 @@ fn run(root: &Path) -> (usize, Vec<String>) {
 
 #[test]
 fn fixture_indexes_are_reproduced_byte_for_byte() {
-    let (equal, failures) = run(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
+    let (equal, failures) = run(&support::fixtures());
     assert!(failures.is_empty(), "{equal} equal, {} differ:\n{}", failures.len(), failures.join("\n"));
     assert!(equal >= 19, "only {equal} complete chains");
 }

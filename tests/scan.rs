@@ -79,7 +79,7 @@ fn compare(what: &str, truth: &BTreeMap<String, Numbers>, found: &BTreeMap<Strin
 
 #[test]
 fn fixtures_are_listed_as_the_server_lists_them() {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let fixtures = support::fixtures();
     let mut compared = 0;
     for entry in fs::read_dir(fixtures).expect("fixtures") {
         let dir = entry.expect("entry").path();
@@ -222,7 +222,7 @@ fn live(what: &str, dovecot: &Dovecot) {
 
 /// Two users under a domain, one tree of each format.
 fn spool() -> tempfile::TempDir {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let fixtures = support::fixtures();
     let spool = tempfile::tempdir().expect("directory");
     for (from, to) in [
         ("2.4.1-maildir-list/files/Maildir", "example.org/alice/Maildir"),
@@ -314,7 +314,7 @@ fn links_are_not_followed_and_no_timestamp_moves() {
 #[test]
 fn unusual_names_are_recognised_by_content() {
     let spool = tempfile::tempdir().expect("directory");
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let fixtures = support::fixtures();
     let mdbox = fixtures.join("2.4.1-mdbox-list/files/mdbox");
     for (from, to) in [
         ("mailboxes/Sent/dbox-Mails/dovecot.index.log", "saved.index.log"),
@@ -334,7 +334,7 @@ fn unusual_names_are_recognised_by_content() {
 #[test]
 fn deep_trees_and_many_threads() {
     let spool = tempfile::tempdir().expect("directory");
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/2.4.1-maildir-list/files/Maildir/.Sent");
+    let from = support::fixtures().join("2.4.1-maildir-list/files/Maildir/.Sent");
     let mut dir = spool.path().to_owned();
     for level in 0..300 {
         dir.push(format!("{}", level % 10));

@@ -1,8 +1,10 @@
 //! `idx simulate` at the command line. Expected rotations are worked out by hand from Dovecot's conditions; whether these are
 //! the right ones is for `simulate_live.rs`.
 
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -226,7 +228,7 @@ fn recommended_settings_keep_the_window() {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name).join("files")
+    support::fixtures().join(name).join("files")
 }
 
 #[test]
@@ -274,7 +276,7 @@ fn a_log_without_records_is_answered_for() {
 fn many_mailboxes_the_worst_first() {
     let paths: Vec<String> = ["2.3.19.1-sdbox-chain/files/sdbox", "2.3.19.1-mdbox-busy/files/mdbox"]
         .iter()
-        .map(|dir| format!("{}/fixtures/{dir}/mailboxes/INBOX", env!("CARGO_MANIFEST_DIR")))
+        .map(|dir| support::fixtures().join(dir).join("mailboxes/INBOX").display().to_string())
         .collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     let document = json(&paths);

@@ -42,7 +42,7 @@ fn rows(document: &Value) -> &Vec<Value> {
 
 /// Five users with mailboxes of all formats; 33 mailboxes.
 fn spool() -> TempDir {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let fixtures = support::fixtures();
     let spool = tempfile::tempdir().expect("directory");
     for (from, to) in [
         ("2.4.1-maildir-list/files/Maildir", "example.org/alice/Maildir"),
@@ -221,8 +221,7 @@ fn what_cannot_be_simulated_is_named_and_counted() {
     let alice = spool.path().join("example.org/alice/Maildir");
     fs::write(alice.join(".Archive/dovecot.index.log"), b"this is no log").expect("written");
     // An index alone.
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/2.3.19.1-sdbox-chain/files/sdbox/mailboxes/INBOX/dbox-Mails/dovecot.index");
+    let source = support::fixtures().join("2.3.19.1-sdbox-chain/files/sdbox/mailboxes/INBOX/dbox-Mails/dovecot.index");
     fs::create_dir(alice.join(".Index")).expect("created");
     fs::copy(source, alice.join(".Index/dovecot.index")).expect("copied");
     // A log that began before modseqs did, and one without records.

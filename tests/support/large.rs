@@ -10,7 +10,7 @@ use idx::format::{Disk, Endian};
 use super::build::{self, Ext, INDEXID, Log};
 
 fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    let path = super::fixtures().join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
