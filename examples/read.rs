@@ -1,6 +1,5 @@
 //! Reads a mailbox: `cargo run --example read -- ~/Maildir`. The logs are replayed onto the index, as Dovecot does it.
 
-use idx::format::Endian;
 use idx::format::index::IndexFile;
 use idx::format::log::LogFile;
 use idx::model::{Chain, ChainFile, Mailbox, Until};
@@ -14,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let chain = Chain::new(logs.filter_map(|file| parse(&file.bytes)));
     let base = match files.get(Role::Index) {
         Some(index) => Mailbox::load(&IndexFile::parse(&index.bytes)?),
-        None => Mailbox::empty(chain.head().map_or(0, |log| log.log.header.indexid), Endian::Little),
+        None => chain.empty_mailbox(),
     };
     let replayed = chain.replay(base, Until::End)?;
     let mailbox = &replayed.mailbox;
