@@ -26,7 +26,7 @@ struct Set {
 impl Set {
     fn load(path: &str) -> Set {
         let index = support::fixtures().join(path);
-        let mailbox = MailboxFiles { index: index.clone(), cache: None };
+        let mailbox = MailboxFiles::at(index.clone());
         let read = |role| Some((role, fs::read(mailbox.path(role)).ok()?));
         let files: BTreeMap<_, _> = Role::ALL.into_iter().filter_map(read).collect();
         assert!(!files.is_empty(), "{path}: no files");
@@ -44,7 +44,7 @@ impl Set {
             let stat = Stat { dev: 1, ino: *role as u64 + 1, size: bytes.len() as u64, mtime: (1, 0) };
             (*role, Input { bytes: Bytes::Owned(bytes.clone()), stat })
         });
-        let files = MailboxFiles { index: self.index.clone(), cache: None };
+        let files = MailboxFiles::at(self.index.clone());
         check::snapshot(&files, &Snapshot::new(inputs.collect()), options)
     }
 
@@ -376,7 +376,7 @@ fn one_flaw_one_code() {
         let mut set = Set::load(case.base);
         (case.flaw)(&mut set);
         let found = set.check(&Options::default());
-        let file = MailboxFiles { index: set.index.clone(), cache: None }.path(case.role);
+        let file = MailboxFiles::at(set.index.clone()).path(case.role);
         let right = |f: &Finding| f.code == case.code && f.severity == case.severity && f.file == file;
         if found.is_empty() || !found.iter().all(right) {
             wrong.push(format!("{} {}: {found:#?}", case.code, case.what));
@@ -420,7 +420,7 @@ fn thresholds_are_the_administrators() {
 fn on_disk(base: &str) -> (tempfile::TempDir, MailboxFiles) {
     let dir = tempfile::tempdir().expect("a directory");
     let set = Set::load(base);
-    let files = MailboxFiles { index: dir.path().join("dovecot.index"), cache: None };
+    let files = MailboxFiles::at(dir.path().join("dovecot.index"));
     for (role, bytes) in &set.files {
         fs::write(files.path(*role), bytes).expect("written");
         age(&files.path(*role), 3600);
@@ -483,7 +483,7 @@ fn indexes_below(dir: &Path) -> Vec<MailboxFiles> {
     let mut entries: Vec<_> = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry")).collect();
     entries.sort_by_key(fs::DirEntry::path);
     for family in Family::ALL {
-        let files = MailboxFiles { index: dir.join(family.prefix()), cache: None };
+        let files = MailboxFiles::at(dir.join(family.prefix()));
         if !files.present().is_empty() {
             list.push(files);
         }

@@ -94,7 +94,7 @@ fn copy(name: &str) -> tempfile::TempDir {
 fn judge(files: PathBuf) -> Vec<Finding> {
     // The copy is seconds old; by this clock nobody is at work on it any more.
     let options = Options { now: Options::default().now + 1000, ..Options::default() };
-    check(&MailboxFiles { index: files, cache: None }, &options)
+    check(&MailboxFiles::at(files), &options)
 }
 
 fn codes(found: &[Finding]) -> Vec<(Code, Severity, Option<u32>)> {
@@ -331,7 +331,7 @@ fn state(index: &Path) -> idx::model::Mailbox {
     use idx::model::replay::Until;
     use idx::ops::load;
     use idx::source::{MmapPolicy, Role};
-    let files = MailboxFiles { index: index.to_owned(), cache: None };
+    let files = MailboxFiles::at(index.to_owned());
     let snapshot = files.read(&Role::ALL, MmapPolicy::Never).expect("readable");
     let chain = load::chain(&snapshot, &mut Vec::new());
     load::state(&snapshot, &chain, Until::End).expect("state").replayed.mailbox

@@ -26,7 +26,7 @@ const FULL_SPEED: [(&str, &str); 6] = [
 
 fn indexes_below(dir: &Path, list: &mut Vec<PathBuf>) {
     for family in Family::ALL {
-        let files = MailboxFiles { index: dir.join(family.prefix()), cache: None };
+        let files = MailboxFiles::at(dir.join(family.prefix()));
         if !files.present().is_empty() {
             list.push(files.index);
         }
@@ -71,7 +71,7 @@ fn a_busy_mailbox_raises_no_alarm() {
                     let mut indexes = Vec::new();
                     indexes_below(&root, &mut indexes);
                     for index in indexes {
-                        let files = MailboxFiles { index, cache: None };
+                        let files = MailboxFiles::at(index);
                         if let Ok(log) = std::fs::read(files.path(idx::source::Role::Log)) {
                             logs.extend(log.get(4..12).map(<[u8]>::to_vec));
                         }

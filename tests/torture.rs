@@ -171,7 +171,7 @@ fn snapshot(files: &[(Role, &[u8])]) -> Snapshot {
 fn show_files(files: &[(Role, &[u8])], format: Format, out: &mut Sink) -> Result<show::State, String> {
     let snapshot = snapshot(files);
     let path = Path::new("/nowhere/dovecot.index");
-    let names = MailboxFiles { index: path.to_owned(), cache: None };
+    let names = MailboxFiles::at(path.to_owned());
     let state = show::of_snapshot(path, &names, &snapshot, Until::End).map_err(|error| error.to_string())?;
     let options = show::Options { uid: None, at: Until::End, pvt: None, mmap: MmapPolicy::Never };
     match format {

@@ -33,7 +33,7 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
     // A backup belongs to the index it is a copy of.
     let name = path.file_name().and_then(|name| name.to_str());
     if let Some(index) = name.and_then(|name| name.strip_suffix(".backup")).filter(|_| path.is_file()) {
-        let files = MailboxFiles { index: path.with_file_name(index), cache: None };
+        let files = MailboxFiles::at(path.with_file_name(index));
         return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
     }
     let files = MailboxFiles::locate(path)?;
@@ -56,7 +56,7 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
     let mut list = Vec::new();
     for dir in [path.to_owned(), path.join("dbox-Mails")] {
         for family in Family::ALL {
-            let files = MailboxFiles { index: dir.join(family.prefix()), cache: None };
+            let files = MailboxFiles::at(dir.join(family.prefix()));
             if !files.present().is_empty() {
                 list.push(files);
             }

@@ -76,7 +76,7 @@ fn own_name(mailbox: &Mailbox) -> Option<Name> {
 pub fn read_list(root: &Path, mmap: MmapPolicy) -> Option<MailboxList> {
     let inside = [root.to_owned(), root.join(".imap")];
     let files = inside.iter().find_map(|dir| {
-        let files = MailboxFiles { index: dir.join(Family::List.prefix()), cache: None };
+        let files = MailboxFiles::at(dir.join(Family::List.prefix()));
         (!files.present().is_empty()).then_some(files)
     })?;
     let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], mmap).ok()?;

@@ -181,7 +181,8 @@ pub fn scan(roots: &[PathBuf], options: &Options, mut each: impl FnMut(Result<Ro
 }
 
 fn rows(found: &Found, lists: &Lists, options: &Options) -> Vec<Row> {
-    let wanted = |unit: &&Unit| options.all || (unit.family == Family::Mailbox && !unit.is_cache_only());
+    let mailbox = |unit: &Unit| unit.family == Family::Mailbox && !unit.is_cache_only();
+    let wanted = |unit: &&Unit| !unit.is_empty() && (options.all || mailbox(unit));
     found.units.iter().filter(wanted).map(|unit| row(found, unit, lists, options)).collect()
 }
 

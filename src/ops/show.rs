@@ -88,7 +88,7 @@ pub(super) fn private_files(files: &MailboxFiles, pvt: Option<&Path>) -> Option<
         None if files.index.file_name()? == crate::source::Family::Mailbox.prefix() => files.index.with_file_name(name),
         None => return None,
     };
-    let private = MailboxFiles { index, cache: None };
+    let private = MailboxFiles::at(index);
     (!private.present().is_empty()).then_some(private)
 }
 

@@ -73,7 +73,7 @@ fn constants(files: &MailboxFiles) -> Option<&'static str> {
 /// Whether a path is searched for mailboxes: a directory that is none itself, or any directory when all below is asked for.
 /// What is a mailbox, such as a Maildir with its folders, is that one mailbox otherwise.
 pub fn is_tree(path: &Path, recursive: bool) -> bool {
-    let files = |dir: PathBuf| MailboxFiles { index: dir.join(Family::Mailbox.prefix()), cache: None };
+    let files = |dir: PathBuf| MailboxFiles::at(dir.join(Family::Mailbox.prefix()));
     let is_mailbox =
         || [path.to_owned(), path.join("dbox-Mails")].into_iter().any(|dir| !files(dir).present().is_empty());
     path.is_dir() && (recursive || !is_mailbox())
@@ -96,7 +96,7 @@ pub fn trees(
     let mut empty: HashSet<PathBuf> = roots.iter().cloned().collect();
     let simulate = |mut subject: Subject| (crowd.one(&subject), std::mem::take(&mut subject.problems));
     let rows = |found: Found| {
-        let wanted = |unit: &&Unit| unit.family == Family::Mailbox && !unit.is_cache_only();
+        let wanted = |unit: &&Unit| unit.family == Family::Mailbox && !unit.is_cache_only() && !unit.is_empty();
         let one = |unit: &Unit| read(&found, unit, &lists, options).map(simulate);
         let rows: Vec<_> = found.units.iter().filter(wanted).map(one).collect();
         (found.top().to_owned(), rows)

@@ -76,6 +76,7 @@ impl SimulateError {
             SimulateError::Path(
                 PathError::Io { path, .. }
                 | PathError::NoIndex(path)
+                | PathError::Above { path, .. }
                 | PathError::Unknown { path, .. }
                 | PathError::Busy(path),
             ) => Some(path),

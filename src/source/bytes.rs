@@ -17,6 +17,9 @@ use super::dir::{Meta, open_regular};
 /// Files below this size are always copied: that is faster than mapping, and a stable view.
 const MAP_FROM: u64 = 4 << 20;
 
+/// Bytes by which a copy grows when its file has grown.
+const GROWTH: usize = 64 << 10;
+
 /// When to map a file into memory instead of copying it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmapPolicy {
@@ -168,23 +171,25 @@ pub(super) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: boo
     Ok(Input { bytes, stat })
 }
 
-/// Copies an open file of about `size` bytes.
-fn copy(mut file: &File, size: u64) -> io::Result<Vec<u8>> {
+/// Copies an open file of about `size` bytes, from its beginning.
+fn copy(file: &File, size: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more than needed, so that the first read also tells that there is no more.
-    let room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
+    let mut room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
     bytes.try_reserve_exact(room)?;
-    while bytes.len() < room {
-        match rustix::io::read(file, rustix::buffer::spare_capacity(&mut bytes)) {
+    loop {
+        let at = bytes.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
             Ok(0) => break,
             Ok(_) if bytes.len() as u64 == size => break,
+            // Longer than it was when it was opened: the rest belongs to the same read.
+            Ok(_) if bytes.len() >= room => {
+                room = bytes.len() + GROWTH;
+                bytes.try_reserve(GROWTH)?;
+            }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-    }
-    // Longer than it was when it was opened: the rest belongs to the same read.
-    if bytes.len() == room {
-        file.read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }

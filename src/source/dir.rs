@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
@@ -52,7 +53,7 @@ impl Special {
         }
     }
 
-    fn of(kind: FileType) -> Option<Special> {
+    pub(super) fn of(kind: FileType) -> Option<Special> {
         match kind {
             FileType::RegularFile => None,
             FileType::Symlink => Some(Special::Link),
@@ -155,11 +156,11 @@ pub struct Entry {
     pub special: Option<Special>,
 }
 
-/// An open directory.
-#[derive(Debug)]
+/// An open directory; clones share the descriptor.
+#[derive(Clone, Debug)]
 pub struct Dir {
-    fd: OwnedFd,
-    path: PathBuf,
+    fd: Arc<OwnedFd>,
+    path: Arc<Path>,
 }
 
 impl AsFd for Dir {
@@ -177,12 +178,12 @@ impl Dir {
     pub fn open(path: &Path) -> io::Result<Dir> {
         let to = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let fd = open(to, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Dir { fd, path: path.to_owned() })
+        Ok(Dir { fd: Arc::new(fd), path: path.into() })
     }
 
     /// A directory that is open already; `path` is for messages and for the names of what is in it.
-    pub fn from_fd(fd: OwnedFd, path: PathBuf) -> Dir {
-        Dir { fd, path }
+    pub fn of_fd(fd: Arc<OwnedFd>, path: &Path) -> Dir {
+        Dir { fd, path: path.into() }
     }
 
     /// The path it was opened by.
@@ -195,7 +196,7 @@ impl Dir {
     /// # Errors
     /// As fstat(2).
     pub fn meta(&self) -> io::Result<Meta> {
-        Meta::of(&self.fd)
+        Meta::of(&*self.fd)
     }
 
     /// Opens a directory below this one, by a relative path without `..`; no part of it may be a link.
@@ -205,7 +206,9 @@ impl Dir {
     pub fn below(&self, path: impl AsRef<[u8]>) -> io::Result<Dir> {
         let path = Path::new(OsStr::from_bytes(path.as_ref()));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Dir { fd: beneath(self.fd.as_fd(), path, flags)?, path: self.path.join(path) })
+        let fd = beneath(self.fd.as_fd(), path, flags)?;
+        let path = if path == Path::new(".") { Arc::clone(&self.path) } else { self.path.join(path).into() };
+        Ok(Dir { fd: Arc::new(fd), path })
     }
 
     /// What a name is now; of a link, the link itself.
@@ -213,7 +216,7 @@ impl Dir {
     /// # Errors
     /// As stat(2).
     pub fn stat(&self, name: impl AsRef<[u8]>) -> io::Result<Meta> {
-        Ok(Meta::from(statat(&self.fd, one_name(name.as_ref())?, AtFlags::SYMLINK_NOFOLLOW)?))
+        Ok(Meta::from(statat(&*self.fd, one_name(name.as_ref())?, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     /// Opens a regular file for reading, without touching its access time where the kernel lets us (owner or root). Nothing
@@ -261,7 +264,7 @@ impl Dir {
     /// # Errors
     /// As readlink(2).
     pub fn link(&self, name: impl AsRef<[u8]>) -> io::Result<PathBuf> {
-        let target = readlinkat(&self.fd, one_name(name.as_ref())?, Vec::new())?;
+        let target = readlinkat(&*self.fd, one_name(name.as_ref())?, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()).into())
     }
 
@@ -364,13 +367,19 @@ pub(super) fn open_regular(dir: BorrowedFd<'_>, path: &[u8], more: OFlags) -> io
     Ok((File::from(fd), meta))
 }
 
-/// Opens a directory for listing without following a link and without touching its access time.
-pub(super) fn open_dir(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+/// Opens a directory below another for listing, without following a link and without touching its access time. An absolute
+/// path is one without links, and only its last part is watched.
+pub(super) fn open_dir(at: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    Ok(match openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => openat(at, name, flags, Mode::empty())?,
-        other => other?,
-    })
+    let below = Path::new(OsStr::from_bytes(path));
+    let open = |flags: OFlags| match below.components().nth(1) {
+        Some(_) if below.is_relative() => beneath(at, below, flags),
+        _ => Ok(openat(at, path, flags, Mode::empty())?),
+    };
+    match open(flags | OFlags::NOATIME) {
+        Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => open(flags),
+        other => other,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 mod bytes;
 mod dir;
-mod files;
+mod fileset;
+mod generation;
 mod guard;
 pub mod place;
 mod stream;
@@ -12,12 +13,10 @@ mod watch;
 
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, head, open, read, remember_rights};
 pub use dir::{Dir, Entry, Meta, NotRegular, Special};
-pub use files::{
-    Family, MailboxFiles, PathError, Role, Snapshot, TailState, is_locked, lock_holder, recognise, tail_state,
-    with_suffix,
-};
+pub use fileset::{Family, MailboxFiles, PathError, Role, Subject, recognise, with_suffix};
+pub use generation::{Generation, Snapshot, Tail, Tail as TailState, is_locked, lock_holder, tail_state};
 pub use guard::{Panicked, guarded};
 pub use place::{Name, Named, Signs};
 pub use stream::{LogStream, StreamStep};
-pub use walk::{Found, Unit, WalkError, walk};
+pub use walk::{Found, Unit, Walk, WalkError, walk};
 pub use watch::Watch;

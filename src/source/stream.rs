@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{channel, sync_channel};
 
 use super::bytes::{Stat, open};
+use super::generation::Tail;
 use crate::format::Disk;
 use crate::format::log::{Framer, LogEnd, LogFile, LogHeader, Step, resynchronize};
 use crate::format::record::Record;
@@ -53,12 +54,23 @@ impl LogStream {
         LogStream::open_with(path, CHUNK)
     }
 
+    /// Reads a log that is open.
+    ///
+    /// # Errors
+    /// As read(2), or when the file is not a log (`InvalidData`, carrying a `Flaw`).
+    pub fn of(file: File) -> io::Result<LogStream> {
+        LogStream::of_with(file, CHUNK)
+    }
+
     /// Opens a log to be read through a window of `chunk` bytes, at least the 40 of the header.
     ///
     /// # Errors
     /// As [`open`](LogStream::open).
     pub fn open_with(path: &Path, chunk: usize) -> io::Result<LogStream> {
-        let file = open(path)?;
+        LogStream::of_with(open(path)?, chunk)
+    }
+
+    fn of_with(file: File, chunk: usize) -> io::Result<LogStream> {
         let stat = Stat::of(&file)?;
         let chunk = chunk.max(LogHeader::SIZE);
         let mut buf = vec![0; chunk];
@@ -67,6 +79,14 @@ impl LogStream {
         let log = LogFile::parse(&buf[..filled], size).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         let framer = log.framer();
         Ok(LogStream { file, log, stat, framer, chunk, buf, filled, base: 0 })
+    }
+
+    /// What the end of the log means, where reading ended with `end`. `now` is in UNIX seconds.
+    pub fn tail(&self, end: &LogEnd, now: i64) -> Tail {
+        match &end.error {
+            Some(_) => Tail::of_damaged(&self.file, &self.stat, now),
+            None => Tail::Whole,
+        }
     }
 
     /// Offset of the next record.

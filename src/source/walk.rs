@@ -1,8 +1,8 @@
 //! Finds every mailbox below a directory and hands each to a pool of threads, in memory that does not grow with the tree.
 //!
 //! One thread lists directories, depth first and in the order of their names' bytes; the others work on what it finds; results
-//! come out in the order of the walk. Symbolic links to directories are not followed; one to an index file counts only if
-//! it leads to a place below the root. Nothing is written, and access times stay where the kernel allows it.
+//! come out in the order of the walk. Symbolic links are not followed, and file systems mounted below a root are left out unless
+//! they are asked for. Nothing is written, and access times stay where the kernel allows it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
@@ -15,13 +15,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, fstat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, statat};
 
-use super::bytes::{Input, MmapPolicy, contents};
-use super::dir::{open_dir, open_regular};
-use super::files::{Family, MailboxFiles, PathError, READ_ORDER, Role, Snapshot, recognise};
+use super::bytes::MmapPolicy;
+use super::dir::{Dir, Meta, Special, open_dir, open_regular};
+use super::fileset::{Family, MailboxFiles, PathError, Role, recognise};
+use super::generation::{Generation, Snapshot};
 use super::guard::guarded;
 use super::place::{self, DOT_IMAP, Named, Signs};
 use crate::format::ext::IndexFlavor;
@@ -59,16 +61,21 @@ pub struct Unit {
     pub family: Family,
     /// Its files by name.
     pub files: MailboxFiles,
+    /// Roles under whose names there was something else than a regular file.
+    pub special: Vec<(Role, Special)>,
     /// The roles whose files were there when the directory was listed.
     present: u8,
-    /// Name of the index file.
-    stem: Vec<u8>,
 }
 
 impl Unit {
     /// True when a file with that role was there when the directory was listed.
     pub fn has(&self, role: Role) -> bool {
         self.present & bit(role) != 0
+    }
+
+    /// True when there is no regular file at all.
+    pub fn is_empty(&self) -> bool {
+        self.present == 0
     }
 
     /// True when there is nothing but a cache: the index is in another root (`mail_cache_path`).
@@ -93,7 +100,7 @@ pub struct Found {
     path: Vec<u8>,
     shown: Arc<Shown>,
     root: Option<usize>,
-    handle: Option<Handle>,
+    state: Option<DirState>,
 }
 
 /// The root of a walk: as the caller wrote it, and without links, for names.
@@ -113,28 +120,18 @@ impl Shown {
     }
 }
 
-/// An open directory and its state before it was listed.
-#[derive(Debug)]
-struct Handle {
-    fd: Arc<OwnedFd>,
-    state: DirState,
-}
-
+/// The state of a directory before it was listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct DirState {
+    dev: u64,
     mtime: (i64, i64),
     ctime: (i64, i64),
 }
 
 impl DirState {
-    #[allow(clippy::useless_conversion, reason = "the types of struct stat differ between platforms")]
-    fn of(fd: BorrowedFd<'_>) -> Option<DirState> {
-        let stat = fstat(fd).ok()?;
-        let pair = |s: i64, ns: u64| (s, i64::try_from(ns).unwrap_or(0));
-        Some(DirState {
-            mtime: pair(stat.st_mtime.into(), stat.st_mtime_nsec.into()),
-            ctime: pair(stat.st_ctime.into(), stat.st_ctime_nsec.into()),
-        })
+    fn of(fd: impl AsFd) -> Option<DirState> {
+        let meta = Meta::of(fd).ok()?;
+        Some(DirState { dev: meta.stat.dev, mtime: meta.stat.mtime, ctime: meta.ctime })
     }
 
     fn is_old(&self) -> bool {
@@ -173,30 +170,19 @@ impl Found {
     /// # Errors
     /// As [`MailboxFiles::read`].
     pub fn read(&self, unit: &Unit, roles: &[Role], policy: MmapPolicy) -> Result<Snapshot, PathError> {
-        if let Some(handle) = &self.handle
-            && handle.state.is_old()
-            && let Some(inputs) = read_once(handle.fd.as_fd(), unit, roles, policy)
-            && DirState::of(handle.fd.as_fd()) == Some(handle.state)
+        if let Some(state) = self.state.filter(DirState::is_old)
+            && let Ok(dir) = unit.files.dir()
         {
-            return Ok(Snapshot::new(inputs));
+            let there: Vec<Role> = roles.iter().copied().filter(|role| unit.has(*role)).collect();
+            let set = Generation::open_once(&unit.files, &there, &unit.special);
+            if let Ok(snapshot) = set.and_then(|set| set.snapshot(policy))
+                && DirState::of(dir) == Some(state)
+            {
+                return Ok(snapshot);
+            }
         }
         unit.files.read(roles, policy)
     }
-}
-
-fn read_once(dir: BorrowedFd<'_>, unit: &Unit, roles: &[Role], policy: MmapPolicy) -> Option<Vec<(Role, Input)>> {
-    let mut inputs = Vec::with_capacity(4);
-    let mut name = Vec::with_capacity(unit.stem.len() + 8);
-    for role in READ_ORDER {
-        if roles.contains(&role) && unit.has(role) {
-            name.clear();
-            name.extend_from_slice(&unit.stem);
-            name.extend_from_slice(role.suffix().as_bytes());
-            let (file, meta) = open_regular(dir, &name, OFlags::NOFOLLOW).ok()?;
-            inputs.push((role, contents(&file, &meta, policy, role.kind() != FileKind::Log).ok()?));
-        }
-    }
-    Some(inputs)
 }
 
 /// Does the work for one directory; what panics is an error of that directory.
@@ -205,27 +191,57 @@ fn alone<T>(found: Found, work: impl Fn(Found) -> T) -> Result<T, WalkError> {
     guarded(|| work(found)).map_err(|panic| WalkError { path, source: io::Error::other(panic) })
 }
 
-/// Finds every directory with index files below `roots` and calls `work` for each on `jobs` threads; `each` gets the results,
-/// and the errors, in the order of the walk, and may end it.
+/// How to walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// Threads that work on what is found.
+    pub jobs: usize,
+    /// Whether file systems that are mounted below a root are walked too.
+    pub cross: bool,
+}
+
+impl From<usize> for Walk {
+    fn from(jobs: usize) -> Walk {
+        Walk { jobs, cross: false }
+    }
+}
+
+/// Finds every directory with index files below `roots` and calls `work` for each on several threads; `each` gets the results,
+/// and the errors, in the order of the walk, and may end it. Where the system allows no threads, this one does it all.
 pub fn walk<T: Send>(
     roots: &[PathBuf],
-    jobs: usize,
+    how: impl Into<Walk>,
     work: impl Fn(Found) -> T + Sync,
     mut each: impl FnMut(Result<T, WalkError>) -> ControlFlow<()>,
 ) {
+    let Walk { jobs, cross } = how.into();
     let jobs = jobs.max(1);
     let window = 2 * jobs + 2;
     let batch_len = (OPEN_FOR_WORK / window).clamp(1, BATCH);
     let stop = AtomicBool::new(false);
     let (work, stop) = (&work, &stop);
-    std::thread::scope(|scope| {
+    let done = std::thread::scope(|scope| {
         let (to_workers, from_lister) = sync_channel::<(u64, Vec<Result<Found, WalkError>>)>(jobs);
         let (to_end, from_workers) = channel::<(u64, Vec<Result<T, WalkError>>)>();
         // One for each batch that is under way: this is what bounds memory and open files.
         let (take, release) = sync_channel::<()>(window);
         let from_lister = Arc::new(Mutex::new(from_lister));
-        scope.spawn(move || {
-            let mut lister = Lister::new(roots);
+        let worker = || {
+            let (from_lister, to_end) = (Arc::clone(&from_lister), to_end.clone());
+            move || {
+                loop {
+                    let next = from_lister.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((number, batch)) = next else { return };
+                    let results = batch.into_iter().map(|found| found.and_then(|found| alone(found, work))).collect();
+                    if to_end.send((number, results)).is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        let workers = (0..jobs).take_while(|_| Builder::new().spawn_scoped(scope, worker()).is_ok()).count();
+        let lister = move || {
+            let mut lister = Lister::new(roots, cross);
             let mut number = 0;
             loop {
                 let batch: Vec<_> = lister.by_ref().take(batch_len).collect();
@@ -237,19 +253,10 @@ pub fn walk<T: Send>(
                 }
                 number += 1;
             }
-        });
-        for _ in 0..jobs {
-            let (from_lister, to_end) = (Arc::clone(&from_lister), to_end.clone());
-            scope.spawn(move || {
-                loop {
-                    let next = from_lister.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((number, batch)) = next else { return };
-                    let results = batch.into_iter().map(|found| found.and_then(|found| alone(found, work))).collect();
-                    if to_end.send((number, results)).is_err() {
-                        return;
-                    }
-                }
-            });
+        };
+        // Without it the workers have nothing to wait for, and end.
+        if workers == 0 || Builder::new().spawn_scoped(scope, lister).is_err() {
+            return false;
         }
         drop((from_lister, to_end));
         let mut early = BTreeMap::new();
@@ -267,7 +274,11 @@ pub fn walk<T: Send>(
                 next += 1;
             }
         }
+        true
     });
+    if !done {
+        let _ = Lister::new(roots, cross).try_for_each(|found| each(found.and_then(|found| alone(found, work))));
+    }
 }
 
 /// Names of subdirectories, in one piece of memory.
@@ -314,6 +325,10 @@ struct Frame {
 /// Lists directories depth first.
 struct Lister {
     roots: VecDeque<PathBuf>,
+    /// The file system of the present root.
+    dev: Option<u64>,
+    /// Whether directories on other file systems are listed.
+    cross: bool,
     shown: Arc<Shown>,
     path: Vec<u8>,
     stack: Vec<Frame>,
@@ -342,12 +357,11 @@ impl Iterator for Lister {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(name);
-            let opened = match &frame.fd {
-                Some(fd) => open_dir(fd.as_fd(), name),
-                None => open_dir(rustix::fs::CWD, &self.path),
-            };
             frame.next += 1;
-            let (root, depth) = (frame.root, self.stack.len());
+            let near = frame.fd.as_ref().map(|fd| open_dir(fd.as_fd(), name));
+            let root = frame.root;
+            let depth = self.stack.len();
+            let opened = near.unwrap_or_else(|| self.open_deep());
             match opened.and_then(|fd| self.list(fd, root, depth)) {
                 Ok(Some(found)) => return Some(Ok(found)),
                 Ok(None) => {}
@@ -360,8 +374,10 @@ impl Iterator for Lister {
 }
 
 impl Lister {
-    fn new(roots: &[PathBuf]) -> Lister {
+    fn new(roots: &[PathBuf], cross: bool) -> Lister {
         Lister {
+            dev: None,
+            cross,
             roots: roots.iter().cloned().collect(),
             shown: Arc::new(Shown { given: PathBuf::new(), canonical: PathBuf::new() }),
             path: Vec::new(),
@@ -385,11 +401,16 @@ impl Lister {
 
     /// Lists the directory at `self.path`.
     fn list(&mut self, fd: OwnedFd, parent_root: Option<usize>, depth: usize) -> io::Result<Option<Found>> {
-        let state = DirState::of(fd.as_fd());
+        let state = DirState::of(&fd);
+        let dev = state.map(|state| state.dev);
+        if depth == 0 {
+            self.dev = dev;
+        } else if dev != self.dev && !self.cross {
+            return Ok(None);
+        }
         let fd = Arc::new(fd);
         let mut entries = Entries::default();
         let mut reader = RawDir::new(fd.as_fd(), &mut self.buffer);
-        let mut links: Vec<Vec<u8>> = Vec::new();
         while let Some(entry) = reader.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
@@ -406,18 +427,14 @@ impl Lister {
             match kind {
                 FileType::Directory => entries.note(name, true),
                 FileType::RegularFile => entries.note(name, false),
-                FileType::Symlink if is_index_name(name) => links.push(name.to_vec()),
                 _ => {}
             }
-        }
-        for name in &links {
-            let target = std::fs::canonicalize(Path::new(OsStr::from_bytes(&self.path)).join(OsStr::from_bytes(name)));
-            if target.is_ok_and(|target| target.starts_with(&self.shown.canonical) && target.is_file()) {
-                entries.note(name, false);
+            if let (Some(special), Some((family, role))) = (Special::of(kind), known_name(name)) {
+                entries.special.push((family, role, special));
             }
         }
         let root = place::root_of(&self.path, parent_root, &entries.signs);
-        let found = self.found(&entries, &fd, state, root, links.is_empty());
+        let found = self.found(&entries, &fd, state, root);
         let Entries { mut children, signs, .. } = entries;
         if signs.is_maildir() {
             // These hold messages, and may hold very many.
@@ -440,41 +457,49 @@ impl Lister {
         fd: &Arc<OwnedFd>,
         state: Option<DirState>,
         root: Option<usize>,
-        plain: bool,
     ) -> Option<Found> {
         if entries.is_empty() {
             return None;
         }
-        let dir = self.shown.path(&self.path);
+        let path = self.shown.path(&self.path);
+        let dir = Dir::of_fd(Arc::clone(fd), &path);
         let mut units = Vec::new();
         for family in Family::ALL {
             let present = entries.present[family as usize];
-            if present != 0 {
-                let stem = family.prefix().as_bytes().to_vec();
-                units.push(Unit {
-                    family,
-                    files: MailboxFiles { index: dir.join(family.prefix()), cache: None },
-                    present,
-                    stem,
-                });
+            let is_it = |(of, role, special): &(Family, Role, Special)| (*of == family).then_some((*role, *special));
+            let special: Vec<_> = entries.special.iter().filter_map(is_it).collect();
+            if present != 0 || !special.is_empty() {
+                let files = MailboxFiles::within(&dir, family.prefix().as_bytes());
+                units.push(Unit { family, files, special, present });
             }
         }
         for (stem, present) in &entries.odd {
             if let Some(family) = family_by_content(fd.as_fd(), stem) {
-                let files = MailboxFiles { index: dir.join(OsStr::from_bytes(stem)), cache: None };
-                units.push(Unit { family, files, present: *present, stem: stem.clone() });
+                let files = MailboxFiles::within(&dir, stem);
+                units.push(Unit { family, files, special: Vec::new(), present: *present });
             }
         }
-        let handle = state.filter(|_| plain).map(|state| Handle { fd: Arc::clone(fd), state });
         (!units.is_empty()).then(|| Found {
-            dir,
+            dir: path,
             signs: entries.signs,
             units,
             path: self.path.clone(),
             shown: Arc::clone(&self.shown),
             root,
-            handle,
+            state,
         })
+    }
+
+    /// Opens the directory at `self.path`, whose parent is no longer open, from the deepest one that is.
+    fn open_deep(&self) -> io::Result<OwnedFd> {
+        let open = self.stack.iter().rev().find_map(|frame| Some((frame.fd.as_ref()?, frame.path_len)));
+        match open {
+            Some((fd, len)) => {
+                let below = self.path.get(len..).unwrap_or_default();
+                open_dir(fd.as_fd(), below.strip_prefix(b"/").unwrap_or(below))
+            }
+            None => open_dir(rustix::fs::CWD, &self.path),
+        }
     }
 }
 
@@ -485,11 +510,12 @@ struct Entries {
     children: NameList,
     present: [u8; 4],
     odd: BTreeMap<Vec<u8>, u8>,
+    special: Vec<(Family, Role, Special)>,
 }
 
 impl Entries {
     fn is_empty(&self) -> bool {
-        self.present == [0; 4] && self.odd.is_empty()
+        self.present == [0; 4] && self.odd.is_empty() && self.special.is_empty()
     }
 
     fn note(&mut self, name: &[u8], is_dir: bool) {
@@ -504,10 +530,6 @@ impl Entries {
             *self.odd.entry(stem.to_vec()).or_default() |= bit(role);
         }
     }
-}
-
-fn is_index_name(name: &[u8]) -> bool {
-    known_name(name).is_some() || odd_name(name).is_some()
 }
 
 /// Whose index a name of Dovecot's belongs to, and what the file is for.

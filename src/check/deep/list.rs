@@ -91,7 +91,7 @@ fn mailbox_files(root: &Path, levels: &[&[u8]], guid: &[u8; 16]) -> Option<Mailb
     }
     let safe = levels.iter().all(|level| !matches!(*level, b"" | b"." | b"..") && !level.contains(&b'/'));
     dirs.iter().filter(|_| safe).flat_map(|dir| [dir.join(os(DBOX_MAILS)), dir.clone()]).find_map(|dir| {
-        let files = MailboxFiles { index: dir.join(Family::Mailbox.prefix()), cache: None };
+        let files = MailboxFiles::at(dir.join(Family::Mailbox.prefix()));
         (files.path(Role::Log).is_file()).then_some(files)
     })
 }

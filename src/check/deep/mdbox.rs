@@ -14,7 +14,7 @@ use crate::model::Mailbox;
 use crate::source::{Family, MailboxFiles, walk};
 
 fn map_files(root: &Path) -> Option<MailboxFiles> {
-    let files = MailboxFiles { index: root.join("storage").join(Family::Map.prefix()), cache: None };
+    let files = MailboxFiles::at(root.join("storage").join(Family::Map.prefix()));
     (!files.present().is_empty()).then_some(files)
 }
 

@@ -24,5 +24,5 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
 }
 
 fn files_in(dir: PathBuf) -> MailboxFiles {
-    MailboxFiles { index: dir.join(Family::Mailbox.prefix()), cache: None }
+    MailboxFiles::at(dir.join(Family::Mailbox.prefix()))
 }

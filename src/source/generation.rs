@@ -1,0 +1,270 @@
+//! The files of a mailbox as they were at one time, and whether somebody is writing to them.
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use super::bytes::{Input, MmapPolicy, Stat, contents};
+use super::dir::{Meta, NotRegular, Special};
+use super::fileset::{MailboxFiles, PathError, Role};
+use super::stream::LogStream;
+
+/// How often a mailbox that changes while it is read is read again before it is called busy.
+const TRIES: u32 = 5;
+/// A log that was written to this recently may still be in the middle of a write, seconds.
+const YOUNG: i64 = 10;
+/// The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
+pub(super) const READ_ORDER: [Role; 5] = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
+
+/// What the end of a log means, where records stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// The last record ends with the file.
+    Whole,
+    /// It does not, but somebody is writing: the bytes will be completed.
+    BeingWritten,
+    /// It does not, and nobody is: a released Dovecot will mark the log corrupted when it next locks it.
+    Torn,
+}
+
+impl Tail {
+    /// Finds out whether the damaged end of a file is being written: the file moves, somebody holds its lock, or it is younger
+    /// than ten seconds at the time `now` (UNIX seconds). A file from the future is old: a clock that was wrong once must not
+    /// make its damage invisible for years.
+    pub(super) fn of_damaged(file: &File, read: &Stat, now: i64) -> Tail {
+        let Ok(meta) = Meta::of(file) else { return Tail::Torn };
+        let moves = (meta.stat.size, meta.stat.mtime) != (read.size, read.mtime);
+        let is_young = (0..YOUNG).contains(&now.saturating_sub(meta.stat.mtime.0));
+        let is_locked = || lock_holder(file).is_ok_and(|holder| holder.is_some());
+        if moves || is_young || is_locked() { Tail::BeingWritten } else { Tail::Torn }
+    }
+}
+
+/// A file that is open.
+#[derive(Debug)]
+struct Opened {
+    role: Role,
+    file: File,
+    meta: Meta,
+}
+
+/// The files of a mailbox at one time, open: whatever is renamed or rotated afterwards, they stay what they are.
+#[derive(Debug)]
+pub struct Generation {
+    files: MailboxFiles,
+    opened: Vec<Opened>,
+    /// Roles under whose names there is no regular file.
+    special: Vec<(Role, Special)>,
+    asked: Vec<Role>,
+}
+
+impl Generation {
+    /// Opens the files with the given roles as one set: when one of them is replaced meanwhile, all are opened again.
+    ///
+    /// # Errors
+    /// As open(2) for a file that exists; [`PathError::Busy`] after five tries.
+    pub fn open(files: &MailboxFiles, roles: &[Role]) -> Result<Generation, PathError> {
+        again(files, || {
+            let set = Generation::open_once(files, roles, &[])?;
+            Ok(set.is_current().then_some(set))
+        })
+    }
+
+    /// Opens each file once. `special` is what is known to be no regular file.
+    pub(super) fn open_once(
+        files: &MailboxFiles,
+        roles: &[Role],
+        special: &[(Role, Special)],
+    ) -> Result<Generation, PathError> {
+        let (mut opened, mut special, mut asked) = (Vec::new(), special.to_vec(), Vec::new());
+        for role in READ_ORDER.into_iter().filter(|role| roles.contains(role)) {
+            asked.push(role);
+            match files.open(role) {
+                Ok((file, meta)) => opened.push(Opened { role, file, meta }),
+                Err(error) => match NotRegular::of(&error) {
+                    Some(NotRegular(kind)) => special.push((role, kind)),
+                    None if error.kind() == io::ErrorKind::NotFound => {}
+                    None => return Err(PathError::io(&files.path(role), error)),
+                },
+            }
+        }
+        Ok(Generation { files: files.clone(), opened, special, asked })
+    }
+
+    /// True while the names still lead to the files that were opened.
+    pub fn is_current(&self) -> bool {
+        self.asked.iter().all(|role| {
+            let now = self.files.stat(*role).ok();
+            match (self.get(*role), now) {
+                (Some(one), Some(now)) => now.stat.same_file(&one.meta.stat),
+                (None, Some(now)) => now.special.is_some(),
+                (have, None) => have.is_none(),
+            }
+        })
+    }
+
+    fn get(&self, role: Role) -> Option<&Opened> {
+        self.opened.iter().find(|one| one.role == role)
+    }
+
+    /// The files by name.
+    pub fn files(&self) -> &MailboxFiles {
+        &self.files
+    }
+
+    /// Roles under whose names there is something else than a regular file.
+    pub fn special(&self) -> &[(Role, Special)] {
+        &self.special
+    }
+
+    /// The state of a file when it was opened.
+    pub fn meta(&self, role: Role) -> Option<&Meta> {
+        self.get(role).map(|one| &one.meta)
+    }
+
+    /// Reads a file; `None` when there is none.
+    ///
+    /// # Errors
+    /// As read(2) and mmap(2).
+    pub fn input(&self, role: Role, policy: MmapPolicy) -> Result<Option<Input>, PathError> {
+        let Some(one) = self.get(role) else { return Ok(None) };
+        let input = contents(&one.file, &one.meta, policy, role.is_replaced());
+        input.map(Some).map_err(|error| PathError::io(&self.files.path(role), error))
+    }
+
+    /// A log to be read piece by piece; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`LogStream::of`].
+    pub fn stream(&self, role: Role) -> Option<io::Result<LogStream>> {
+        Some(self.get(role)?.file.try_clone().and_then(LogStream::of))
+    }
+
+    pub(super) fn snapshot(self, policy: MmapPolicy) -> Result<Snapshot, PathError> {
+        let mut inputs = Vec::with_capacity(self.opened.len());
+        for one in &self.opened {
+            inputs.extend(self.input(one.role, policy)?.map(|input| (one.role, input)));
+        }
+        Ok(Snapshot { inputs, source: Some(self) })
+    }
+}
+
+/// The one rule for what changes under the reader: five tries, with growing pauses, then [`PathError::Busy`].
+pub(super) fn again<T>(
+    files: &MailboxFiles,
+    mut once: impl FnMut() -> Result<Option<T>, PathError>,
+) -> Result<T, PathError> {
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(10 << attempt));
+        }
+        if let Some(done) = once()? {
+            return Ok(done);
+        }
+    }
+    Err(PathError::Busy(files.index.clone()))
+}
+
+impl MailboxFiles {
+    /// Reads the files with the given roles as one set: when one of them is replaced meanwhile, all are read again.
+    ///
+    /// # Errors
+    /// As open(2) and read(2) for a file that exists; [`PathError::Busy`] after five tries.
+    pub fn read(&self, roles: &[Role], policy: MmapPolicy) -> Result<Snapshot, PathError> {
+        again(self, || {
+            let snapshot = Generation::open_once(self, roles, &[])?.snapshot(policy)?;
+            Ok(snapshot.is_current().then_some(snapshot))
+        })
+    }
+
+    /// True when some process holds the lock of the log. A log that cannot be asked counts as free.
+    pub fn is_locked(&self) -> bool {
+        self.open(Role::Log).and_then(|(file, _)| lock_holder(&file)).is_ok_and(|holder| holder.is_some())
+    }
+}
+
+/// The content of a mailbox's files as it was at one time.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    inputs: Vec<(Role, Input)>,
+    source: Option<Generation>,
+}
+
+impl Snapshot {
+    /// A set of files that were read, or made, elsewhere.
+    pub fn new(inputs: Vec<(Role, Input)>) -> Snapshot {
+        Snapshot { inputs, source: None }
+    }
+
+    /// The file with that role, if there is one.
+    pub fn get(&self, role: Role) -> Option<&Input> {
+        self.inputs.iter().find(|(have, _)| *have == role).map(|(_, input)| input)
+    }
+
+    /// The file with that role, if there is one, to be changed in memory.
+    pub fn get_mut(&mut self, role: Role) -> Option<&mut Input> {
+        self.inputs.iter_mut().find(|(have, _)| *have == role).map(|(_, input)| input)
+    }
+
+    /// Roles under whose names there is something else than a regular file.
+    pub fn special(&self) -> &[(Role, Special)] {
+        self.source.as_ref().map_or(&[], Generation::special)
+    }
+
+    /// The open files that were read; `None` for a set made in memory.
+    pub fn generation(&self) -> Option<&Generation> {
+        self.source.as_ref()
+    }
+
+    /// True while the names still lead to the files that were read.
+    pub fn is_current(&self) -> bool {
+        self.source.as_ref().is_none_or(Generation::is_current)
+    }
+
+    /// What the end of a file means, in which something is wrong at the end when `damaged`. `now` is in UNIX seconds. Files in
+    /// memory are written by nobody.
+    pub fn tail(&self, role: Role, damaged: bool, now: i64) -> Tail {
+        if !damaged {
+            return Tail::Whole;
+        }
+        let opened = self.source.as_ref().and_then(|source| source.get(role));
+        match (opened, self.get(role)) {
+            (Some(opened), Some(input)) => Tail::of_damaged(&opened.file, &input.stat, now),
+            _ => Tail::Torn,
+        }
+    }
+}
+
+impl FromIterator<(Role, Input)> for Snapshot {
+    /// Files that were read by other means.
+    fn from_iter<I: IntoIterator<Item = (Role, Input)>>(inputs: I) -> Snapshot {
+        Snapshot::new(inputs.into_iter().collect())
+    }
+}
+
+/// The process that holds a POSIX write lock on a file, if any. Asking takes no lock.
+///
+/// # Errors
+/// As fcntl(2).
+pub fn lock_holder(file: &File) -> io::Result<Option<i32>> {
+    use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+    let question =
+        Flock { start: 0, length: 0, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    let holder = fcntl_getlk(file, &question)?;
+    Ok(holder.map(|lock| lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get())))
+}
+
+/// [`Tail::of_damaged`] for a file that is opened again by its path.
+pub fn tail_state(path: &std::path::Path, read: &Stat) -> io::Result<Tail> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let file = super::bytes::open(path)?;
+    if !Stat::of(&file)?.same_file(read) {
+        return Ok(Tail::BeingWritten);
+    }
+    Ok(Tail::of_damaged(&file, read, i64::try_from(now.as_secs()).unwrap_or(i64::MAX)))
+}
+
+/// [`MailboxFiles::is_locked`] for a path.
+pub fn is_locked(path: &std::path::Path) -> bool {
+    super::bytes::open(path).and_then(|file| lock_holder(&file)).is_ok_and(|holder| holder.is_some())
+}
