@@ -9,7 +9,7 @@ use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject}
 use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, TileKind, ValueKind};
 use crate::format::mime::HeaderLines;
 use crate::format::{Flaw, FlawKind};
-use crate::source::{Role, TailState, tail_state};
+use crate::source::Role;
 
 /// Messages from which the records are looked at in two halves.
 const LARGE: usize = 20_000;
@@ -114,7 +114,7 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
         let mut counted = Findings::default();
         counters(&cache, &path, chains, continued, &mut counted);
         // Records are written before they are counted.
-        if !counted.list.is_empty() && !matches!(tail_state(&path, &input.stat), Ok(TailState::BeingWritten)) {
+        if !subject.growing.contains(&Role::Cache) {
             found.append(counted);
         }
     }

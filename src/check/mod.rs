@@ -1,8 +1,10 @@
-//! The rules a mailbox's index files must obey, and what breaks them. Nothing is mended here and nothing is printed.
+//! The judge: the rules a mailbox's index files must obey, and what breaks them.
 //!
-//! [`mailbox`] reads the files and judges them, [`snapshot`] judges files already read. Rules that look at one file are in
-//! `log`, `index` and `cache`; those that need several, or the replayed state, in `state`.
+//! [`judge`] is a function of its arguments: files in memory, the time, and what the file system said of them when they were
+//! read go in, findings come out. Nothing is opened, waited for, mended or printed here. Whoever has files asks it: `check`
+//! and `scan` of files on disk, `rebuild` of the files it has made and not yet written.
 //!
+//! Rules that look at one file are in `log`, `index` and `cache`; those that need several, or the replayed state, in `state`.
 //! A flaw is reported once, by the rule it breaks first: what only follows from it is left out.
 
 mod cache;
@@ -20,16 +22,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::format::log::LogFile;
 use crate::model::ChainFile;
-use crate::source::{
-    Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, TailState, tail_state, with_suffix,
-};
+use crate::source::{Family, MailboxFiles, MmapPolicy, Role, Snapshot, Stat};
 
 pub use rules::{Code, RULES, Rule, Severity};
 
 /// Findings of one rule in one file beyond which only their number is told.
 const MAX_ALIKE: usize = 10;
-/// How often a mailbox with findings is read again when it changed meanwhile.
-const TRIES: u32 = 5;
 /// Age from which a lock file is left over (`MAIL_TRANSACTION_LOG_LOCK_CHANGE_TIMEOUT`), seconds.
 const LOCK_STALE: i64 = 180;
 /// UNIX time of the release of Dovecot 2.2.0. An indexid is the time at which the index was created.
@@ -246,6 +244,8 @@ impl Log<'_> {
 struct Subject<'a> {
     files: &'a MailboxFiles,
     snapshot: &'a Snapshot,
+    /// Files whose end is being written.
+    growing: &'a [Role],
     options: &'a Options,
     family: Family,
     /// `.log` first.
@@ -286,103 +286,63 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// What a look at a mailbox brought: the findings, and a few numbers for monitoring.
-#[derive(Clone, Debug, Default)]
-pub struct Checked {
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-    /// The files that are there, with their sizes in bytes.
-    pub sizes: Vec<(Role, u64)>,
-    /// How far back the logs reach, seconds; `None` when they reach back to the beginning, or cannot be read.
-    pub window: Option<u64>,
+/// What is judged: the files of one mailbox as they were read, and what only the file system could tell of them then.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The files by name, for the findings.
+    pub files: &'a MailboxFiles,
+    /// Their content.
+    pub snapshot: &'a Snapshot,
+    /// Files whose end somebody is writing: what is unfinished there is no damage.
+    pub growing: &'a [Role],
+    /// Lock files and temporary files that lay beside them.
+    pub leftovers: &'a [Leftover],
 }
 
-/// The findings of [`inspect`].
-///
-/// # Errors
-/// As [`inspect`].
-pub fn mailbox(files: &MailboxFiles, options: &Options) -> Result<Vec<Finding>, PathError> {
-    inspect(files, options).map(|checked| checked.findings)
-}
-
-/// Reads the files of a mailbox and judges them. A mailbox that is being written is read again before anything is said
-/// against it, so that no state between two writes is taken for damage.
-///
-/// # Errors
-/// When the files cannot be read; [`PathError::Busy`] when they changed so fast that nothing can be said.
-pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathError> {
-    let mut common: Option<Vec<Finding>> = None;
-    for attempt in 0..TRIES {
-        let read = files.read(&Role::ALL, options.mmap)?;
-        let found = snapshot(files, &read, options);
-        let quiet = found.iter().all(|finding| finding.severity == Severity::Info);
-        if quiet || (attempt == 0 && untouched(&read, options.now) && at_rest(files, &read)) {
-            return Ok(Checked::new(found, &read, options));
-        }
-        // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree. They
-        // do so only while somebody works on them.
-        std::thread::sleep(Duration::from_millis(20 << attempt));
-        let rest = at_rest(files, &read);
-        let found = match common.take() {
-            Some(before) if !rest => before.into_iter().filter(|finding| found.contains(finding)).collect(),
-            _ => found,
-        };
-        // What five readings of a changing mailbox have in common is no passing state.
-        if rest || (attempt + 1 == TRIES && !found.is_empty()) {
-            return Ok(Checked::new(found, &read, options));
-        }
-        common = Some(found);
-    }
-    Err(PathError::Busy(files.index.clone()))
-}
-
-impl Checked {
-    fn new(findings: Vec<Finding>, read: &Snapshot, options: &Options) -> Checked {
-        let sizes = Role::ALL.into_iter().filter_map(|role| Some((role, read.get(role)?.bytes.len() as u64))).collect();
-        let header = |role: Role| {
-            let input = read.get(role)?;
-            LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header)
-        };
-        let oldest = header(Role::Log).filter(|header| !header.starts_empty());
-        let oldest = oldest.map(|header_of_log| header(Role::OldLog).unwrap_or(header_of_log));
-        let oldest = oldest.filter(|header| !header.starts_empty());
-        let window =
-            oldest.map(|header| options.now.saturating_sub(i64::from(header.create_stamp)).max(0).unsigned_abs());
-        Checked { findings, sizes, window }
+impl<'a> Evidence<'a> {
+    /// Files that nobody is writing to, with nothing beside them: a copy in memory, say the result of a repair.
+    pub fn in_memory(files: &'a MailboxFiles, snapshot: &'a Snapshot) -> Evidence<'a> {
+        Evidence { files, snapshot, growing: &[], leftovers: &[] }
     }
 }
 
-/// True when nothing has changed since the files were read and nobody holds the log's lock.
-fn at_rest(files: &MailboxFiles, read: &Snapshot) -> bool {
-    let same = Role::ALL.into_iter().all(|role| {
-        let now = Stat::at(&files.path(role)).ok();
-        now == read.get(role).map(|input| input.stat)
-    });
-    same && !crate::source::is_locked(&files.path(Role::Log))
+/// A lock file or a temporary file of Dovecot's beside an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The file.
+    pub path: PathBuf,
+    /// When it was last written to, UNIX seconds.
+    pub mtime: i64,
+    /// True for a lock file, which somebody may wait for.
+    pub is_lock: bool,
 }
 
-/// True when no file was written to in the last ten seconds: longer than any change of several files takes without a lock.
-fn untouched(read: &Snapshot, now: i64) -> bool {
-    let mut mtimes = Role::ALL.into_iter().filter_map(|role| read.get(role)).map(|input| input.stat.mtime.0);
-    mtimes.all(|mtime| mtime < now.saturating_sub(10))
-}
+/// What Dovecot appends to the name of an index for its lock files (true) and temporary files (`mail-transaction-log-file.c`,
+/// `file-dotlock.c`, `mail-index-write.c`, `mail-cache-purge.c`).
+pub const LEFTOVERS: [(&str, bool); 7] = [
+    (".log.newlock", true),
+    (".log.lock", true),
+    (".lock", true),
+    (".cache.lock", true),
+    (".tmp", false),
+    (".backup.tmp", false),
+    (".cache.tmp", false),
+];
 
-/// Judges files that have been read.
+/// Judges files in memory that nobody is writing to: [`judge`] of [`Evidence::in_memory`].
 pub fn snapshot(files: &MailboxFiles, snapshot: &Snapshot, options: &Options) -> Vec<Finding> {
-    judge(files, snapshot, options, true)
+    judge(&Evidence::in_memory(files, snapshot), options)
 }
 
-/// The outcome for files that were read while a directory was listed; `None` when something is wrong, and [`inspect`] has to
-/// find out whether it stays so. `leftovers` says whether the listing had lock files or temporary files.
-pub fn listed(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: bool) -> Option<Checked> {
-    let found = judge(files, read, options, leftovers);
-    let quiet = found.iter().all(|finding| finding.severity == Severity::Info);
-    quiet.then(|| Checked::new(found, read, options))
-}
-
-fn judge(files: &MailboxFiles, snapshot: &Snapshot, options: &Options, stray: bool) -> Vec<Finding> {
+/// Judges a mailbox's files: every rule that they break, ordered by file and offset. No finding above
+/// [`Severity::Info`] means that a Dovecot opens them without a word and answers what they say.
+///
+/// The same evidence and options always give the same findings.
+pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
+    let Evidence { files, snapshot, growing, leftovers: stray } = *evidence;
     let mut found = Findings::default();
-    let mut subject = Subject { files, snapshot, options, family: family(files), logs: Vec::new(), indexid: None };
+    let family = family(files);
+    let mut subject = Subject { files, snapshot, growing, options, family, logs: Vec::new(), indexid: None };
     // Between the two steps of a rotation .log.2 is another name of .log.
     let linked = match (snapshot.get(Role::Log), snapshot.get(Role::OldLog)) {
         (Some(new), Some(old)) => new.stat.same_file(&old.stat),
@@ -394,9 +354,7 @@ fn judge(files: &MailboxFiles, snapshot: &Snapshot, options: &Options, stray: bo
         match LogFile::parse(&input.bytes, input.bytes.len() as u64) {
             Ok(log) => {
                 let file = ChainFile::new(log, &input.bytes);
-                let live = role == Role::Log
-                    && file.end.error.is_some()
-                    && matches!(tail_state(&path, &input.stat), Ok(TailState::BeingWritten));
+                let live = role == Role::Log && growing.contains(&role);
                 // Offsets are below 4 GiB, or reading has stopped there.
                 let starts = file.records().filter_map(|record| u32::try_from(record.offset).ok()).collect();
                 subject.logs.push(Log { role, path, stat: input.stat, file, live, starts });
@@ -409,9 +367,7 @@ fn judge(files: &MailboxFiles, snapshot: &Snapshot, options: &Options, stray: bo
     index::check(&subject, &mut found);
     let state = state::check(&subject, &mut found);
     cache::check(&subject, state.as_ref(), &mut found);
-    if stray {
-        leftovers(&subject, &mut found);
-    }
+    leftovers(stray, options.now, &mut found);
     thresholds(&subject, &mut found);
     let mut list = found.finish();
     list.sort_by(|a, b| (&a.file, a.offset, a.code, a.uid).cmp(&(&b.file, b.offset, b.code, b.uid)));
@@ -430,25 +386,13 @@ fn family(files: &MailboxFiles) -> Family {
 }
 
 /// L23: lock files that nobody can hold any more, and temporary files nobody will finish.
-fn leftovers(subject: &Subject<'_>, found: &mut Findings) {
-    for (suffix, is_lock) in [
-        (".log.newlock", true),
-        (".log.lock", true),
-        (".lock", true),
-        (".cache.lock", true),
-        (".tmp", false),
-        (".backup.tmp", false),
-        (".cache.tmp", false),
-    ] {
-        let path = with_suffix(&subject.files.index, suffix);
-        let Ok(stat) = Stat::at(&path) else { continue };
-        let age = subject.options.now.saturating_sub(stat.mtime.0);
-        if age <= LOCK_STALE {
+fn leftovers(stray: &[Leftover], now: i64, found: &mut Findings) {
+    for Leftover { path, mtime, is_lock } in stray {
+        if now.saturating_sub(*mtime) <= LOCK_STALE {
             continue;
         }
-        let since =
-            jiff::Timestamp::from_second(stat.mtime.0).map_or_else(|_| "long ago".to_owned(), |at| at.to_string());
-        let finding = if is_lock {
+        let since = jiff::Timestamp::from_second(*mtime).map_or_else(|_| "long ago".to_owned(), |at| at.to_string());
+        let finding = if *is_lock {
             Finding::new(Code::L23, path, format!("lock file, untouched since {since}: whoever made it is gone"))
         } else {
             let message = format!("temporary file, untouched since {since}: its writer did not finish");

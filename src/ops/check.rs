@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::inspect::{self, Checked};
 use super::names::Lists;
-use crate::check::{self, Checked, Code, Finding, Options, Severity};
+use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
 use crate::format::ext::Visit;
 use crate::source::{Family, Found, MailboxFiles, PathError, Role, Stat, recognise, walk};
@@ -176,11 +177,11 @@ impl Tally {
 /// Checks one mailbox; with `deep` against its mail storage too.
 ///
 /// # Errors
-/// As [`check::inspect`].
+/// As [`inspect::inspect`].
 pub fn run(unit: &Unit, options: &Options, deep: bool) -> Result<Checked, PathError> {
     let mut all = Checked::default();
     for files in &unit.files {
-        add(&mut all, check::inspect(files, options)?, files, options, deep);
+        add(&mut all, inspect::inspect(files, options)?, files, options, deep);
     }
     Ok(all)
 }
@@ -256,11 +257,7 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> (Unit, Outc
         let stored = found.signs.is_maildir() || found.signs.sdbox_files;
         for unit in found.units.iter().filter(|unit| stored || !unit.is_cache_only()) {
             let read = found.read(unit, &Role::ALL, options.check.mmap)?;
-            let quick = check::listed(&unit.files, &read, &options_now, found.signs.leftovers);
-            let one = match quick {
-                Some(checked) => checked,
-                None => check::inspect(&unit.files, &options_now)?,
-            };
+            let one = inspect::listed(&unit.files, &read, &options_now, found.signs.leftovers)?;
             add(&mut all, one, &unit.files, &options_now, options.deep);
         }
         all.findings.extend(name(found, lists));

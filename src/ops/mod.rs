@@ -3,6 +3,7 @@
 pub mod check;
 pub mod dump;
 pub mod expunges;
+pub mod inspect;
 pub mod load;
 pub mod modseq;
 pub mod names;

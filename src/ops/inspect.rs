@@ -1,0 +1,139 @@
+//! From files on disk to the verdict of [`crate::check`]: reading, asking the file system, and reading again while somebody
+//! writes. `check` and `scan` begin here.
+
+use std::time::Duration;
+
+use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Options, Severity};
+use crate::format::log::LogFile;
+use crate::source::{MailboxFiles, PathError, Role, Snapshot, Stat, TailState, is_locked, tail_state, with_suffix};
+
+/// How often a mailbox with findings is read again when it changed meanwhile.
+const TRIES: u32 = 5;
+
+/// What a look at a mailbox brought: the findings, and a few numbers for monitoring.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// The files that are there, with their sizes in bytes.
+    pub sizes: Vec<(Role, u64)>,
+    /// How far back the logs reach, seconds; `None` when they reach back to the beginning, or cannot be read.
+    pub window: Option<u64>,
+}
+
+/// The findings of [`inspect`].
+///
+/// # Errors
+/// As [`inspect`].
+pub fn mailbox(files: &MailboxFiles, options: &Options) -> Result<Vec<Finding>, PathError> {
+    inspect(files, options).map(|checked| checked.findings)
+}
+
+/// Reads the files of a mailbox and judges them. A mailbox that is being written is read again before anything is said
+/// against it, so that no state between two writes is taken for damage.
+///
+/// # Errors
+/// When the files cannot be read; [`PathError::Busy`] when they changed so fast that nothing can be said.
+pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathError> {
+    let mut common: Option<Vec<Finding>> = None;
+    for attempt in 0..TRIES {
+        let read = files.read(&Role::ALL, options.mmap)?;
+        let found = judge(files, &read, options, &leftovers(files));
+        if quiet(&found) || (attempt == 0 && untouched(&read, options.now) && at_rest(files, &read)) {
+            return Ok(Checked::new(found, &read, options));
+        }
+        // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree. They
+        // do so only while somebody works on them.
+        std::thread::sleep(Duration::from_millis(20 << attempt));
+        let rest = at_rest(files, &read);
+        let found = match common.take() {
+            Some(before) if !rest => before.into_iter().filter(|finding| found.contains(finding)).collect(),
+            _ => found,
+        };
+        // What five readings of a changing mailbox have in common is no passing state.
+        if rest || (attempt + 1 == TRIES && !found.is_empty()) {
+            return Ok(Checked::new(found, &read, options));
+        }
+        common = Some(found);
+    }
+    Err(PathError::Busy(files.index.clone()))
+}
+
+/// The same for files that were read while a directory was listed. `leftovers` says whether the listing had lock files or
+/// temporary files.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn listed(
+    files: &MailboxFiles,
+    read: &Snapshot,
+    options: &Options,
+    has_leftovers: bool,
+) -> Result<Checked, PathError> {
+    let beside = if has_leftovers { leftovers(files) } else { Vec::new() };
+    let found = judge(files, read, options, &beside);
+    if quiet(&found) { Ok(Checked::new(found, read, options)) } else { inspect(files, options) }
+}
+
+/// The verdict on files that were read just now. Whether the end of a log or cache is being written is asked only when
+/// something is wrong with it.
+fn judge(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: &[Leftover]) -> Vec<Finding> {
+    let evidence = Evidence { leftovers, ..Evidence::in_memory(files, read) };
+    let found = check::judge(&evidence, options);
+    let is_growing = |role: &Role| {
+        let path = files.path(*role);
+        read.get(*role).is_some_and(|input| {
+            found.iter().any(|finding| finding.file == path)
+                && matches!(tail_state(&path, &input.stat), Ok(TailState::BeingWritten))
+        })
+    };
+    let growing: Vec<Role> = [Role::Log, Role::Cache].into_iter().filter(is_growing).collect();
+    if growing.is_empty() { found } else { check::judge(&Evidence { growing: &growing, ..evidence }, options) }
+}
+
+/// True when nothing above an info was found.
+fn quiet(found: &[Finding]) -> bool {
+    found.iter().all(|finding| finding.severity == Severity::Info)
+}
+
+/// The lock files and temporary files beside an index.
+fn leftovers(files: &MailboxFiles) -> Vec<Leftover> {
+    let beside = LEFTOVERS.iter().map(|(suffix, is_lock)| (with_suffix(&files.index, suffix), *is_lock));
+    beside
+        .filter_map(|(path, is_lock)| {
+            let mtime = Stat::at(&path).ok()?.mtime.0;
+            Some(Leftover { path, mtime, is_lock })
+        })
+        .collect()
+}
+
+impl Checked {
+    fn new(findings: Vec<Finding>, read: &Snapshot, options: &Options) -> Checked {
+        let sizes = Role::ALL.into_iter().filter_map(|role| Some((role, read.get(role)?.bytes.len() as u64))).collect();
+        let header = |role: Role| {
+            let input = read.get(role)?;
+            LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header)
+        };
+        let oldest = header(Role::Log).filter(|header| !header.starts_empty());
+        let oldest = oldest.map(|header_of_log| header(Role::OldLog).unwrap_or(header_of_log));
+        let oldest = oldest.filter(|header| !header.starts_empty());
+        let window =
+            oldest.map(|header| options.now.saturating_sub(i64::from(header.create_stamp)).max(0).unsigned_abs());
+        Checked { findings, sizes, window }
+    }
+}
+
+/// True when nothing has changed since the files were read and nobody holds the log's lock.
+fn at_rest(files: &MailboxFiles, read: &Snapshot) -> bool {
+    let same = Role::ALL.into_iter().all(|role| {
+        let now = Stat::at(&files.path(role)).ok();
+        now == read.get(role).map(|input| input.stat)
+    });
+    same && !is_locked(&files.path(Role::Log))
+}
+
+/// True when no file was written to in the last ten seconds: longer than any change of several files takes without a lock.
+fn untouched(read: &Snapshot, now: i64) -> bool {
+    let mut mtimes = Role::ALL.into_iter().filter_map(|role| read.get(role)).map(|input| input.stat.mtime.0);
+    mtimes.all(|mtime| mtime < now.saturating_sub(10))
+}
