@@ -24,6 +24,7 @@ use idx::format::record::{
 };
 use idx::format::{Disk, Field, FileKind};
 use idx::model::replay::Until;
+use idx::ops::inspect;
 use idx::source::walk::walk;
 use idx::source::{Bytes, Input, MailboxFiles, MmapPolicy, Role, Snapshot};
 
@@ -93,7 +94,7 @@ fn mailboxes(roots: &[PathBuf]) -> Vec<Mailbox> {
 }
 
 fn options() -> Options {
-    Options { mmap: MmapPolicy::Never, ..Options::default() }
+    Options { mmap: MmapPolicy::Never, ..inspect::options() }
 }
 
 /// A part of a file to be flipped.
@@ -112,7 +113,7 @@ fn jobs(mailboxes: &[Mailbox]) -> Vec<Job<'_>> {
             let names = match role {
                 Role::Index | Role::Backup => index_fields(&input.bytes),
                 Role::Log | Role::OldLog => log_fields(&input.bytes),
-                Role::Cache => cache_fields(&input.bytes, &cache_offsets(&mailbox.files, &mailbox.healthy)),
+                Role::Cache => cache_fields(&input.bytes, &cache_offsets(&mailbox.healthy)),
             };
             assert_eq!(names.0.len(), input.bytes.len());
             let names = Arc::new(names);
@@ -638,11 +639,9 @@ fn reachable(cache: &Cache<'_>, newest: &[u32]) -> HashSet<u32> {
 }
 
 /// Where the cache records of the messages begin.
-fn cache_offsets(files: &MailboxFiles, healthy: &Snapshot) -> Vec<u32> {
-    let mut problems = Vec::new();
-    let chain = idx::ops::load::chain(healthy, &mut problems);
+fn cache_offsets(healthy: &Snapshot) -> Vec<u32> {
+    let chain = idx::ops::load::chain(healthy);
     let loaded = idx::ops::load::state(healthy, &chain, Until::End).expect("a sound mailbox");
-    assert!(problems.is_empty(), "{}: {problems:?}", files.index.display());
     let mailbox = loaded.replayed.mailbox;
     let Some(ext) = mailbox.extension(b"cache") else { return Vec::new() };
     mailbox.positions().filter_map(|i| mailbox.endian.u32_at(mailbox.ext_bytes(i, ext)?, 0)).collect()

@@ -3,18 +3,18 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use idx::check::{self, Options};
+use idx::ops::inspect;
 use idx::source::walk;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: judge DIRECTORY")?);
-    let options = Options::default();
+    let options = inspect::options();
     let (mut indexes, mut count) = (0, 0);
     walk::walk(
         &[root],
         2,
         |found| {
-            found.units.iter().map(|unit| (unit.clone(), check::mailbox(&unit.files, &options))).collect::<Vec<_>>()
+            found.units.iter().map(|unit| (unit.clone(), inspect::mailbox(&unit.files, &options))).collect::<Vec<_>>()
         },
         |judged| {
             for (unit, findings) in judged.into_iter().flatten() {

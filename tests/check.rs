@@ -366,7 +366,7 @@ cases! {
 #[test]
 fn the_bases_are_sound() {
     for base in ALL_BASES {
-        assert_eq!(Set::load(base).check(&Options::default()), [], "{base}");
+        assert_eq!(Set::load(base).check(&inspect::options()), [], "{base}");
     }
 }
 
@@ -376,7 +376,7 @@ fn one_flaw_one_code() {
     for case in CASES {
         let mut set = Set::load(case.base);
         (case.flaw)(&mut set);
-        let found = set.check(&Options::default());
+        let found = set.check(&inspect::options());
         let file = MailboxFiles::at(set.index.clone()).path(case.role);
         let right = |f: &Finding| f.code == case.code && f.severity == case.severity && f.file == file;
         if found.is_empty() || !found.iter().all(right) {
@@ -407,7 +407,7 @@ fn thresholds_are_the_administrators() {
         max_log_size,
         max_cache_size,
         min_window,
-        ..Options::default()
+        ..inspect::options()
     };
     assert_eq!(codes(&tight(Some(100), None, None)), [Code::T1]);
     assert_eq!(codes(&tight(None, Some(100), None)), [Code::T2]);
@@ -439,9 +439,9 @@ fn lock_files_grow_old() {
     let (dir, files) = on_disk(BUSY);
     let lock = dir.path().join("dovecot.index.log.newlock");
     fs::write(&lock, "").expect("written");
-    assert_eq!(inspect::mailbox(&files, &Options::default()).expect("readable"), [], "a rotation under way");
+    assert_eq!(inspect::mailbox(&files, &inspect::options()).expect("readable"), [], "a rotation under way");
     age(&lock, 1000);
-    let found = inspect::mailbox(&files, &Options::default()).expect("readable");
+    let found = inspect::mailbox(&files, &inspect::options()).expect("readable");
     assert_eq!(found.iter().map(|f| (f.code, f.file.as_path())).collect::<Vec<_>>(), [(Code::L23, lock.as_path())]);
 }
 
@@ -451,7 +451,7 @@ fn a_cache_of_a_gigabyte() {
     let cache = fs::OpenOptions::new().write(true).open(files.path(Role::Cache)).expect("a file");
     cache.set_len((1 << 30) + 4).expect("a hole");
     age(&files.path(Role::Cache), 3600);
-    let found = inspect::mailbox(&files, &Options { mmap: MmapPolicy::Auto, ..Options::default() }).expect("readable");
+    let found = inspect::mailbox(&files, &Options { mmap: MmapPolicy::Auto, ..inspect::options() }).expect("readable");
     assert_eq!(found.iter().map(|f| f.code).collect::<Vec<_>>(), [Code::C6]);
 }
 
@@ -463,9 +463,9 @@ fn a_torn_end_is_no_damage_while_it_is_young() {
     let mut bytes = fs::read(&path).expect("readable");
     bytes.extend([0; 12]);
     fs::write(&path, &bytes).expect("written");
-    assert_eq!(inspect::mailbox(&files, &Options::default()).expect("readable"), []);
+    assert_eq!(inspect::mailbox(&files, &inspect::options()).expect("readable"), []);
     age(&path, 60);
-    let found = inspect::mailbox(&files, &Options::default()).expect("readable");
+    let found = inspect::mailbox(&files, &inspect::options()).expect("readable");
     assert_eq!(found.iter().map(|f| f.code).collect::<Vec<_>>(), [Code::L8]);
 }
 
@@ -475,7 +475,7 @@ fn a_rotation_half_done_is_no_damage() {
     let (_dir, files) = on_disk(BUSY);
     fs::remove_file(files.path(Role::OldLog)).expect("removed");
     fs::hard_link(files.path(Role::Log), files.path(Role::OldLog)).expect("linked");
-    assert_eq!(inspect::mailbox(&files, &Options::default()).expect("readable"), []);
+    assert_eq!(inspect::mailbox(&files, &inspect::options()).expect("readable"), []);
 }
 
 /// Every mailbox, list, map and private index below a directory.
@@ -502,7 +502,7 @@ fn fixtures_are_sound() {
     let list = indexes_below(&support::fixtures());
     assert!(list.len() > 100, "{} indexes", list.len());
     for files in list {
-        assert_eq!(inspect::mailbox(&files, &Options::default()).expect("readable"), [], "{}", files.index.display());
+        assert_eq!(inspect::mailbox(&files, &inspect::options()).expect("readable"), [], "{}", files.index.display());
     }
 }
 
@@ -523,7 +523,7 @@ fn healthy_mailboxes_of_the_corpus_are_sound() {
         }
         for files in indexes_below(&path) {
             checked += 1;
-            for finding in inspect::mailbox(&files, &Options::default()).expect("readable") {
+            for finding in inspect::mailbox(&files, &inspect::options()).expect("readable") {
                 let known = match finding.code {
                     Code::I1 | Code::L3 => finding.file.to_string_lossy().contains("s390x"),
                     Code::I22 => finding.file.to_string_lossy().contains("admin"),
@@ -625,7 +625,7 @@ fn broken_mailboxes_of_the_corpus_are_found() {
         };
         let mut found = Vec::new();
         for files in indexes_below(&dir.join("files")).iter().filter(|files| files.index.ends_with("dovecot.index")) {
-            for finding in inspect::mailbox(files, &Options::default()).expect("readable") {
+            for finding in inspect::mailbox(files, &inspect::options()).expect("readable") {
                 let file = finding.file.file_name().expect("a name").to_string_lossy().into_owned();
                 found.push((finding.code, file));
             }

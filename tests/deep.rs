@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use idx::check::deep::check;
 use idx::check::{Code, Finding, Options, Severity};
+use idx::ops::inspect;
 use idx::source::{MailboxFiles, Unit, walk};
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ use support::fixtures;
 /// Every finding below `root`, and the number of indexes looked at.
 fn all(root: &Path) -> (Vec<Finding>, usize) {
     let (mut found, mut count) = (Vec::new(), 0);
-    let judge = |unit: &Unit| check(&unit.files, &Options::default());
+    let judge = |unit: &Unit| check(&unit.files, &inspect::options());
     walk(
         &[root.to_owned()],
         2,
@@ -93,7 +94,7 @@ fn copy(name: &str) -> tempfile::TempDir {
 
 fn judge(files: PathBuf) -> Vec<Finding> {
     // The copy is seconds old; by this clock nobody is at work on it any more.
-    let options = Options { now: Options::default().now + 1000, ..Options::default() };
+    let options = Options { now: inspect::options().now + 1000, ..inspect::options() };
     check(&MailboxFiles::at(files), &options)
 }
 
@@ -333,7 +334,7 @@ fn state(index: &Path) -> idx::model::Mailbox {
     use idx::source::{MmapPolicy, Role};
     let files = MailboxFiles::at(index.to_owned());
     let snapshot = files.read(&Role::ALL, MmapPolicy::Never).expect("readable");
-    let chain = load::chain(&snapshot, &mut Vec::new());
+    let chain = load::chain(&snapshot);
     load::state(&snapshot, &chain, Until::End).expect("state").replayed.mailbox
 }
 

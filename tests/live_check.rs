@@ -8,7 +8,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use idx::check::{Options, Severity};
+use idx::check::Severity;
 use idx::ops::inspect;
 use idx::source::{Family, MailboxFiles, PathError};
 
@@ -76,7 +76,7 @@ fn a_busy_mailbox_raises_no_alarm() {
                         if let Ok(log) = std::fs::read(files.path(idx::source::Role::Log)) {
                             logs.extend(log.get(4..12).map(<[u8]>::to_vec));
                         }
-                        match inspect::mailbox(&files, &Options::default()) {
+                        match inspect::mailbox(&files, &inspect::options()) {
                             Ok(found) => {
                                 checks += 1;
                                 for one in found.iter().filter(|one| one.severity == Severity::Info) {

@@ -18,7 +18,6 @@ mod state;
 mod transactions;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::format::log::LogFile;
 use crate::model::ChainFile;
@@ -82,6 +81,14 @@ impl Finding {
         self
     }
 
+    /// What is wrong, with the place: `byte 40: seen_messages_count is ...`.
+    pub fn text(&self) -> String {
+        match self.offset {
+            Some(offset) => format!("byte {offset}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// What Dovecot logs or does.
     pub fn dovecot(&self) -> &'static str {
         let rule = self.code.rule();
@@ -112,9 +119,22 @@ fn quote(path: &Path) -> String {
     format!("'{}'", dashed.replace('\'', "'\\''"))
 }
 
+/// How much to look at. Every rule is the same at each level; a level only leaves rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What index, backup and logs say, each by itself and together with the logs replayed once: all that makes a Dovecot
+    /// complain when it opens the mailbox, apart from the cache.
+    Files,
+    /// Also the cache, the index and its backup against what the logs say from their beginning on, and values that no Dovecot
+    /// writes.
+    All,
+}
+
 /// What to judge by.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// How much to look at.
+    pub level: Level,
     /// The time now, UNIX seconds.
     pub now: i64,
     /// When to map files.
@@ -127,11 +147,12 @@ pub struct Options {
     pub min_window: Option<u64>,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+impl Options {
+    /// To judge everything by, at a time in UNIX seconds.
+    pub fn at(now: i64) -> Options {
         Options {
-            now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            level: Level::All,
+            now,
             mmap: MmapPolicy::Auto,
             max_log_size: None,
             max_cache_size: None,
@@ -366,7 +387,9 @@ pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
     log::check(&subject, &mut found);
     index::check(&subject, &mut found);
     let state = state::check(&subject, &mut found);
-    cache::check(&subject, state.as_ref(), &mut found);
+    if options.level == Level::All {
+        cache::check(&subject, state.as_ref(), &mut found);
+    }
     leftovers(stray, options.now, &mut found);
     thresholds(&subject, &mut found);
     let mut list = found.finish();

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Code, Finding, Findings, Log, Severity, Subject};
+use super::{Code, Finding, Findings, Level, Log, Severity, Subject};
 use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, header_flag};
 use crate::format::{Disk, Endian};
@@ -52,6 +52,7 @@ pub(super) struct State {
 }
 
 pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State> {
+    let all = subject.options.level == Level::All;
     indexids(subject, found);
     let index_path = subject.path(Role::Index);
     let index = subject
@@ -93,13 +94,17 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         if !torn {
             modseqs(subject, index, &chain, found);
             tail(subject, index, &chain, found);
-            history(subject, index, &chain, found);
-            backup(subject, index, &chain, found);
+            if all {
+                history(subject, index, &chain, found);
+                backup(subject, index, &chain, found);
+            }
         }
     }
     if !torn && replayed.stopped.is_none() {
-        super::records::check(subject, &replayed.mailbox, found);
-        super::transactions::check(subject, &replayed.mailbox, found);
+        if all {
+            super::records::check(subject, &replayed.mailbox, found);
+            super::transactions::check(subject, &replayed.mailbox, found);
+        }
         outcome(subject, &replayed, found);
     }
     rotated(subject, &replayed.mailbox, index.is_some(), found);

@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, grammar, paths};
 use crate::check::{Options, Severity};
 use crate::ops::check::{self, Tally, TreeOptions, Unit};
-use crate::ops::inspect::Checked;
+use crate::ops::inspect::{self, Checked};
 use crate::render::document::{Document, Part};
 use crate::render::{Emit, Format};
 use crate::source::{PathError, guarded, with_suffix};
@@ -87,7 +87,7 @@ impl Check {
             max_log_size: self.max_log_size,
             max_cache_size: self.max_cache_size,
             min_window: self.min_window,
-            ..Options::default()
+            ..inspect::options()
         };
         let mut run = Run {
             check: self,

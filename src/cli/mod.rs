@@ -30,6 +30,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use self::args::{ASK, Ask, Choice, FORMATS, choice};
 pub use self::exit::{EXIT_STATUS, Status};
 use self::out::Out;
+use crate::check::{Finding, Severity};
 use crate::render::text::{printable, shown};
 use crate::render::{Format, Json, Style, document};
 use crate::source::MmapPolicy;
@@ -151,6 +152,17 @@ impl Context {
             self.note(path, what);
         }
         self.status = self.status.max(Status::Findings);
+    }
+
+    /// Says on stderr what the judge found; an error makes the exit code 1, as it does with `check`.
+    pub fn problems(&mut self, found: &[Finding]) {
+        for finding in found {
+            if finding.severity == Severity::Error {
+                self.finding(&finding.file, &finding.text());
+            } else {
+                self.note(&finding.file, &finding.text());
+            }
+        }
     }
 
     /// Says on stderr that something could not be done; the exit code will be 2.

@@ -81,9 +81,10 @@ impl Modseq {
         with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
             modseq::write_overview(path, &overview, self.uid.as_ref(), out)?;
         });
-        for (path, problem) in overview.agreement.problems.iter().chain(&overview.state.problems) {
+        for (path, problem) in &overview.agreement.problems {
             context.finding(path, problem);
         }
+        context.problems(overview.state.problems);
         Ok(())
     }
 

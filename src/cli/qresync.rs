@@ -110,9 +110,7 @@ impl Qresync {
         if outcome.differences.as_ref().is_some_and(|list| !list.is_empty()) {
             context.raise(Status::Findings);
         }
-        for (path, problem) in &outcome.state.problems {
-            context.finding(path, problem);
-        }
+        context.problems(outcome.state.problems);
         Ok(())
     }
 }

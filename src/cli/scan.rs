@@ -73,6 +73,7 @@ struct Summary {
     mailboxes: u64,
     messages: u64,
     sound: u64,
+    warning: u64,
     busy: u64,
     damaged: u64,
     unreadable: u64,
@@ -86,6 +87,7 @@ impl Summary {
         }
         match row.state {
             State::Sound => self.sound += 1,
+            State::Warning => self.warning += 1,
             State::Busy => self.busy += 1,
             State::Damaged => self.damaged += 1,
             State::Unreadable => self.unreadable += 1,
@@ -96,6 +98,7 @@ impl Summary {
         emit.number("mailboxes", self.mailboxes);
         emit.number("messages", self.messages);
         emit.number("sound", self.sound);
+        emit.number("warning", self.warning);
         emit.number("busy", self.busy);
         emit.number("damaged", self.damaged);
         emit.number("unreadable", self.unreadable);
@@ -192,6 +195,7 @@ fn run(
                     progress.aside(|| match row.state {
                         State::Damaged => context.finding(file, problem),
                         State::Busy => context.note(&row.path, problem),
+                        State::Warning => context.note(file, problem),
                         State::Sound | State::Unreadable => {
                             context.failure(problem);
                             context.raise(Status::Failed);

@@ -83,7 +83,7 @@ impl Show {
             with_document!(format, show::SCHEMA, style, &mut context.out, |out| {
                 show::write(path, &state, &options, out)?;
             });
-            state.problems.iter().for_each(|(path, problem)| context.finding(path, problem));
+            context.problems(&state.problems);
             Ok(())
         })
     }

@@ -9,6 +9,7 @@ use super::names::Lists;
 use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
 use crate::format::ext::Visit;
+use crate::render::document::{Document, Part};
 use crate::source::{Family, Found, MailboxFiles, PathError, Role, Stat, recognise, walk};
 
 /// The JSON schema of the document and of every line.
@@ -250,7 +251,7 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> (Unit, Outc
         mailbox.pop();
     }
     let files = found.units.iter().map(|unit| unit.files.clone()).collect();
-    let options_now = Options { now: Options::default().now, ..options.check.clone() };
+    let options_now = Options { now: inspect::options().now, ..options.check.clone() };
     let judge = || -> Outcome {
         let mut all = Checked::default();
         // A cache alone beside no messages is that of an index in another root (`mail_cache_path`).
@@ -281,6 +282,17 @@ fn name(found: &Found, lists: &Lists) -> Option<Finding> {
         false => format!("{shown} is neither modified UTF-7 nor UTF-8"),
     };
     Some(Finding::new(Code::N1, unit.files.index.clone(), message).severity(severity))
+}
+
+/// Lists what is wrong with a mailbox as `problems`.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn list_problems<D: Document>(mailbox: &Path, problems: &[Finding], out: &mut D) -> std::io::Result<()> {
+    out.list("problems", |_, part| {
+        problems.iter().for_each(|finding| part.item(|item| emit(mailbox, finding, item)));
+        Ok(())
+    })
 }
 
 /// Emits the members of one finding.

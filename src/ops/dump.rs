@@ -211,7 +211,7 @@ pub enum DumpError {
 fn mailbox_state(path: &Path, options: &Options) -> Option<crate::model::Mailbox> {
     let files = MailboxFiles::locate(path).ok()?;
     let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap).ok()?;
-    let chain = load::chain(&snapshot, &mut Vec::new());
+    let chain = load::chain(&snapshot);
     let loaded = load::state(&snapshot, &chain, crate::model::replay::Until::End).ok()?;
     (snapshot.get(Role::Index).is_some() || chain.head().is_some()).then_some(loaded.replayed.mailbox)
 }

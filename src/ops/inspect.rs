@@ -1,11 +1,11 @@
 //! From files on disk to the verdict of [`crate::check`]: reading, asking the file system, and reading again while somebody
-//! writes. `check` and `scan` begin here.
+//! writes. Every verb that says "damaged" or "sound" has it from here.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Options, Severity};
+use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Level, Options, Severity};
 use crate::format::log::LogFile;
-use crate::source::{MailboxFiles, PathError, Role, Snapshot, Stat, TailState, is_locked, tail_state, with_suffix};
+use crate::source::{MailboxFiles, PathError, Role, Snapshot, Stat, Tail, is_locked, with_suffix};
 
 /// How often a mailbox with findings is read again when it changed meanwhile.
 const TRIES: u32 = 5;
@@ -35,28 +35,11 @@ pub fn mailbox(files: &MailboxFiles, options: &Options) -> Result<Vec<Finding>, 
 /// # Errors
 /// When the files cannot be read; [`PathError::Busy`] when they changed so fast that nothing can be said.
 pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathError> {
-    let mut common: Option<Vec<Finding>> = None;
-    for attempt in 0..TRIES {
-        let read = files.read(&Role::ALL, options.mmap)?;
-        let found = judge(files, &read, options, &leftovers(files));
-        if quiet(&found) || (attempt == 0 && untouched(&read, options.now) && at_rest(files, &read)) {
-            return Ok(Checked::new(found, &read, options));
-        }
-        // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree. They
-        // do so only while somebody works on them.
-        std::thread::sleep(Duration::from_millis(20 << attempt));
-        let rest = at_rest(files, &read);
-        let found = match common.take() {
-            Some(before) if !rest => before.into_iter().filter(|finding| found.contains(finding)).collect(),
-            _ => found,
-        };
-        // What five readings of a changing mailbox have in common is no passing state.
-        if rest || (attempt + 1 == TRIES && !found.is_empty()) {
-            return Ok(Checked::new(found, &read, options));
-        }
-        common = Some(found);
+    let look = look(files, &Role::ALL, options)?;
+    if !look.settled && look.findings.is_empty() {
+        return Err(PathError::Busy(files.index.clone()));
     }
-    Err(PathError::Busy(files.index.clone()))
+    Ok(Checked::new(look.findings, &look.snapshot, options))
 }
 
 /// The same for files that were read while a directory was listed. `leftovers` says whether the listing had lock files or
@@ -75,6 +58,61 @@ pub fn listed(
     if quiet(&found) { Ok(Checked::new(found, read, options)) } else { inspect(files, options) }
 }
 
+/// A mailbox's files as they were read, and what is wrong with them.
+#[derive(Debug)]
+pub struct Look {
+    /// The files as they were read last.
+    pub snapshot: Snapshot,
+    /// What is wrong with them; while somebody writes, what several readings have in common.
+    pub findings: Vec<Finding>,
+    /// Nobody was writing, or there is nothing wrong.
+    settled: bool,
+}
+
+/// Reads the files with these roles and judges them, again and again while there is something wrong and somebody writes.
+///
+/// # Errors
+/// When the files cannot be read, or are replaced all the time.
+pub fn look(files: &MailboxFiles, roles: &[Role], options: &Options) -> Result<Look, PathError> {
+    let mut common: Option<Vec<Finding>> = None;
+    for attempt in 0..TRIES {
+        let snapshot = files.read(roles, options.mmap)?;
+        let beside = if options.level == Level::All { leftovers(files) } else { Vec::new() };
+        let found = judge(files, &snapshot, options, &beside);
+        let at_rest = || at_rest(files, roles, &snapshot);
+        if quiet(&found) || (attempt == 0 && untouched(&snapshot, options.now) && at_rest()) {
+            return Ok(Look { snapshot, findings: found, settled: true });
+        }
+        // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree. They
+        // do so only while somebody works on them.
+        std::thread::sleep(Duration::from_millis(20 << attempt));
+        let settled = at_rest();
+        let findings = match common.take() {
+            Some(before) if !settled => before.into_iter().filter(|finding| found.contains(finding)).collect(),
+            _ => found,
+        };
+        // What five readings of a changing mailbox have in common is no passing state.
+        if settled || attempt + 1 == TRIES {
+            return Ok(Look { snapshot, findings, settled });
+        }
+        common = Some(findings);
+    }
+    Err(PathError::Busy(files.index.clone()))
+}
+
+/// What is wrong, above an info, with files that were read already.
+pub fn problems(files: &MailboxFiles, read: &Snapshot, options: &Options) -> Vec<Finding> {
+    let mut found = judge(files, read, options, &[]);
+    found.retain(|finding| finding.severity > Severity::Info);
+    found
+}
+
+/// What to judge by now: everything, by the clock of this host.
+pub fn options() -> Options {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Options::at(i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
+
 /// The verdict on files that were read just now. Whether the end of a log or cache is being written is asked only when
 /// something is wrong with it.
 fn judge(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: &[Leftover]) -> Vec<Finding> {
@@ -82,9 +120,9 @@ fn judge(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: &[
     let found = check::judge(&evidence, options);
     let is_growing = |role: &Role| {
         let path = files.path(*role);
-        read.get(*role).is_some_and(|input| {
+        read.get(*role).is_some_and(|_| {
             found.iter().any(|finding| finding.file == path)
-                && matches!(tail_state(&path, &input.stat), Ok(TailState::BeingWritten))
+                && read.tail(*role, true, options.now) == Tail::BeingWritten
         })
     };
     let growing: Vec<Role> = [Role::Log, Role::Cache].into_iter().filter(is_growing).collect();
@@ -124,10 +162,10 @@ impl Checked {
 }
 
 /// True when nothing has changed since the files were read and nobody holds the log's lock.
-fn at_rest(files: &MailboxFiles, read: &Snapshot) -> bool {
-    let same = Role::ALL.into_iter().all(|role| {
-        let now = Stat::at(&files.path(role)).ok();
-        now == read.get(role).map(|input| input.stat)
+fn at_rest(files: &MailboxFiles, roles: &[Role], read: &Snapshot) -> bool {
+    let same = roles.iter().all(|role| {
+        let now = Stat::at(&files.path(*role)).ok();
+        now == read.get(*role).map(|input| input.stat)
     });
     same && !is_locked(&files.path(Role::Log))
 }

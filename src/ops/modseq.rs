@@ -216,7 +216,7 @@ pub struct Overview<'s> {
 /// When its files are no index files.
 pub fn overview<'s>(path: &Path, opened: &'s Opened) -> Result<Overview<'s>, ShowError> {
     let state = opened.state(path)?;
-    let index = super::load::base(&opened.snapshot, Role::Index, &mut Vec::new());
+    let index = super::load::base(&opened.snapshot, Role::Index);
     let header = index.and_then(|mailbox| mailbox.modseq_header());
     let agreement = agreement(&opened.files, &state.chain, header);
     Ok(Overview { state, agreement })

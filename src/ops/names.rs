@@ -80,7 +80,7 @@ pub fn read_list(root: &Path, mmap: MmapPolicy) -> Option<MailboxList> {
         (!files.present().is_empty()).then_some(files)
     })?;
     let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], mmap).ok()?;
-    let chain = load::chain(&snapshot, &mut Vec::new());
+    let chain = load::chain(&snapshot);
     let loaded = load::state(&snapshot, &chain, Until::End).ok()?;
     MailboxList::load(&loaded.replayed.mailbox)
 }

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::inspect::Look;
 use super::load::{self, Loaded};
-use super::show::{self, Problems, ShowError};
+use super::show::{self, ShowError};
 use super::transcript::{self, Difference};
+use crate::check::{Finding, Severity};
 use crate::format::ext::Visit;
 use crate::format::record::flag;
 use crate::model::qresync::{Answer, Question, answer};
@@ -13,7 +15,7 @@ use crate::model::replay::Until;
 use crate::model::{Chain, Mailbox, UidSet};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
-use crate::source::{MailboxFiles, MmapPolicy, Role, Snapshot};
+use crate::source::{MailboxFiles, MmapPolicy, Snapshot};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.qresync/1";
@@ -29,7 +31,7 @@ pub struct Opened {
     pub snapshot: Snapshot,
     /// The user's private index, where there is one.
     pub private: Option<Mailbox>,
-    problems: Problems,
+    problems: Vec<Finding>,
 }
 
 impl Opened {
@@ -39,15 +41,17 @@ impl Opened {
     /// When its files cannot be read.
     pub fn read(path: &Path, pvt: Option<&Path>, mmap: MmapPolicy) -> Result<Opened, ShowError> {
         let files = MailboxFiles::locate(path)?;
-        let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], mmap)?;
-        let (private, problems) = match show::private_files(&files, pvt) {
+        let Look { snapshot, findings: mut problems, .. } = show::look(&files, mmap)?;
+        let private = match show::private_files(&files, pvt) {
             Some(files) => {
-                let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], mmap)?;
-                let (private, problems) = show::load(&files.index, &files, &snapshot, Until::End)?;
-                (Some(private.replayed.mailbox), problems)
+                let Look { snapshot, findings, .. } = show::look(&files, mmap)?;
+                problems.extend(findings);
+                let loaded = show::load(&files.index, &snapshot, &load::chain(&snapshot), Until::End)?;
+                Some(loaded.replayed.mailbox)
             }
-            None => (None, Vec::new()),
+            None => None,
         };
+        problems.retain(|finding| finding.severity > Severity::Info);
         Ok(Opened { files, snapshot, private, problems })
     }
 
@@ -56,12 +60,9 @@ impl Opened {
     /// # Errors
     /// When the files are no index files.
     pub fn state<'s>(&'s self, path: &Path) -> Result<State<'s>, ShowError> {
-        let mut log_problems = Vec::new();
-        let chain = load::live_chain(&self.files, &self.snapshot, &mut log_problems);
-        let (loaded, mut problems) =
-            show::load_with(path, &self.files, &self.snapshot, (&chain, log_problems), Until::End)?;
-        problems.extend(self.problems.iter().cloned());
-        Ok(State { chain, loaded, private: self.private.as_ref(), problems })
+        let chain = load::live_chain(&self.files, &self.snapshot);
+        let loaded = show::load(path, &self.snapshot, &chain, Until::End)?;
+        Ok(State { chain, loaded, private: self.private.as_ref(), problems: &self.problems })
     }
 }
 
@@ -74,8 +75,8 @@ pub struct State<'s> {
     pub loaded: Loaded,
     /// The user's private index.
     pub private: Option<&'s Mailbox>,
-    /// What is wrong, each with the file it is in.
-    pub problems: Problems,
+    /// What is wrong with the files.
+    pub problems: &'s [Finding],
 }
 
 /// A message as a FETCH line would describe it.
@@ -233,7 +234,7 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
         emit.text("vanished", if table && vanished.is_empty() { "-" } else { vanished.as_str() }.as_bytes());
         emit.number("bytes", answer.bytes() as u64);
     })?;
-    load::write_problems(out, &outcome.state.problems)?;
+    super::check::list_problems(path, outcome.state.problems, out)?;
     if let Some(differences) = &outcome.differences {
         let write = |out: &mut D| {
             out.list("differences", |_, part| {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::names::Lists;
-use super::show;
+use super::{inspect, load, show};
+use crate::check::{self, Severity};
 use crate::format::log::LogFile;
 use crate::model::Mailbox;
 use crate::model::replay::Until;
@@ -26,14 +27,16 @@ pub struct Options {
     pub mmap: MmapPolicy,
 }
 
-/// How a mailbox fared in a cheap check: its files decode, and the logs replay onto the index.
+/// The verdict of `check` on a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Nothing found.
+    /// No finding above an info.
     Sound,
+    /// No finding above a warning.
+    Warning,
     /// It changed too fast to be read.
     Busy,
-    /// Something is wrong; what could be read is shown.
+    /// At least one error; what could be read is shown.
     Damaged,
     /// Its files cannot be read at all.
     Unreadable,
@@ -44,6 +47,7 @@ impl State {
     pub const fn name(self) -> &'static str {
         match self {
             State::Sound => "sound",
+            State::Warning => "warning",
             State::Busy => "busy",
             State::Damaged => "damaged",
             State::Unreadable => "unreadable",
@@ -89,7 +93,7 @@ pub struct Row {
     pub log_create_stamp: Option<u32>,
     /// State.
     pub state: State,
-    /// The first thing that is wrong, with its file.
+    /// The worst thing that is wrong, with its file.
     pub problem: Option<(PathBuf, String)>,
 }
 
@@ -234,31 +238,27 @@ fn row(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Row {
 
 /// Reads one unit into a row. `Err(None)`: there is nothing to read but a cache.
 fn read(found: &Found, unit: &Unit, options: &Options, row: &mut Row) -> Result<(Counts, Mailbox), Option<PathError>> {
-    for role in Role::ALL {
-        // A cache is not read for its size.
-        if unit.has(role)
-            && let Ok(stat) = crate::source::Stat::at(&unit.files.path(role))
-        {
-            row.sizes.push((role, stat.size));
-        }
-    }
+    let snapshot = found.read(unit, &Role::ALL, options.mmap)?;
+    let by = check::Options { mmap: options.mmap, ..inspect::options() };
+    let checked = inspect::listed(&unit.files, &snapshot, &by, found.signs.leftovers)?;
+    row.sizes = checked.sizes;
     if unit.is_cache_only() {
         return Err(None);
     }
-    let snapshot = found.read(unit, &[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
+    let worst = checked.findings.iter().map(|finding| finding.severity).max().filter(|worst| *worst > Severity::Info);
+    if let Some(first) = checked.findings.iter().find(|finding| Some(finding.severity) == worst) {
+        row.state = if worst == Some(Severity::Error) { State::Damaged } else { State::Warning };
+        row.problem = Some((first.file.clone(), first.text()));
+    }
     if let Some(input) = snapshot.get(Role::Log) {
         row.log_create_stamp =
             LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header.create_stamp);
     }
-    let (loaded, problems) =
-        show::load(&unit.files.index, &unit.files, &snapshot, Until::End).map_err(|e| match e {
+    let loaded =
+        show::load(&unit.files.index, &snapshot, &load::chain(&snapshot), Until::End).map_err(|e| match e {
             show::ShowError::Path(error) => Some(error),
             show::ShowError::NotReached { path, .. } => Some(PathError::NoIndex(path)),
         })?;
-    if let Some(first) = problems.into_iter().next() {
-        row.state = State::Damaged;
-        row.problem = Some(first);
-    }
     let header = &loaded.replayed.mailbox.header;
     let messages = loaded.replayed.mailbox.len() as u64;
     let counts = Counts {

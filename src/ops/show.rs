@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::inspect::{self, Look};
 use super::load::{self, Loaded};
+use crate::check::{self, Finding, Level, Severity};
 use crate::format::ext::Visit;
 use crate::format::record::flag;
-use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::replay::Until;
 use crate::model::{Chain, Mailbox, UidSet};
 use crate::render::Emit;
@@ -40,8 +41,8 @@ pub struct State {
     pub loaded: Loaded,
     /// The user's private index, where there is one.
     pub private: Option<Mailbox>,
-    /// What is wrong, each with the file it is in.
-    pub problems: Vec<(PathBuf, String)>,
+    /// What is wrong with the files.
+    pub problems: Vec<Finding>,
 }
 
 /// Why a mailbox cannot be shown.
@@ -66,18 +67,31 @@ pub enum ShowError {
 /// When its files cannot be read, or do not reach back to the wanted position.
 pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
     let files = MailboxFiles::locate(path)?;
-    let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
-    let State { loaded, mut problems, .. } = of_snapshot(path, &files, &snapshot, options.at)?;
+    let (loaded, mut problems) = read(path, &files, options.at, options.mmap)?;
     let private = match private_files(&files, options.pvt.as_deref()) {
         Some(files) => {
-            let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap)?;
-            let private = of_snapshot(&files.index, &files, &snapshot, Until::End)?;
-            problems.extend(private.problems);
-            Some(private.loaded.replayed.mailbox)
+            let (private, more) = read(&files.index, &files, Until::End, options.mmap)?;
+            problems.extend(more);
+            Some(private.replayed.mailbox)
         }
         None => None,
     };
     Ok(State { loaded, private, problems })
+}
+
+/// Reads a mailbox's files and adds them up. `path` is what the user called it.
+fn read(path: &Path, files: &MailboxFiles, at: Until, mmap: MmapPolicy) -> Result<(Loaded, Vec<Finding>), ShowError> {
+    let Look { snapshot, mut findings, .. } = look(files, mmap)?;
+    findings.retain(|finding| finding.severity > Severity::Info);
+    Ok((load(path, &snapshot, &load::chain(&snapshot), at)?, findings))
+}
+
+/// Reads the files that a mailbox's state is in, and has them judged.
+///
+/// # Errors
+/// When they cannot be read.
+pub(super) fn look(files: &MailboxFiles, mmap: MmapPolicy) -> Result<Look, PathError> {
+    inspect::look(files, &[Role::Index, Role::Backup, Role::OldLog, Role::Log], &by(mmap))
 }
 
 /// The files of the private index that belongs to a mailbox, if there are any.
@@ -92,69 +106,33 @@ pub(super) fn private_files(files: &MailboxFiles, pvt: Option<&Path>) -> Option<
     (!private.present().is_empty()).then_some(private)
 }
 
-/// What is wrong, each with the file it is in.
-pub(super) type Problems = Vec<(PathBuf, String)>;
+/// The state of a mailbox whose files have been read. `path` is what the user called it.
+///
+/// # Errors
+/// When none of the files is an index or a log, or they do not reach back to the wanted position.
+pub fn of_snapshot(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<State, ShowError> {
+    let problems = inspect::problems(files, snapshot, &by(MmapPolicy::Never));
+    Ok(State { loaded: load(path, snapshot, &load::chain(snapshot), at)?, private: None, problems })
+}
 
-/// The state that files which have been read add up to. `path` is what the user called the mailbox.
+/// What the files that a mailbox's state is in are judged by.
+fn by(mmap: MmapPolicy) -> check::Options {
+    check::Options { level: Level::Files, mmap, ..inspect::options() }
+}
+
+/// The state that files add up to. `path` is what the user called the mailbox.
 ///
 /// # Errors
 /// When none of them is an index or a log, or they do not reach back to the wanted position.
-pub fn of_snapshot(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<State, ShowError> {
-    let (loaded, problems) = load(path, files, snapshot, at)?;
-    Ok(State { loaded, private: None, problems })
-}
-
-/// The state of a mailbox and everything that is wrong with its files.
-///
-/// # Errors
-/// When its files are no index files, or do not reach back to the wanted position.
-pub(super) fn load(
-    path: &Path,
-    files: &MailboxFiles,
-    snapshot: &Snapshot,
-    at: Until,
-) -> Result<(Loaded, Problems), ShowError> {
-    let mut log_problems = Vec::new();
-    let chain = load::live_chain(files, snapshot, &mut log_problems);
-    load_with(path, files, snapshot, (&chain, log_problems), at)
-}
-
-/// The same with the logs already put in order, and what was found wrong with them.
-///
-/// # Errors
-/// As [`load`].
-pub(super) fn load_with(
-    path: &Path,
-    files: &MailboxFiles,
-    snapshot: &Snapshot,
-    (chain, log_problems): (&Chain<'_>, Vec<(Role, Flaw)>),
-    at: Until,
-) -> Result<(Loaded, Problems), ShowError> {
+pub fn load(path: &Path, snapshot: &Snapshot, chain: &Chain<'_>, at: Until) -> Result<Loaded, ShowError> {
     let loaded = load::state(snapshot, chain, at)
         .map_err(|lost| ShowError::NotReached { path: path.to_owned(), reason: lost.reason })?;
     let usable = snapshot.get(Role::Index).or(snapshot.get(Role::Backup)).is_some()
         && loaded.replayed.mailbox.header.indexid != 0;
     if chain.head().is_none() && !usable {
-        let nothing = Flaw::new(FileKind::Log, 0, FlawKind::NoLog, "an index or a log", "neither");
-        let error = log_problems.into_iter().chain(loaded.problems).next().map_or(nothing, |(_, error)| error);
-        return Err(PathError::Unknown { path: path.to_owned(), error }.into());
+        return Err(PathError::Unknown { path: path.to_owned(), error: load::unreadable(snapshot) }.into());
     }
-    let mut problems: Problems = Vec::new();
-    for (role, error) in log_problems.iter().chain(&loaded.problems) {
-        problems.push((files.path(*role), error.to_string()));
-    }
-    if let Some(lost) = &loaded.lost {
-        problems.push((files.path(Role::Index), lost.to_string()));
-    }
-    let broken = load::decode_problems(snapshot, chain);
-    problems.extend(broken.into_iter().map(|(role, error)| (files.path(role), error.to_string())));
-    if let Some(error) = loaded.replayed.stopped.as_ref().map(ToString::to_string)
-        && !problems.iter().any(|(_, said)| *said == error)
-    {
-        problems.push((files.path(Role::Log), error));
-    }
-    problems.extend(loaded.replayed.errors.iter().map(|error| (files.path(Role::Log), error.to_string())));
-    Ok((loaded, problems))
+    Ok(loaded)
 }
 
 /// The flags a user sees.
@@ -201,7 +179,7 @@ pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &m
         mailbox.keywords().iter().for_each(|name| emit.text("", name));
         emit.list_end();
     })?;
-    load::write_problems(out, &state.problems)?;
+    super::check::list_problems(path, &state.problems, out)?;
     let positions: Vec<usize> = match &options.uid {
         None => mailbox.positions().collect(),
         Some(set) => set

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::load;
 use super::names::Lists;
+use super::{inspect, load};
+use crate::check::{self, Level, Severity};
 use crate::logs::clock::Clock;
 use crate::model::Mailbox;
 use crate::model::replay::Until;
@@ -32,18 +33,19 @@ fn subject(
     snapshot: &Snapshot,
     options: &Options,
 ) -> Result<(Subject, Mailbox), SimulateError> {
-    let mut damaged = Vec::new();
-    let chain = load::chain(snapshot, &mut damaged);
+    let chain = load::chain(snapshot);
     let fail = |reason: String| SimulateError::Mailbox { path: path.to_owned(), reason };
     let loaded = load::state(snapshot, &chain, Until::End).map_err(|lost| fail(lost.reason))?;
     let clock = Clock::build(files)?;
     let Some(state) = State::read(&chain, &loaded.replayed.mailbox, &clock, options.now) else {
-        let reason = damaged.first().map_or("there is no dovecot.index.log".to_owned(), |(_, error)| error.to_string());
-        return Err(fail(reason));
+        let there = [Role::Log, Role::OldLog].into_iter().any(|role| snapshot.get(role).is_some());
+        let none = || "there is no dovecot.index.log".to_owned();
+        return Err(fail(if there { load::unreadable(snapshot).to_string() } else { none() }));
     };
-    let mut problems: Vec<(PathBuf, String)> =
-        damaged.iter().chain(&loaded.problems).map(|(role, error)| (files.path(*role), error.to_string())).collect();
-    problems.extend(loaded.replayed.stopped.iter().map(|error| (files.path(Role::Log), error.to_string())));
+    let by = check::Options { level: Level::Files, ..check::Options::at(options.now) };
+    let problems = inspect::problems(files, snapshot, &by).into_iter();
+    let errors = problems.filter(|finding| finding.severity == Severity::Error);
+    let problems = errors.map(|finding| (finding.file, finding.message)).collect();
     let now = now::Files::read(&chain, &clock);
     let mut scenario = prepare(Some(&state), options);
     if let (Some(note), Ok(scenario)) = (constants(files), &mut scenario) {
