@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::{Choice, choice};
+use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, grammar, is_single, paths};
 use crate::format::FileKind;
 use crate::model::UidSet;
@@ -98,6 +99,7 @@ impl Dump {
         }
         let one = files.len() + failures.len() == 1 && self.paths.len() == 1 && !self.paths[0].is_dir();
         let mut ends = Vec::new();
+        let progress = Progress::new(context.progress, "files", Some(files.len() as u64), true);
         let (format, style) = (context.format, context.style);
         let grouped = is_single(format) && !one;
         let failed: Vec<_> = failures.iter().map(|(path, error)| (path.clone(), error.to_string())).collect();
@@ -119,6 +121,7 @@ impl Dump {
                         out.failed(path, error)?;
                     }
                     ends.push((path.clone(), end));
+                    progress.step();
                 }
                 if grouped {
                     for (path, error) in &failed {
@@ -129,6 +132,7 @@ impl Dump {
                 }
             });
         }
+        progress.finish();
         for (path, end) in ends {
             self.report(&path, end, grouped, context)?;
         }

@@ -8,20 +8,12 @@ use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind};
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
 use crate::format::record::{
-    Append, AtomicInc, ExpungeGuid, ExtReset, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange, flag,
+    Append, AtomicInc, ExpungeGuid, ExtReset, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange,
 };
 use crate::format::{Disk, Endian, Field, Value};
 use crate::model::UidSet;
 use crate::render::Emit;
 use crate::source::{LogStream, MailboxFiles, MmapPolicy, Role, StreamStep, read};
-
-/// Flags by name, and as a number when some bits have none.
-pub fn emit_flags<E: Emit>(emit: &mut E, name: &str, raw_name: &str, flags: u8) {
-    emit.flags(name, flags);
-    if flags & !flag::IMAP != 0 {
-        emit.number(raw_name, u64::from(flags));
-    }
-}
 
 /// Follows the extension intros of a log, so that ext records can be read by name.
 #[derive(Clone, Debug, Default)]
@@ -189,7 +181,7 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
     match kind {
         Some(RecordType::Append) => emit_list(emit, record.elements::<Append>(), |emit, append| {
             emit.number("uid", u64::from(append.uid));
-            emit_flags(emit, "flags", "flags_raw", append.flags);
+            emit.flags("flags", append.flags);
         }),
         Some(RecordType::Expunge | RecordType::KeywordReset) => {
             emit_list(emit, record.elements::<UidRange>(), |emit, range| emit_range(emit, &range));
@@ -201,8 +193,8 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
         Some(RecordType::FlagUpdate) => emit_list(emit, record.elements::<FlagUpdate>(), |emit, update| {
             emit.number("uid1", u64::from(update.uid1));
             emit.number("uid2", u64::from(update.uid2));
-            emit_flags(emit, "add_flags", "add_flags_raw", update.add_flags);
-            emit_flags(emit, "remove_flags", "remove_flags_raw", update.remove_flags);
+            emit.flags("add_flags", update.add_flags);
+            emit.flags("remove_flags", update.remove_flags);
             emit.number("modseq_inc_flag", u64::from(update.modseq_inc_flag));
         }),
         Some(RecordType::KeywordUpdate) => {

@@ -15,7 +15,7 @@ use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
 use crate::format::thread::{Thread, ThreadTileKind};
 use crate::format::{Disk, Endian, FileKind, Flaw, FlawKind, Value, mailbox_log};
-use crate::logs::records::{ExtNames, emit_flags, emit_record, touches};
+use crate::logs::records::{ExtNames, emit_record, touches};
 use crate::model::UidSet;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
@@ -30,6 +30,9 @@ pub const SCHEMA: &str = "idx.dump/1";
 const STREAM_FROM: u64 = 4 << 20;
 /// Bytes of log, or of index records, that make one block of work.
 const BLOCK: usize = 128 << 10;
+
+/// Bytes that a table shows as hex digits beside their name.
+const SHORT: usize = 16;
 
 /// What to show of each file.
 #[derive(Clone, Debug, Default)]
@@ -293,12 +296,18 @@ fn list_bytes<D: Document>(
                 return;
             }
             let start = span.offset as usize;
+            let inside = bytes.get(start..start + span.len as usize).unwrap_or_default();
+            // For people, more than one value is readable only in lines.
+            let in_lines = D::Part::FOR_PEOPLE && inside.len() > SHORT;
             part.item(|emit| {
                 emit.number("offset", span.offset);
                 emit.number("size", span.len);
                 emit.text("name", span.name.as_bytes());
-                emit.hex("hex", bytes.get(start..start + span.len as usize).unwrap_or_default());
+                emit.hex("hex", if in_lines { &[] } else { inside });
             });
+            if in_lines {
+                part.plain(span.offset, inside);
+            }
             failed = out.take_some(part);
         });
         failed
@@ -460,7 +469,7 @@ fn index_records<D: Document>(
                 emit.number("seq", i as u64 + 1);
                 emit.number("uid", u64::from(uid));
                 emit.number("offset", (index.records_at + i * index.record_size) as u64);
-                emit_flags(emit, "flags", "flags_raw", record.get(4).copied().unwrap_or(0));
+                emit.flags("flags", record.get(4).copied().unwrap_or(0));
                 emit.list_begin("keywords");
                 let bitmap = keywords.clone().and_then(|range| record.get(range)).unwrap_or_default();
                 let mut unnamed = false;

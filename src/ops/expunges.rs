@@ -456,7 +456,7 @@ fn emit_one<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
 
 /// A row for people: who did it and when, and what the GUID gives away.
 fn emit_row<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
-    use crate::render::text::utc;
+    use crate::render::text::local;
     emit.number("uid", u64::from(one.uid));
     match one.modseq {
         0 => emit.null("modseq"),
@@ -470,7 +470,7 @@ fn emit_row<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
         other => other,
     };
     emit.text("by", who.as_bytes());
-    let time = |time: Option<i64>| time.map_or_else(|| "?".to_owned(), utc);
+    let time = |time: Option<i64>| time.map_or_else(|| "?".to_owned(), local);
     emit.text("not_before", time(bracket.not_before).as_bytes());
     emit.text("not_after", time(bracket.not_after).as_bytes());
     match &one.guid {
@@ -479,7 +479,7 @@ fn emit_row<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
     }
     let made = one.guid.as_ref().and_then(|guid| Guid::decode(guid));
     let made =
-        made.map_or_else(|| "-".to_owned(), |guid| format!("{} by pid {}", utc(i64::from(guid.seconds)), guid.pid));
+        made.map_or_else(|| "-".to_owned(), |guid| format!("{} by pid {}", local(i64::from(guid.seconds)), guid.pid));
     emit.text("guid_made", made.as_bytes());
 }
 

@@ -17,6 +17,8 @@ const FLUSH: usize = 128 << 10;
 
 /// Takes the items of one list. Each thread has its own.
 pub trait Part: Send {
+    /// True for what people read, where a hex dump says more than digits.
+    const FOR_PEOPLE: bool = false;
     /// What an item is written to.
     type Out: Emit;
     /// Writes one item, an object: `write` emits its members.
@@ -107,6 +109,7 @@ pub struct TablePart {
 }
 
 impl Part for TablePart {
+    const FOR_PEOPLE: bool = true;
     type Out = Row;
     fn item(&mut self, write: impl FnOnce(&mut Row)) {
         write(&mut self.row);

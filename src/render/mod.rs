@@ -55,6 +55,9 @@ pub trait Emit: Visit {
             }
         }
         self.list_end();
+        if flags & !flag::IMAP != 0 {
+            self.number(&format!("{name}_raw"), u64::from(flags));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Emit;
 use super::table::{Cell, Kind};
-use super::text::{Compact, is_stamp, printable, utc_of};
+use super::text::{Compact, is_stamp, local_of, printable};
 use crate::format::ext::Visit;
 
 /// Collects the members of one object as a row of cells.
@@ -62,7 +62,7 @@ impl Row {
 
 impl Visit for Row {
     fn number(&mut self, name: &str, value: u64) {
-        let stamp = if self.depth == 0 && is_stamp(name) { utc_of(value) } else { None };
+        let stamp = if self.depth == 0 && is_stamp(name) { local_of(value) } else { None };
         let key = self.name(name).to_owned();
         let kind = if is_stamp(name) { Kind::Text } else { Kind::Number };
         self.cell(name, kind, |out| {

@@ -2,6 +2,10 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
+
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
 
 use super::Emit;
 use crate::format::ext::Visit;
@@ -38,20 +42,29 @@ fn is_unseen(c: char) -> bool {
         )
 }
 
-/// UNIX seconds as a UTC time, `2026-11-23 03:52:08Z`.
-pub fn utc(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+/// UNIX seconds for people, in the zone of the system as mail logs are: `2026-11-23 03:52:08Z` where that is UTC, elsewhere
+/// `2026-11-23 04:52:08+01:00`.
+pub fn local(seconds: i64) -> String {
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    let zone = ZONE.get_or_init(TimeZone::system);
+    in_zone(seconds, zone).unwrap_or_else(|| "?".into())
+}
+
+fn in_zone(seconds: i64, zone: &TimeZone) -> Option<String> {
+    let time = Timestamp::from_second(seconds).ok()?.to_zoned(zone.clone());
+    let format = if time.offset() == Offset::UTC { "%Y-%m-%d %H:%M:%SZ" } else { "%Y-%m-%d %H:%M:%S%:z" };
+    Some(time.strftime(format).to_string())
 }
 
 /// What is said behind a number that is a UNIX time; nothing behind 0 and what is no time.
-pub(super) fn utc_of(value: u64) -> Option<String> {
+pub(super) fn local_of(value: u64) -> Option<String> {
     let seconds = u32::try_from(value).ok().filter(|seconds| !matches!(*seconds, 0 | u32::MAX))?;
-    Some(format!(" ({})", utc(i64::from(seconds))))
+    Some(format!(" ({})", local(i64::from(seconds))))
 }
 
 /// UNIX seconds as RFC 3339 in UTC, `2026-11-23T03:52:08Z`.
 pub fn rfc3339(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.to_string())
+    Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.to_string())
 }
 
 /// Field names whose numbers are UNIX times.
@@ -99,7 +112,7 @@ impl Compact {
 impl Visit for Compact {
     fn number(&mut self, name: &str, value: u64) {
         self.raw(name, itoa::Buffer::new().format(value));
-        if let Some(stamp) = utc_of(value).filter(|_| is_stamp(name)) {
+        if let Some(stamp) = local_of(value).filter(|_| is_stamp(name)) {
             self.line.push_str(&stamp);
         }
     }
@@ -175,6 +188,14 @@ mod tests {
         out.text("", b"c\x1b");
         out.list_end();
         assert_eq!(out.line, "uid=3 flags=\\Seen (0x88) names=[\"a b\" \"c\\u{1b}\"]");
+    }
+
+    #[test]
+    fn times_are_those_of_a_zone() {
+        assert_eq!(in_zone(1_795_405_928, &TimeZone::UTC).as_deref(), Some("2026-11-23 03:52:08Z"));
+        let zone = TimeZone::fixed(jiff::tz::offset(-5));
+        assert_eq!(in_zone(1_795_405_928, &zone).as_deref(), Some("2026-11-22 22:52:08-05:00"));
+        assert_eq!(in_zone(i64::MAX, &zone), None);
     }
 
     #[test]

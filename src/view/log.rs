@@ -16,7 +16,7 @@ use crate::logs::stats::{Count, Stats};
 use crate::logs::walk::{Entry, Sink, origin};
 use crate::model::{LogPos, UidSet};
 use crate::render::table::{Cell, Table};
-use crate::render::text::{flag_text, printable, rfc3339, shown, utc};
+use crate::render::text::{flag_text, local, printable, rfc3339, shown};
 use crate::render::units::short_span;
 use crate::render::{Compact, Emit, Format, Json, Paint, PathText, Style};
 
@@ -221,8 +221,8 @@ impl<'w> LogWriter<'w> {
         if let Some(evidence) = entry.evidence {
             let say = |stamp: Option<Stamp>| match stamp {
                 None => "unknown".to_owned(),
-                Some(stamp) if stamp.pos.offset == u64::MAX => format!("{} {}", stamp.kind.name(), utc(stamp.value)),
-                Some(stamp) => format!("{} {} at {}", stamp.kind.name(), utc(stamp.value), stamp.pos),
+                Some(stamp) if stamp.pos.offset == u64::MAX => format!("{} {}", stamp.kind.name(), local(stamp.value)),
+                Some(stamp) => format!("{} {} at {}", stamp.kind.name(), local(stamp.value), stamp.pos),
             };
             let line =
                 format!("{:>12} not before: {}; not after: {}", "", say(evidence.not_before), say(evidence.not_after));
@@ -289,7 +289,7 @@ impl<'w> LogWriter<'w> {
                         let _ = write!(
                             text,
                             "; its GUID was made {} by process {}",
-                            utc(i64::from(guid.seconds)),
+                            local(i64::from(guid.seconds)),
                             guid.pid
                         );
                     }
@@ -303,7 +303,7 @@ impl<'w> LogWriter<'w> {
                     let text = match name {
                         Some(b"cache") => format!("cached (record at {})", word(0)),
                         Some(b"mdbox") => {
-                            format!("stored as map_uid {}, save_date {}", word(0), utc(i64::from(word(4))))
+                            format!("stored as map_uid {}, save_date {}", word(0), local(i64::from(word(4))))
                         }
                         Some(name) => format!("{} set to {}", printable(name), hex(data)),
                         None => format!("an extension set to {}", hex(data)),
@@ -457,10 +457,10 @@ fn event(record: &Record<'_>) -> Option<&'static str> {
 /// A bracket in few words: its begin, and how long it is.
 fn written(bracket: Bracket) -> String {
     match (bracket.not_before, bracket.not_after) {
-        (Some(from), Some(to)) if from == to => utc(from),
-        (Some(from), Some(to)) => format!("{} +{}", utc(from), short_span(to.saturating_sub(from))),
-        (Some(from), None) => format!("{} or later", utc(from)),
-        (None, Some(to)) => format!("{} or before", utc(to)),
+        (Some(from), Some(to)) if from == to => local(from),
+        (Some(from), Some(to)) => format!("{} +{}", local(from), short_span(to.saturating_sub(from))),
+        (Some(from), None) => format!("{} or later", local(from)),
+        (None, Some(to)) => format!("{} or before", local(to)),
         (None, None) => "?".into(),
     }
 }
@@ -663,12 +663,12 @@ pub fn stats(path: &Path, stats: &Stats, format: Format, style: Style, out: &mut
         table.flush(out)?;
     }
     if let (Some((from, to)), Some(rate)) = (span_of, stats.bytes_per_hour()) {
-        writeln!(out, "{} to {}: {rate} bytes per hour", utc(from), utc(to))?;
+        writeln!(out, "{} to {}: {rate} bytes per hour", local(from), local(to))?;
         let hours = stats.hours();
         if hours.len() > 1 {
             let mut table = Table::new(["HOUR", "COUNT", "BYTES"], style);
             for (hour, count) in hours.iter().rev().take(48).rev() {
-                let time = utc(*hour);
+                let time = local(*hour);
                 let mut row = numbers(*count);
                 row.insert(0, Cell::text(time.get(..16).unwrap_or(&time)));
                 table.row(row, out)?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::one::population;
 use crate::render::Style;
 use crate::render::table::{Cell, Table};
-use crate::render::text::{printable, shown, utc};
+use crate::render::text::{local, printable, shown};
 use crate::render::units::{bytes, span};
 use crate::simulate::survey::{Distribution, Quantiles, Row, Survey};
 
@@ -63,7 +63,7 @@ fn cells(row: &Row) -> Vec<Cell> {
     let next = row.now.map(|now| now.next_rotation);
     let next = match next.map(|next| (next.due, next.at)) {
         Some((true, _)) => "due".to_owned(),
-        Some((false, Some(at))) => utc(at).get(..16).unwrap_or_default().to_owned(),
+        Some((false, Some(at))) => local(at).get(..16).unwrap_or_default().to_owned(),
         Some((false, None)) | None => "-".to_owned(),
     };
     let share = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.0}", percent(share)));

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::picture;
 use crate::render::Style;
 use crate::render::table::{Cell, Table};
-use crate::render::text::{shown, utc};
+use crate::render::text::{local, shown};
 use crate::render::units::{bytes, span};
 use crate::simulate::body::Body;
 use crate::simulate::now::Now;
@@ -50,7 +50,7 @@ pub fn table(body: &Body, picture: Option<&Picture>, out: &mut dyn Write, style:
                 continue;
             }
             let numbers = [Cell::number(r.file_seq), Cell::number(r.size), Cell::number(r.initial_modseq)];
-            let row = std::iter::once(Cell::text(utc(r.at))).chain(numbers).chain([Cell::text(r.reason.name())]);
+            let row = std::iter::once(Cell::text(local(r.at))).chain(numbers).chain([Cell::text(r.reason.name())]);
             table.row(row.collect(), out)?;
         }
         table.flush(out)?;

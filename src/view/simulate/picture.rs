@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::render::Style;
-use crate::render::text::utc;
+use crate::render::text::local;
 use crate::render::units::span;
 use crate::simulate::picture::Picture;
 
@@ -43,7 +43,7 @@ pub(super) fn chart(picture: &Picture, out: &mut dyn Write, style: &Style) -> io
             .collect();
         writeln!(out, "{label:>8} {}", style.dim("│").to_owned() + line.trim_end())?;
     }
-    let (from, to) = (utc(picture.from), utc(picture.to));
+    let (from, to) = (local(picture.from), local(picture.to));
     let date = |text: &str| text.get(..10).unwrap_or(text).to_owned();
     writeln!(out, "{:>8} └{}", "", "─".repeat(WIDTH))?;
     writeln!(out, "{:>10}{}{:>width$}", "", date(&from), date(&to), width = WIDTH - 10)
