@@ -29,7 +29,7 @@ pub struct Rebuild {
     output: Option<PathBuf>,
     /// What to build on
     #[arg(long, default_value = "auto", value_name = "BASE", value_parser = choice(BASES))]
-    base: Option<Base>,
+    base: Choose,
     /// Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code 1
     #[arg(long, value_name = "GRADES", num_args = 0..=1, require_equals = true, value_delimiter = ',',
         default_missing_value = "history,flags,messages,uidvalidity", value_parser = grade)]
@@ -41,7 +41,11 @@ pub struct Rebuild {
     no_undo: bool,
 }
 
-const BASES: &[Choice<Option<Base>>] = &[
+/// The base that is to be taken; `None`: the first that loses nothing. The other name keeps clap from taking it for an option
+/// that may be left out.
+type Choose = Option<Base>;
+
+const BASES: &[Choice<Choose>] = &[
     ("auto", "The first of these that loses nothing", None),
     ("index", "The main index and the logs after it", Some(Base::Index)),
     ("backup", "dovecot.index.backup and the logs after it", Some(Base::Backup)),

@@ -224,8 +224,9 @@ impl Table {
         }
         let last = self.shown.len().saturating_sub(1);
         for (at, ((i, right), column)) in self.shown.iter().zip(table.column_iter_mut()).enumerate() {
-            column.set_padding((0, if at == last { 0 } else { GAP }));
-            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(widths[*i])));
+            let padding = if at == last { 0 } else { GAP };
+            column.set_padding((0, padding));
+            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(widths[*i].saturating_add(padding))));
             if *right {
                 column.set_cell_alignment(CellAlignment::Right);
             }
