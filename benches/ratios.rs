@@ -1,5 +1,6 @@
 //! How fast idx is beside what the machine has anyway: `doveadm dump` and `cat`, in one run and in turns, so that what else the
-//! machine does hits both. `cargo bench --bench ratios`; exits with an error when a target is missed.
+//! machine does hits both. `cargo bench --bench ratios`; exits with an error when a target is missed. With another idx in
+//! `IDX_BENCH_AGAINST` the two run in turns on the same files (`tools/bench-against`).
 
 // The unit tests of the drivers have no part in a benchmark.
 #[allow(unused_imports)]
@@ -129,9 +130,64 @@ fn peak_of(args: &[&OsStr]) -> u64 {
     peak
 }
 
+/// Runs two binaries in turns; returns whether ours takes more than the allowed share longer anywhere.
+fn against(other: &OsStr) -> bool {
+    let slack = std::env::var("IDX_BENCH_SLACK").ok().and_then(|text| text.parse().ok()).unwrap_or(0.05);
+    let root = tempfile::tempdir().expect("a directory");
+    let dir = |name: &str| {
+        let path = root.path().join(name);
+        std::fs::create_dir(&path).expect("created");
+        path
+    };
+    let (boxed, logged, long) = (dir("mailbox"), dir("log"), dir("long"));
+    let index = large::mailbox(&boxed, 100_000);
+    let (log, _) = (large::log(&logged, 30 << 20), large::log(&long, 300 << 20));
+    let spool = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let cases: [(&str, &[&str], &Path); 9] = [
+        ("dump of an index", &["dump", "-f", "ndjson"], &index),
+        ("dump of a log", &["dump", "-f", "ndjson"], &log),
+        ("dump as a table", &["dump"], &log),
+        ("show", &["show", "-f", "ndjson"], &boxed),
+        ("check of 100,000 messages", &["check"], &boxed),
+        ("check of a tree", &["check"], &spool),
+        ("scan of a tree", &["scan"], &spool),
+        ("log --stats of 300 MB", &["log", "--stats"], &long),
+        ("modseq --locate", &["modseq", "--locate", "500"], &boxed),
+    ];
+    let mut worse = false;
+    for (what, args, path) in cases {
+        let once = |program: &OsStr| {
+            let mut command = Command::new(program);
+            command.args(args).arg(path).stdin(Stdio::null()).stdout(null()).stderr(null());
+            let start = Instant::now();
+            let status = command.status().expect("idx");
+            assert!(matches!(status.code(), Some(0 | 1)), "{what}: {status}");
+            start.elapsed()
+        };
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            theirs.push(once(other));
+            ours.push(once(OsStr::new(env!("CARGO_BIN_EXE_idx"))));
+        }
+        // The least of each: whatever else the machine does can only add.
+        let least = |times: &[Duration]| times.iter().min().copied().unwrap_or_default();
+        let ratio = least(&ours).as_secs_f64() / least(&theirs).as_secs_f64();
+        println!("{what:28} before {:>10.1?}   now {:>10.1?}   {ratio:5.2}", least(&theirs), least(&ours));
+        worse |= ratio > 1.0 + slack;
+    }
+    worse
+}
+
 fn main() {
     // `cargo test --benches` only wants to know that this builds.
     if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    if let Some(other) = std::env::var_os("IDX_BENCH_AGAINST") {
+        if against(&other) {
+            eprintln!("slower than before");
+            std::process::exit(1);
+        }
         return;
     }
     let dovecot = Dovecot::new(Format::Maildir, &[]);

@@ -31,23 +31,29 @@ pub fn fixtures() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"), PathBuf::from)
 }
 
-/// A copy of a recorded mailbox whose files have the times that the server left them with, which git does not keep.
+/// Copies `files/` of a fixture to `to`, with the times that the server left them with, which git does not keep.
+pub fn dated(fixture: &str, to: &Path) {
+    let from = fixtures().join(fixture);
+    std::fs::create_dir_all(to).expect("a directory");
+    dovecot::copy_tree(&from.join("files"), to).expect("a copy");
+    let text = std::fs::read_to_string(from.join("meta.json")).expect("meta.json");
+    let meta: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for (name, time) in meta["mtime_ns"].as_object().expect("mtime_ns") {
+        let time = UNIX_EPOCH + Duration::from_nanos(time.as_u64().expect("nanoseconds"));
+        if let Ok(file) = File::open(to.join(name)) {
+            file.set_times(FileTimes::new().set_modified(time)).expect("times");
+        }
+    }
+}
+
+/// A [`dated`] copy of a recorded mailbox.
 pub struct Dated(tempfile::TempDir);
 
 impl Dated {
     /// Copies `files/` of this fixture.
     pub fn of(fixture: &str) -> Self {
-        let (from, to) = (fixtures().join(fixture), tempfile::tempdir().expect("temporary directory"));
-        let copy = Self(to);
-        dovecot::copy_tree(&from.join("files"), &copy.files()).expect("a copy");
-        let text = std::fs::read_to_string(from.join("meta.json")).expect("meta.json");
-        let meta: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        for (name, time) in meta["mtime_ns"].as_object().expect("mtime_ns") {
-            let time = UNIX_EPOCH + Duration::from_nanos(time.as_u64().expect("nanoseconds"));
-            if let Ok(file) = File::open(copy.files().join(name)) {
-                file.set_times(FileTimes::new().set_modified(time)).expect("times");
-            }
-        }
+        let copy = Self(tempfile::tempdir().expect("temporary directory"));
+        dated(fixture, &copy.files());
         copy
     }
 
