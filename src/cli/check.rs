@@ -1,9 +1,7 @@
 //! `idx check`.
 
-use std::fs;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,7 +15,8 @@ use crate::ops::check::{self, Tally, TreeOptions, Unit};
 use crate::ops::inspect::{self, Checked};
 use crate::render::document::{Document, Part};
 use crate::render::{Emit, Format};
-use crate::source::{PathError, guarded, with_suffix};
+use crate::source::{PathError, guarded};
+use crate::store::output;
 use crate::view::findings::{self, Nagios};
 use crate::with_document;
 
@@ -131,7 +130,7 @@ impl Check {
         let Run { tally, failures, .. } = run;
         if let Some(path) = &self.prometheus {
             let text = findings::prometheus(&tally, options.now, begun.elapsed().as_secs_f64(), failures.is_empty());
-            replace(path, text.as_bytes()).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+            output::replace(path, 0o644, text.as_bytes())?;
         }
         if self.nagios {
             let (state, line) = findings::nagios(&tally);
@@ -213,19 +212,4 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// Writes a file so that a reader sees the old one or the new one, never a part.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = with_suffix(path, &format!(".{}", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary)?;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
 }

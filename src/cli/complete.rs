@@ -1,13 +1,14 @@
 //! `idx completions`, `idx man` and `idx help`: all made from the one definition of the command line.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::{Context, EXIT_STATUS, command, verbs};
 use crate::render::text::shown;
+use crate::store::output;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
@@ -81,9 +82,12 @@ impl Man {
             return Ok(());
         }
         for (name, page) in man_pages()? {
-            let path: &Path = &self.dir.join(&name);
-            if let Err(error) = std::fs::create_dir_all(&self.dir).and_then(|()| std::fs::write(path, page)) {
-                context.failure(&format_args!("{}: {error}", shown(path)));
+            if let Err(error) = std::fs::create_dir_all(&self.dir) {
+                context.failure(&format_args!("{}: {error}", shown(&self.dir)));
+                return Ok(());
+            }
+            if let Err(error) = output::replace(&self.dir.join(&name), 0o644, &page) {
+                context.failure(&error);
                 return Ok(());
             }
         }

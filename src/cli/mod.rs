@@ -306,6 +306,7 @@ impl Verb {
 /// Runs idx with the arguments of this process.
 pub fn main() -> ExitCode {
     crate::source::remember_rights();
+    crate::store::signals::ignore_file_size_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

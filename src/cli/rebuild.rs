@@ -24,7 +24,7 @@ pub struct Rebuild {
     /// Only say what would be done; needs no lock
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Write the resulting files to DIR and touch nothing here; needs no lock
+    /// Write the resulting files to DIR, which is new or your own, and touch nothing here; needs no lock
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// What to build on
@@ -39,6 +39,9 @@ pub struct Rebuild {
     /// Save nothing: the rebuild cannot be undone
     #[arg(long)]
     no_undo: bool,
+    /// As root: take also files that belong to neither the owner of the mailbox directory nor root
+    #[arg(long)]
+    any_owner: bool,
 }
 
 /// The base that is to be taken; `None`: the first that loses nothing. The other name keeps clap from taking it for an option
@@ -83,6 +86,7 @@ impl Rebuild {
             lock_method: self.lock.lock_method,
             lock_timeout: self.lock.lock_timeout,
             no_undo: self.no_undo,
+            any_owner: self.any_owner,
             mmap: context.mmap,
         };
         paths::for_each(context, RebuildReport::SCHEMA, &self.targets.paths, |context, path| {

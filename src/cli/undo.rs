@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::args::{Lock, Targets};
 use super::{Context, EXIT_STATUS, paths};
-use crate::ops::undo::{self, Options, Status, UndoReport};
+use crate::ops::undo::{self, Options, Status, Task, UndoReport};
 use crate::render::text::shown;
 use crate::render::{self, Report};
 
@@ -14,9 +14,24 @@ use crate::render::{self, Report};
 pub struct Undo {
     #[command(flatten)]
     pub(super) targets: Targets,
-    /// Do it although something has been written since the rebuild; that is lost then
+    /// Only say what would be done; needs no lock
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Go back to before the first of all the rebuilds that are kept (at most five)
+    #[arg(long)]
+    all: bool,
+    /// Only say which rebuilds can be undone, the oldest first
+    #[arg(long, conflicts_with_all = ["all", "force", "clear"])]
+    list: bool,
+    /// Undo nothing, and remove the undo file
+    #[arg(long, conflicts_with_all = ["all", "force"])]
+    clear: bool,
+    /// Do it although something has been written since the rebuild; that is lost then, and -n says what it is
     #[arg(long)]
     force: bool,
+    /// As root: take also files that belong to neither the owner of the mailbox directory nor root
+    #[arg(long)]
+    any_owner: bool,
     #[command(flatten)]
     lock: Lock,
 }
@@ -24,7 +39,9 @@ pub struct Undo {
 const EXAMPLES: &str = const_format::concatcp!(
     "\
 Examples:
-  idx undo ~/Maildir                        contents, owners, modes and times as before the rebuild
+  idx undo ~/Maildir                        contents and times as before the last rebuild
+  idx undo --list ~/Maildir                 which rebuilds can be undone
+  idx undo -n --all --force ~/Maildir       what going back to before the first would restore, and throw away
   tar -tvf ~/Maildir/dovecot.index.idx-undo what would be put back
   idx undo -f json ~/Maildir | jq .restored
 
@@ -38,8 +55,19 @@ impl Undo {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
-        let options =
-            Options { force: self.force, lock_method: self.lock.lock_method, lock_timeout: self.lock.lock_timeout };
+        let options = Options {
+            task: match (self.all, self.list, self.clear) {
+                (true, _, _) => Task::All,
+                (_, true, _) => Task::List,
+                (_, _, true) => Task::Clear,
+                _ => Task::Last,
+            },
+            dry_run: self.dry_run,
+            force: self.force,
+            any_owner: self.any_owner,
+            lock_method: self.lock.lock_method,
+            lock_timeout: self.lock.lock_timeout,
+        };
         paths::for_each(context, UndoReport::SCHEMA, &self.targets.paths, |context, path| {
             let report = match undo::run(path, &options) {
                 Ok(report) => report,
@@ -51,10 +79,19 @@ impl Undo {
             };
             let place = shown(&report.path);
             match report.status {
+                Status::Restored | Status::Cleared if report.dry_run => {}
                 Status::Restored => context.done(format!("{place}: restored")),
+                Status::Cleared => context.done(format!("{place}: the undo file is removed")),
+                Status::Listed => {}
                 Status::Refused => {
                     let since = report.changed_since.join(", ");
-                    context.failure(&format_args!("{place}: refused: written since the rebuild: {since}"));
+                    let lost = match report.thrown_away.is_empty() {
+                        true => "the saved files would no longer fit the others".to_owned(),
+                        false => format!("that would be lost ({})", report.thrown_away.join("; ")),
+                    };
+                    let why = "--force restores all the same";
+                    let since = format_args!("written since the rebuild: {since}");
+                    context.failure(&format_args!("{place}: refused: {since}; {why}: {lost}"));
                 }
             }
             Ok(render::print(&report, context.format, &context.style, &mut context.out)?)

@@ -1,7 +1,7 @@
 //! `idx rebuild`: a new `dovecot.index` from what survives, so that the next Dovecot logs not one line and no client notices.
 //!
-//! Read everything under Dovecot's own lock, plan, save what is to be replaced, replace it. Without the lock only a dry run and
-//! a rebuild into another directory are done.
+//! Read everything, plan, and save what is to be replaced; then take Dovecot's own lock, see whether all is as it was, and
+//! replace it. Nothing that a mail user can make slow is done while Dovecot waits.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,11 +10,17 @@ use serde::Serialize;
 
 use crate::render::{optional_path_text, path_text};
 use crate::repair::{
-    Base, Grade, Kept, Loss, Messages, RebuildError, Set, plan, read_locked, was_interrupted, write_elsewhere,
+    Base, Grade, Kept, Loss, Messages, RebuildError, after, before, change, inputs, plan, storage_states, whole_files,
 };
 use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role};
+use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
-use crate::store::undo::{self, Undo};
+use crate::store::output::OutputDir;
+use crate::store::transaction::Transaction;
+use crate::store::undo::{self, Kept as KeptUndo, Undo};
+
+/// How often a mailbox that changes between survey and lock is surveyed again before it is called busy.
+const TRIES: u32 = 5;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -33,6 +39,8 @@ pub struct Options {
     pub lock_timeout: Duration,
     /// Save nothing.
     pub no_undo: bool,
+    /// Take files that belong to neither the owner of the mailbox nor root.
+    pub any_owner: bool,
     /// When to map files.
     pub mmap: MmapPolicy,
 }
@@ -78,71 +86,125 @@ pub struct RebuildReport {
     pub undo: Option<PathBuf>,
 }
 
-/// Rebuilds a mailbox's index.
+/// Rebuilds a mailbox's index. Root does it with the rights of the mailbox's owner; only what is written to another
+/// directory is the caller's.
 ///
 /// # Errors
-/// [`RebuildError`]: in all cases but [`RebuildError::Torn`] nothing has changed.
+/// [`RebuildError`]: in all cases but [`CommitError::Torn`] nothing has changed.
 pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError> {
     // The backup stands for its mailbox; it is never itself rebuilt.
     let named = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);
     let path = named.filter(|_| !path.is_dir()).unwrap_or(path);
     let files = MailboxFiles::locate(path)?;
-    // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is named.
+    // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is
+    // named.
     let names_only = files.index.file_name().is_some_and(|name| name == Family::List.prefix());
     if names_only && path.is_dir() {
         return Err(PathError::NoIndex(path.to_owned()).into());
     }
-    let elsewhere = options.dry_run || options.output.is_some();
-    let lock = match elsewhere {
-        true => None,
-        false => Some(LogLock::acquire(&files.path(Role::Log), options.lock_method, options.lock_timeout)?),
-    };
-    let snapshot = match &lock {
-        Some(lock) => read_locked(&files, lock, options.mmap)?,
-        None => files.read(&Role::ALL, options.mmap)?,
-    };
-    if Role::ALL.iter().all(|role| snapshot.get(*role).is_none()) {
-        return Err(PathError::NoIndex(path.to_owned()).into());
-    }
-    let undo_path = undo::path_of(&files.index);
-    // A run that was killed half-way left some files replaced. What it saved is what there is to plan with.
-    let interrupted = Undo::read(&undo_path).ok().filter(|undo| was_interrupted(undo, &files, &snapshot));
-    let set = Set::new(&files, &snapshot, interrupted.as_ref())?;
-    let plan = plan(&set.inputs(&files, options.base));
-    let mut report = RebuildReport {
-        path: files.index.clone(),
-        status: Status::Unchanged,
-        dry_run: options.dry_run,
-        reason: plan.refusal.clone(),
-        base: plan.base,
-        actions: plan.steps.iter().map(|(step, why)| step.describe(why)).collect(),
-        messages: plan.messages,
-        lost: plan.lost.iter().map(ToString::to_string).collect(),
-        losses: plan.lost.clone(),
-        kept: plan.kept.clone(),
-        undo: None,
-    };
-    if plan.refusal.is_some() {
-        report.status = Status::Refused;
-    } else if let Some(grade) = plan.lost.iter().map(Loss::grade).filter(|g| !options.accept.contains(g)).max() {
-        report.status = Status::Refused;
-        report.reason = Some(match options.accept.is_empty() {
-            true => "something would be lost, and --accept-loss is not given".into(),
-            false => format!("something of the grade {} would be lost, and that is not accepted", grade.name()),
-        });
-    } else if !plan.steps.is_empty() || interrupted.is_some() {
-        report.status = Status::Rebuilt;
-    }
-    match (&options.output, &lock) {
-        (Some(dir), _) if report.status != Status::Refused && !options.dry_run => {
-            write_elsewhere(dir, &files, &set, &plan).map_err(RebuildError::Store)?;
+    let home = Home::open(&files.index, options.any_owner)?;
+    let elsewhere = options.output.as_deref().filter(|_| !options.dry_run);
+    let output = elsewhere.map(|dir| OutputDir::open(dir, home.dir())).transpose()?;
+    let (report, result) = home.as_owner(|| rebuild(&home, &files.index, options))??;
+    if let Some(output) = output {
+        for (name, bytes) in result {
+            output.write(&name, &bytes)?;
         }
-        (None, Some(lock)) if report.status == Status::Rebuilt => {
-            let undo = (!options.no_undo).then_some(undo_path.as_path());
-            set.commit(&files, lock, &plan, undo, interrupted.is_some())?;
-            report.undo = undo.map(Path::to_owned);
-        }
-        _ => {}
     }
     Ok(report)
+}
+
+/// A file to be written into another directory: its name and its bytes.
+type Written = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// All but the writing elsewhere. Everything is read, thought about and summed up before the lock is taken; under it
+/// only the states of the files are compared, and when one has changed it all begins anew.
+fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildReport, Written), RebuildError> {
+    let elsewhere = options.dry_run || options.output.is_some();
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(10 << attempt));
+        }
+        let survey = home.survey(options.mmap)?;
+        if survey.is_empty() {
+            return Err(PathError::NoIndex(index.to_owned()).into());
+        }
+        let storage_then = storage_states(home);
+        let (mut saved, replaced) = match Undo::read(home)? {
+            KeptUndo::Nothing => (Undo::default(), None),
+            KeptUndo::Undo(undo) => (undo, None),
+            KeptUndo::Other(why) => (Undo::default(), Some(why)),
+        };
+        // A run that was killed half-way left some files replaced. What it saved is what there is to plan with.
+        let interrupted = saved.steps.pop_if(|step| step.was_interrupted(home, &survey));
+        let before = before(home, &survey, interrupted.as_ref());
+        let plan = plan(&inputs(&before, index, options.base));
+        let mut after = after(&before, &plan);
+        if survey.is_one_log()
+            && before.iter().chain(&after).all(|(role, bytes)| *role != Role::OldLog || bytes.is_none())
+        {
+            // It was left out of the plan, and stays.
+            after.retain(|(role, _)| *role != Role::OldLog);
+            after.push((Role::OldLog, survey.bytes(Role::OldLog)));
+        }
+        let mut report = RebuildReport {
+            path: index.to_owned(),
+            status: Status::Unchanged,
+            dry_run: options.dry_run,
+            reason: plan.refusal.clone(),
+            base: plan.base,
+            actions: plan.steps.iter().map(|(step, why)| step.describe(why)).collect(),
+            messages: plan.messages,
+            lost: plan.lost.iter().map(ToString::to_string).collect(),
+            losses: plan.lost.clone(),
+            kept: plan.kept.clone(),
+            undo: None,
+        };
+        if plan.refusal.is_some() {
+            report.status = Status::Refused;
+        } else if let Some(grade) = plan.lost.iter().map(Loss::grade).filter(|g| !options.accept.contains(g)).max() {
+            report.status = Status::Refused;
+            report.reason = Some(match options.accept.is_empty() {
+                true => "something would be lost, and --accept-loss is not given".into(),
+                false => format!("something of the grade {} would be lost, and that is not accepted", grade.name()),
+            });
+        } else if !plan.steps.is_empty() || interrupted.is_some() {
+            report.status = Status::Rebuilt;
+        }
+        if elsewhere || report.status != Status::Rebuilt {
+            let wanted = options.output.is_some() && report.status != Status::Refused;
+            let written = after.iter().filter_map(|(role, bytes)| Some((home.name(*role), bytes.as_ref()?.to_vec())));
+            return Ok((report, if wanted { written.collect() } else { Vec::new() }));
+        }
+        let undo_name = Undo::name(home);
+        let undo_then = home.stat(&undo_name)?.map(|meta| meta.stat);
+        let undo = match options.no_undo {
+            true => None,
+            false => {
+                let why = report.actions.clone();
+                saved.push(undo::Step::new(home, &survey, &after, why, interrupted.as_ref()));
+                if let Some(why) = &replaced {
+                    report.actions.push(format!("replace the undo file, which is none of this index: {}", why.source));
+                }
+                report.undo = Some(home.path(&undo_name));
+                Some(saved.stage(home, &survey)?)
+            }
+        };
+        let lock = LogLock::acquire(home, options.lock_method, options.lock_timeout)?;
+        let same = survey.still_holds(home)?
+            && storage_states(home) == storage_then
+            && home.stat(&undo_name)?.map(|meta| meta.stat) == undo_then
+            && undo.as_ref().is_none_or(|undo| undo.is_there());
+        if !same {
+            continue;
+        }
+        let in_place = interrupted.is_none() && (lock.is_writable() || survey.bytes(Role::Log).is_none());
+        let changes = match in_place {
+            true => plan.steps.iter().filter_map(|(step, _)| change(step, &survey)).collect(),
+            false => whole_files(home, &survey, interrupted.as_ref(), &after),
+        };
+        Transaction::commit(home, &lock, &survey, undo.as_ref(), &changes)?;
+        return Ok((report, Vec::new()));
+    }
+    Err(PathError::Busy(index.to_owned()).into())
 }

@@ -1,25 +1,46 @@
-//! `idx undo`: puts back, byte for byte, what the last rebuild replaced.
+//! `idx undo`: puts back, byte for byte, what rebuilds replaced.
 
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::render::path_text;
-use crate::repair::put_back;
-use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Stat, read};
+use crate::source::{MailboxFiles, MmapPolicy, PathError, Role};
 use crate::store::StoreError;
-use crate::store::commit;
+use crate::store::home::{Home, Survey};
 use crate::store::lock::{LockError, LockMethod, LogLock};
-use crate::store::undo::{Sum, Undo, path_of};
+use crate::store::transaction::{Change, CommitError, Transaction};
+use crate::store::undo::{self, Kept, Step, Sum, Undo, is_as};
+
+/// How often a mailbox that changes between survey and lock is surveyed again before it is called busy.
+const TRIES: u32 = 5;
+
+/// What to do with the undo file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// Undo the last rebuild.
+    #[default]
+    Last,
+    /// Undo all that are kept.
+    All,
+    /// Only say which there are.
+    List,
+    /// Forget them.
+    Clear,
+}
 
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What to do with the undo file.
+    pub task: Task,
+    /// Only say what would be done.
+    pub dry_run: bool,
     /// Restore although something has been written since.
     pub force: bool,
+    /// Take files that belong to neither the owner of the mailbox nor root.
+    pub any_owner: bool,
     /// Dovecot's `lock_method`.
     pub lock_method: LockMethod,
     /// How long to wait for the lock.
@@ -30,21 +51,27 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Everything is as it was before the rebuild.
+    /// Everything is as it was before the rebuild, or would be after a dry run.
     Restored,
     /// Somebody has written since; nothing was changed.
     Refused,
+    /// Nothing was to be changed.
+    Listed,
+    /// The undo file is gone, or would be after a dry run.
+    Cleared,
 }
 
 /// What was done.
 #[derive(Clone, Debug, Serialize)]
 pub struct UndoReport {
+    /// True when nothing was written.
+    pub dry_run: bool,
     /// The index.
     #[serde(serialize_with = "path_text")]
     pub path: PathBuf,
     /// How it went.
     pub status: Status,
-    /// When the rebuild was, RFC 3339 UTC.
+    /// When the rebuild was, RFC 3339 UTC; of several, the first.
     pub created: String,
     /// What the rebuild had done.
     pub undone: Vec<String>,
@@ -54,6 +81,21 @@ pub struct UndoReport {
     pub removed: Vec<String>,
     /// Files that are not as the rebuild left them.
     pub changed_since: Vec<String>,
+    /// What `--force` throws away.
+    pub thrown_away: Vec<String>,
+    /// The rebuilds that can still be undone, the oldest first.
+    pub steps: Vec<StepReport>,
+}
+
+/// A rebuild that can be undone.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepReport {
+    /// When, RFC 3339 UTC.
+    pub created: String,
+    /// What it had done.
+    pub why: Vec<String>,
+    /// The files it changed.
+    pub files: Vec<String>,
 }
 
 /// Why nothing could be undone.
@@ -69,104 +111,183 @@ pub enum UndoError {
     #[error("{}: nothing to undo", .0.display())]
     Nothing(PathBuf),
     /// The undo file cannot be used.
-    #[error("{}: cannot be used: {source}", path.display())]
-    Damaged {
-        /// The undo file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Writing failed; the undo file is still there, another run goes on.
+    #[error(transparent)]
+    Damaged(StoreError),
+    /// A file cannot be read or written.
     #[error("{0}; the undo file is kept, so that it can be tried again")]
     Store(#[from] StoreError),
+    /// Writing failed; the undo file is still there, another run goes on.
+    #[error("{0}; the undo file is kept, so that it can be tried again")]
+    Commit(#[from] CommitError),
 }
 
-/// Undoes the last rebuild of a mailbox.
+/// Undoes the last rebuild of a mailbox, or all that are kept. Root does it with the rights of the mailbox's owner.
 ///
 /// # Errors
 /// [`UndoError::Nothing`] when there is no undo file.
 pub fn run(path: &Path, options: &Options) -> Result<UndoReport, UndoError> {
     let files = MailboxFiles::locate(path)?;
-    let undo_path = path_of(&files.index);
-    if !undo_path.exists() {
-        return Err(UndoError::Nothing(files.index));
-    }
-    let lock = LogLock::acquire(&files.path(Role::Log), options.lock_method, options.lock_timeout)?;
-    let undo = match Undo::read(&undo_path) {
-        Ok(undo) => undo,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(UndoError::Nothing(files.index)),
-        Err(source) => return Err(UndoError::Damaged { path: undo_path, source }),
-    };
-    let place = |name: &str| files.index.with_file_name(name);
-    let mut changed = Vec::new();
-    for entry in &undo.manifest.files {
-        let now = content(&place(&entry.name), &lock)?.map(|bytes| Sum::of(&bytes));
-        let was = entry.before.as_ref().map(|saved| &saved.sum);
-        if now.as_ref() != entry.after.as_ref() && now.as_ref() != was {
-            changed.push(entry.name.clone());
-        }
-    }
-    for witness in &undo.manifest.untouched {
-        let path = place(&witness.name);
-        let size = std::fs::metadata(&path).ok().map(|meta| meta.len());
-        let same = size == witness.size
-            && match &witness.sha256 {
-                None => true,
-                Some(sum) => content(&path, &lock)?.is_some_and(|bytes| Sum::of(&bytes).sha256 == *sum),
-            };
-        if !same {
-            changed.push(witness.name.clone());
-        }
-    }
-    let mut report = UndoReport {
-        path: files.index.clone(),
-        status: Status::Restored,
-        created: undo.manifest.created.clone(),
-        undone: undo.manifest.why.clone(),
-        restored: Vec::new(),
-        removed: Vec::new(),
-        changed_since: changed,
-    };
-    if !report.changed_since.is_empty() && !options.force {
-        report.status = Status::Refused;
-        return Ok(report);
-    }
-    // The index last, as always.
-    let mut entries: Vec<_> = undo.manifest.files.iter().collect();
-    entries.sort_by_key(|entry| place(&entry.name) == files.index);
-    for entry in entries {
-        let path = place(&entry.name);
-        match (&entry.before, undo.saved(&entry.name)) {
-            (Some(saved), Some(bytes)) => {
-                put_back(&path, bytes, &saved.attributes, &lock)?;
-                report.restored.push(entry.name.clone());
-            }
-            _ => {
-                commit::remove(&path)?;
-                report.removed.push(entry.name.clone());
-            }
-        }
-    }
-    commit::sync_dir(&files.index)?;
-    commit::remove(&undo_path)?;
-    commit::sync_dir(&files.index)?;
-    Ok(report)
+    let home = Home::open(&files.index, options.any_owner)?;
+    home.as_owner(|| undo(&home, &files.index, options))?
 }
 
-/// The bytes of a file now; the locked log is read through the lock.
-fn content(path: &Path, lock: &LogLock) -> Result<Option<Vec<u8>>, UndoError> {
-    let fail = |source| PathError::Io { path: path.to_owned(), source };
-    if let (Some(file), Some(stat)) = (lock.file(), lock.stat())
-        && Stat::at(path).is_ok_and(|now| now.same_file(stat))
-    {
-        let len = file.metadata().map_err(fail)?.len();
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        file.read_exact_at(&mut bytes, 0).map_err(fail)?;
-        return Ok(Some(bytes));
+fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, UndoError> {
+    let undo_name = Undo::name(home);
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(10 << attempt));
+        }
+        let undo_then = home.stat(&undo_name)?.map(|meta| meta.stat);
+        let mut undo = match Undo::read(home)? {
+            Kept::Nothing => return Err(UndoError::Nothing(index.to_owned())),
+            Kept::Other(error) => return Err(UndoError::Damaged(error)),
+            Kept::Undo(undo) => undo,
+        };
+        let target = match options.task {
+            Task::Last => undo.steps.pop(),
+            Task::All => std::mem::take(&mut undo).all(),
+            Task::List | Task::Clear => undo.steps.last().cloned(),
+        };
+        let target = target.ok_or_else(|| UndoError::Nothing(index.to_owned()))?;
+        let survey = home.survey(MmapPolicy::Never)?;
+        let mut report = describe(home, index, options, &target, &undo, &survey);
+        if options.task == Task::Clear && !options.dry_run {
+            undo::clear(home)?;
+        }
+        if options.dry_run || report.status != Status::Restored {
+            return Ok(report);
+        }
+        let left = (!undo.steps.is_empty()).then(|| undo.stage(home, &survey)).transpose()?;
+        let lock = LogLock::acquire(home, options.lock_method, options.lock_timeout)?;
+        let same = survey.still_holds(home)?
+            && home.stat(&undo_name)?.map(|meta| meta.stat) == undo_then
+            && left.as_ref().is_none_or(|left| left.is_there());
+        if !same {
+            continue;
+        }
+        let changes = changes(home, &target, &survey, lock.is_writable());
+        Transaction::commit(home, &lock, &survey, None, &changes)?;
+        // Only now: were it killed before, the next run would begin where this one did.
+        match &left {
+            Some(left) => Transaction::commit(home, &lock, &survey, Some(left), &[])?,
+            None => undo::clear(home)?,
+        }
+        report.dry_run = false;
+        return Ok(report);
     }
-    match read(path, MmapPolicy::Never, false) {
-        Ok(input) => Ok(Some(input.bytes.to_vec())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fail(error).into()),
+    Err(PathError::Busy(index.to_owned()).into())
+}
+
+/// What would be done, and whether it may be.
+fn describe(home: &Home, index: &Path, options: &Options, target: &Step, left: &Undo, survey: &Survey) -> UndoReport {
+    let mut report = UndoReport {
+        dry_run: options.dry_run,
+        path: index.to_owned(),
+        status: Status::Restored,
+        created: target.created.clone(),
+        undone: Vec::new(),
+        restored: Vec::new(),
+        removed: Vec::new(),
+        changed_since: Vec::new(),
+        thrown_away: Vec::new(),
+        steps: Vec::new(),
+    };
+    let steps = left.steps.iter().map(|step| StepReport {
+        created: step.created.clone(),
+        why: step.why.clone(),
+        files: step.files.iter().map(|entry| entry.name.clone()).collect(),
+    });
+    report.steps = steps.collect();
+    match options.task {
+        Task::List => report.status = Status::Listed,
+        Task::Clear => report.status = Status::Cleared,
+        Task::Last | Task::All => {}
     }
+    if report.status != Status::Restored {
+        return report;
+    }
+    report.undone.clone_from(&target.why);
+    for entry in &target.files {
+        let now = home.role(&entry.name).and_then(|role| survey.bytes(role));
+        let was = entry.before.as_ref().map(|saved| &saved.sum);
+        if !is_as(entry.after.as_ref(), now) && !is_as(was, now) {
+            report.changed_since.push(entry.name.clone());
+            report.thrown_away.push(thrown_away(&entry.name, entry.after.as_ref(), now));
+        }
+        match entry.before {
+            Some(_) => report.restored.push(entry.name.clone()),
+            None => report.removed.push(entry.name.clone()),
+        }
+    }
+    for witness in &target.untouched {
+        let now = home.role(&witness.name).and_then(|role| survey.bytes(role));
+        let same = match &witness.sha256 {
+            None => now.map(|bytes| bytes.len() as u64) == witness.size,
+            Some(sum) => now.is_some_and(|bytes| Sum::of(bytes).sha256 == *sum),
+        };
+        if !same {
+            report.changed_since.push(witness.name.clone());
+        }
+    }
+    if !report.changed_since.is_empty() && !options.force {
+        report.status = Status::Refused;
+        report.restored.clear();
+        report.removed.clear();
+    }
+    report
+}
+
+/// What is in a file now and would not be any more.
+fn thrown_away(name: &str, after: Option<&Sum>, now: Option<&[u8]>) -> String {
+    match (after, now) {
+        (_, None) => format!("{name}: nothing, it is gone"),
+        (Some(after), Some(now)) => {
+            let grown = usize::try_from(after.size).ok().and_then(|size| now.split_at_checked(size));
+            match grown {
+                Some((rebuilt, since)) if after.is_of(rebuilt) => {
+                    format!("{name}: {} bytes written since", since.len())
+                }
+                _ => format!("{name}: a later file of {} bytes", now.len()),
+            }
+        }
+        (None, Some(now)) => format!("{name}: a new file of {} bytes", now.len()),
+    }
+}
+
+/// From the files as they are to the files as they were; the index last. A log that was only cut gets its end back and
+/// stays the same file, and one that became `.log.2` gets its name back: other processes have it open.
+fn changes<'a>(home: &Home, target: &'a Step, survey: &Survey, in_place: bool) -> Vec<Change<'a>> {
+    let entry = |role: Role| target.entry(&home.text(role));
+    let wanted = |role: Role| entry(role).and_then(|entry| entry.before.as_ref());
+    let mut changes = Vec::new();
+    let (log, old) = (survey.bytes(Role::Log), survey.bytes(Role::OldLog));
+    let back = wanted(Role::Log).is_some_and(|saved| old == Some(&saved.bytes) && log != Some(&saved.bytes));
+    let exchange = in_place && back && log.is_some() && !survey.is_one_log() && entry(Role::OldLog).is_some();
+    if exchange {
+        changes.push(Change::ExchangeLogs);
+    }
+    for role in [Role::Log, Role::OldLog, Role::Backup, Role::Cache, Role::Index] {
+        let Some(entry) = entry(role) else { continue };
+        let (now, meta) = match role {
+            Role::Log if exchange => (old, survey.meta(Role::OldLog)),
+            Role::OldLog if exchange => (log, survey.meta(Role::Log)),
+            _ => (survey.bytes(role), survey.meta(role)),
+        };
+        let Some(saved) = &entry.before else {
+            if meta.is_some() {
+                changes.push(Change::Remove(role));
+            }
+            continue;
+        };
+        let mtime = (saved.attributes.mtime, saved.attributes.mtime_nsec);
+        let rest = now.and_then(|now| saved.bytes.strip_prefix(now));
+        match rest {
+            Some([]) if meta.is_some_and(|meta| meta.stat.mtime == mtime) => {}
+            Some(rest) if role == Role::Log && in_place && !exchange => {
+                changes.push(Change::ExtendLog { len: (saved.bytes.len() - rest.len()) as u64, rest, mtime });
+            }
+            _ => changes.push(Change::Write { role, bytes: &saved.bytes, mtime: Some(mtime) }),
+        }
+    }
+    changes
 }

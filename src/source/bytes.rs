@@ -151,7 +151,7 @@ fn is_ours(meta: &Meta) -> bool {
 }
 
 /// Reads an open file from its beginning.
-pub(super) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
+pub(crate) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
     let stat = meta.stat;
     let map = match policy {
         MmapPolicy::Auto => stable && stat.size >= MAP_FROM && is_ours(meta),

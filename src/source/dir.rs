@@ -186,6 +186,12 @@ impl Dir {
         Dir { fd, path: path.into() }
     }
 
+    /// A directory that is open already; `path` is for messages.
+    #[cfg(feature = "cli")]
+    pub(crate) fn from_fd(fd: OwnedFd, path: &Path) -> Dir {
+        Dir { fd: fd.into(), path: path.into() }
+    }
+
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path

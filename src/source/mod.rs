@@ -11,6 +11,8 @@ mod stream;
 pub mod walk;
 mod watch;
 
+#[cfg(feature = "cli")]
+pub(crate) use bytes::contents;
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, head, open, read, remember_rights};
 pub use dir::{Dir, Entry, Meta, NotRegular, Special};
 pub use fileset::{Family, MailboxFiles, PathError, Role, Subject, recognise, with_suffix};

@@ -4,15 +4,22 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
-use crate::source::{Stat, lock_holder, with_suffix};
+use super::home::Home;
+use super::{StoreError, dir};
+use crate::render::text::printable;
+use crate::source::{Meta, Role, Stat, lock_holder};
 
-/// A dotlock that has not changed for this long belongs to nobody any more (`MAIL_TRANSACTION_LOG_LOCK_CHANGE_TIMEOUT`).
+/// A dotlock that has not changed for this long belongs to nobody any more
+/// (`MAIL_TRANSACTION_LOG_LOCK_CHANGE_TIMEOUT`).
 const DOTLOCK_STALE: Duration = Duration::from_secs(180);
+/// A dotlock names process and host; more than this is none of Dovecot's.
+const MAX_DOTLOCK: u64 = 300;
 /// How often a lock that is held is asked for again.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -44,103 +51,129 @@ pub enum LockError {
         waited: Duration,
     },
     /// The system refused.
-    #[error("{}: cannot lock: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] StoreError),
 }
 
-/// The lock, released when dropped. POSIX locks end when the process closes *any* descriptor of the file, so while this lives
-/// the log is to be read through [`LogLock::file`] alone.
+/// The lock, released when dropped. POSIX locks end when the process closes *any* descriptor of the file, so while this
+/// lives the log is to be touched through [`LogLock::file`] alone.
 #[derive(Debug)]
-pub struct LogLock {
+pub struct LogLock<'h> {
+    home: &'h Home,
+    method: LockMethod,
     file: Option<File>,
-    stat: Option<Stat>,
-    dotlock: Option<PathBuf>,
+    /// False for a log of root's that its owner cannot write.
+    writable: bool,
+    /// Files whose names are locks, and which file each was when it was made.
+    names: Vec<(Vec<u8>, Stat)>,
 }
 
-impl LogLock {
-    /// Waits for the lock on a log. When there is no such file there is nothing to lock; a process that is just creating it
-    /// is waited for.
+/// Waiting, with an end.
+struct Wait {
+    started: Instant,
+    timeout: Duration,
+}
+
+impl Wait {
+    /// Waits a little, or gives up with the name of whoever holds the lock.
+    fn on(&self, home: &Home, name: &[u8], holder: impl FnOnce() -> String) -> Result<(), LockError> {
+        let waited = self.started.elapsed();
+        if waited >= self.timeout {
+            return Err(LockError::Held { path: home.path(name), holder: holder(), waited });
+        }
+        std::thread::sleep(RETRY.min(self.timeout.saturating_sub(waited)));
+        Ok(())
+    }
+}
+
+impl<'h> LogLock<'h> {
+    /// Waits for the lock on the log of an index. Where there is no log, the lock is Dovecot's on the making of one.
     ///
     /// # Errors
     /// [`LockError::Held`] after `timeout`; [`LockError::Io`] when the log cannot be opened for writing.
-    pub fn acquire(log: &Path, method: LockMethod, timeout: Duration) -> Result<LogLock, LockError> {
-        let started = Instant::now();
-        let fail = |source: io::Error| LockError::Io { path: log.to_owned(), source };
-        let held =
-            |path: &Path, holder: String| LockError::Held { path: path.to_owned(), holder, waited: started.elapsed() };
-        let newlock = with_suffix(log, ".newlock");
-        let mut dotlock = None;
+    pub fn acquire(home: &'h Home, method: LockMethod, timeout: Duration) -> Result<LogLock<'h>, LockError> {
+        let wait = Wait { started: Instant::now(), timeout };
+        let log = home.name(Role::Log);
+        let mut lock = LogLock { home, method, file: None, writable: true, names: Vec::new() };
         if method == LockMethod::Dotlock {
-            let path = with_suffix(log, ".lock");
-            while let Err(error) = create_dotlock(&path) {
-                if error.kind() != io::ErrorKind::AlreadyExists {
-                    return Err(LockError::Io { path, source: error });
-                }
-                if is_stale(&path) {
-                    let _ = std::fs::remove_file(&path);
-                } else if started.elapsed() >= timeout {
-                    let owner = std::fs::read_to_string(&path).unwrap_or_default();
-                    let owner = owner.trim();
-                    let who =
-                        if owner.is_empty() { "the owner of this file".into() } else { format!("process {owner}") };
-                    return Err(held(&path, who));
-                } else {
-                    std::thread::sleep(RETRY);
-                }
-            }
-            dotlock = Some(path);
+            lock.take_name([&log, &b".lock"[..]].concat(), &wait)?;
         }
-        let mut lock = LogLock { file: None, stat: None, dotlock };
+        let newlock = [&log, &b".newlock"[..]].concat();
         loop {
-            let file = match open_rw(log) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // Whoever creates a log holds this file.
-                    if !newlock.exists() || is_stale(&newlock) || method == LockMethod::None {
-                        return Ok(lock);
+            let Some((file, meta, writable)) = home.open_for_lock(&log)? else {
+                if method != LockMethod::None {
+                    lock.take_name(newlock.clone(), &wait)?;
+                    // Whoever held the name until now may have made the log.
+                    if home.stat(&log)?.is_some() {
+                        lock.release_name(&newlock);
+                        continue;
                     }
-                    if started.elapsed() >= timeout {
-                        return Err(held(&newlock, "a process that is creating the log".into()));
-                    }
-                    std::thread::sleep(RETRY);
-                    continue;
                 }
-                Err(error) => return Err(fail(error)),
+                return Ok(lock);
+            };
+            // A log that cannot be written can be locked against writers all the same.
+            let operation = match writable {
+                true => FlockOperation::NonBlockingLockExclusive,
+                false => FlockOperation::NonBlockingLockShared,
             };
             loop {
                 let taken = match method {
-                    LockMethod::Fcntl => rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive),
+                    LockMethod::Fcntl => rustix::fs::fcntl_lock(&file, operation),
                     LockMethod::Flock => rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive),
                     LockMethod::Dotlock | LockMethod::None => Ok(()),
                 };
                 match taken {
                     Ok(()) => break,
-                    Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS | rustix::io::Errno::INTR) => {
-                        if started.elapsed() >= timeout {
-                            return Err(held(log, holder(&file, method)));
-                        }
-                        std::thread::sleep(RETRY);
+                    Err(Errno::AGAIN | Errno::ACCESS | Errno::INTR) => {
+                        wait.on(home, &log, || holder(&file, method))?;
                     }
-                    Err(error) => return Err(fail(error.into())),
+                    Err(error) => return Err(home.error(&log, "cannot lock", error).into()),
                 }
             }
-            let stat = Stat::of(&file).map_err(fail)?;
             // Rotated while we waited: the lock is on a file that is .log.2 by now.
-            if Stat::at(log).is_ok_and(|now| now.same_file(&stat)) {
+            if home.stat(&log)?.is_some_and(|now| now.stat.same_file(&meta.stat)) {
                 lock.file = Some(file);
-                lock.stat = Some(stat);
+                lock.writable = writable;
                 return Ok(lock);
             }
             drop(file);
-            if started.elapsed() >= timeout {
-                return Err(held(log, "nobody, but it is replaced all the time".into()));
+            wait.on(home, &log, || "nobody, but it is replaced all the time".into())?;
+        }
+    }
+
+    /// Creates a file whose name is the lock, as Dovecot does with `dotlock_use_excl`; its content says whose it is.
+    fn take_name(&mut self, name: Vec<u8>, wait: &Wait) -> Result<(), LockError> {
+        let home = self.home;
+        loop {
+            match dir::create(home.dir(), &name) {
+                Ok(mut file) => {
+                    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+                    let made = Meta::of(&file).map_err(|error| home.error(&name, "cannot lock", error))?;
+                    self.names.push((name, made.stat));
+                    // The name is the lock; what the file says is for people.
+                    let _ = write!(file, "{}:{host}", std::process::id());
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(home.error(&name, "cannot lock", error).into()),
+            }
+            let Some(now) = home.stat(&name)? else { continue };
+            if now.special.is_none() && is_stale(&now) {
+                dir::remove(home.dir(), &name).map_err(|error| home.error(&name, "cannot remove", error))?;
+            } else {
+                wait.on(home, &name, || name_holder(home, &name))?;
             }
         }
+    }
+
+    /// Removes a file whose name is the lock, unless somebody has made it his.
+    fn release_name(&mut self, name: &[u8]) {
+        self.names.retain(|(have, made)| {
+            if have == name && self.home.dir().stat(name).is_ok_and(|now| now.stat.same_file(made)) {
+                let _ = dir::remove(self.home.dir(), name);
+            }
+            have != name
+        });
     }
 
     /// The locked log; `None` when there is none.
@@ -148,40 +181,51 @@ impl LogLock {
         self.file.as_ref()
     }
 
-    /// The state of the log when it was locked.
-    pub fn stat(&self) -> Option<&Stat> {
-        self.stat.as_ref()
+    /// The method it was taken by.
+    pub fn method(&self) -> LockMethod {
+        self.method
+    }
+
+    /// True when the log can be changed where it is: it is there, and the rights suffice.
+    pub fn is_writable(&self) -> bool {
+        self.file.is_some() && self.writable
     }
 }
 
-impl Drop for LogLock {
+impl Drop for LogLock<'_> {
     fn drop(&mut self) {
         self.file = None;
-        if let Some(path) = self.dotlock.take() {
-            let _ = std::fs::remove_file(path);
+        for (name, _) in self.names.clone() {
+            self.release_name(&name);
         }
     }
 }
 
-fn open_rw(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = File::from(rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+/// Locks a log that nobody has seen yet, in both ways, so that whatever method a session uses, it waits.
+///
+/// # Errors
+/// As fcntl(2) and flock(2).
+pub fn lock_new(file: &File) -> io::Result<()> {
+    rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive)?;
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        // A file system without one of the two has nobody who uses it.
+        Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    Ok(file)
 }
 
-/// Creates a dotlock as Dovecot does with `dotlock_use_excl`: the name is the lock, the content says whose it is.
-fn create_dotlock(path: &Path) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    write!(file, "{}:{host}", std::process::id())
+fn is_stale(meta: &Meta) -> bool {
+    let Ok(seconds) = u64::try_from(meta.stat.mtime.0) else { return false };
+    let modified = UNIX_EPOCH + Duration::from_secs(seconds);
+    SystemTime::now().duration_since(modified).is_ok_and(|age| age > DOTLOCK_STALE)
 }
 
-fn is_stale(path: &Path) -> bool {
-    let modified = std::fs::metadata(path).and_then(|meta| meta.modified());
-    modified.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > DOTLOCK_STALE))
+/// What a dotlock says of its owner. Whoever made it decided what it says, and what it is.
+fn name_holder(home: &Home, name: &[u8]) -> String {
+    match home.dir().read_small(name, MAX_DOTLOCK) {
+        Ok((text, _)) if !text.trim_ascii().is_empty() => format!("process {}", printable(text.trim_ascii())),
+        _ => "the owner of this file".into(),
+    }
 }
 
 /// Who holds the lock, in words.
@@ -198,8 +242,8 @@ fn holder(file: &File, method: LockMethod) -> String {
 }
 
 fn process(pid: i32) -> String {
-    match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
-        Ok(name) => format!("process {pid} ({})", name.trim()),
+    match std::fs::read(format!("/proc/{pid}/comm")) {
+        Ok(name) => format!("process {pid} ({})", printable(name.trim_ascii())),
         Err(_) => format!("process {pid}"),
     }
 }
@@ -218,33 +262,69 @@ fn flock_holder(file: &File) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
+    fn home(dir: &Path) -> Home {
+        Home::open(&dir.join("dovecot.index"), false).expect("a directory")
+    }
+
     #[test]
-    fn a_missing_log_needs_no_lock_and_a_locked_one_names_its_holder() {
+    fn a_locked_log_names_its_holder_and_a_missing_one_is_locked_against_being_made() {
         let dir = tempfile::tempdir().expect("directory");
-        let log = dir.path().join("dovecot.index.log");
-        let none = LogLock::acquire(&log, LockMethod::Fcntl, Duration::ZERO).expect("nothing to lock");
-        assert!(none.file().is_none());
-        std::fs::write(&log, b"x").expect("log");
+        let home = home(dir.path());
+        let none = LogLock::acquire(&home, LockMethod::Fcntl, Duration::ZERO).expect("nothing to lock");
+        let newlock = dir.path().join("dovecot.index.log.newlock");
+        assert!(none.file().is_none() && newlock.exists());
+        assert!(LogLock::acquire(&home, LockMethod::Fcntl, Duration::ZERO).is_err());
+        drop(none);
+        assert!(!newlock.exists());
+        std::fs::write(dir.path().join("dovecot.index.log"), b"x").expect("log");
         // flock(2) locks belong to the open file, so one process can be both sides.
-        let first = LogLock::acquire(&log, LockMethod::Flock, Duration::ZERO).expect("free");
-        let error = LogLock::acquire(&log, LockMethod::Flock, Duration::from_millis(60)).expect_err("held");
+        let first = LogLock::acquire(&home, LockMethod::Flock, Duration::ZERO).expect("free");
+        let error = LogLock::acquire(&home, LockMethod::Flock, Duration::from_millis(60)).expect_err("held");
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
-        LogLock::acquire(&log, LockMethod::Flock, Duration::ZERO).expect("free again");
+        LogLock::acquire(&home, LockMethod::Flock, Duration::ZERO).expect("free again");
     }
 
     #[test]
     fn a_dotlock_is_created_and_removed() {
         let dir = tempfile::tempdir().expect("directory");
-        let log = dir.path().join("dovecot.index.log");
-        std::fs::write(&log, b"x").expect("log");
-        let lock = LogLock::acquire(&log, LockMethod::Dotlock, Duration::ZERO).expect("free");
+        std::fs::write(dir.path().join("dovecot.index.log"), b"x").expect("log");
+        let home = home(dir.path());
+        let lock = LogLock::acquire(&home, LockMethod::Dotlock, Duration::ZERO).expect("free");
         let path = dir.path().join("dovecot.index.log.lock");
         assert!(std::fs::read_to_string(&path).expect("dotlock").starts_with(&format!("{}:", std::process::id())));
-        assert!(LogLock::acquire(&log, LockMethod::Dotlock, Duration::ZERO).is_err());
+        assert!(LogLock::acquire(&home, LockMethod::Dotlock, Duration::ZERO).is_err());
         drop(lock);
         assert!(!path.exists());
+    }
+
+    /// A name that is a lock may be anything: it is not opened unless it is a file, and what it says is shown escaped.
+    #[test]
+    fn a_dotlock_that_somebody_else_made_up_is_waited_for_and_no_longer() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (log, path) = (dir.path().join("dovecot.index.log"), dir.path().join("dovecot.index.log.lock"));
+        std::fs::write(&log, b"x").expect("log");
+        let home = home(dir.path());
+        let locked = || LogLock::acquire(&home, LockMethod::Dotlock, Duration::ZERO).expect_err("held").to_string();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .expect("FIFO");
+        assert!(locked().contains("the owner of this file"));
+        std::fs::remove_file(&path).expect("removed");
+        std::os::unix::fs::symlink("/etc/passwd", &path).expect("link");
+        assert!(locked().contains("the owner of this file"));
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::write(&path, "\x1b]0;evil\x07\nidx: all sound").expect("file");
+        let text = locked();
+        assert!(!text.contains(['\x1b', '\n']) && text.contains("evil"), "{text}");
     }
 }

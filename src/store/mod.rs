@@ -1,8 +1,13 @@
-//! Writing to disk: Dovecot's own locks, whole files replaced by rename, and the one file that can put everything back.
-//! What to write is decided elsewhere.
+//! Writing to disk: Dovecot's own locks, several files changed as one, the one file that can put everything back, and
+//! the outputs that a caller names. What to write is decided elsewhere.
 
-pub mod commit;
+pub mod dir;
+pub mod home;
 pub mod lock;
+pub mod output;
+pub mod owner;
+pub mod signals;
+pub mod transaction;
 pub mod undo;
 
 use std::io;

@@ -1,26 +1,44 @@
-//! `dovecot.index.idx-undo`: one regular file beside the index that holds everything a rebuild replaces. It is a tar with a
-//! manifest first, so that it can also be unpacked by hand. A directory would show up as a mailbox in IMAP LIST.
+//! `dovecot.index.idx-undo`: one regular file beside the index that holds everything that rebuilds replaced. It is a
+//! tar with a manifest first, so that it can also be unpacked by hand. A directory would show up as a mailbox in IMAP
+//! LIST.
+//!
+//! Whoever owns the mailbox can write such a file, so it is that user's word and no more: it names only the five files
+//! of its own index, is believed about their bytes and times, and never about who owns them or who may read them.
 
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::StoreError;
-use super::commit::{self, Attributes};
-use crate::source::{MmapPolicy, with_suffix};
+use super::home::{Attributes, Home, Survey};
+use super::transaction::Staged;
+use super::{StoreError, dir};
+use crate::source::Role;
 
 /// What the index's name is followed by.
 pub const SUFFIX: &str = ".idx-undo";
 const MANIFEST: &str = "manifest.json";
 const SCHEMA: &str = "idx.undo-manifest/1";
+/// How many steps are kept.
+pub const MOST_STEPS: usize = 5;
+/// Bytes of the manifest at most.
+const MAX_MANIFEST: u64 = 4 << 20;
+/// What an undo file may hold however little of it is on the disk (files with holes; file systems that compress).
+const FREE: u64 = 64 << 20;
 
-/// What was replaced, and by what.
+/// What the manifest of a file says: the last step by itself, the ones before it in `earlier`, the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// `idx.undo-manifest/1`.
-    pub schema: String,
+struct Manifest {
+    schema: String,
+    #[serde(flatten)]
+    last: Step,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Step>,
+}
+
+/// What one rebuild replaced, and by what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
     /// When, RFC 3339 UTC.
     pub created: String,
     /// What the rebuild did, in words.
@@ -36,7 +54,7 @@ pub struct Manifest {
 pub struct Entry {
     /// Its name, without directory.
     pub name: String,
-    /// What it was before; its bytes are in the tar under the same name. `null`: there was none.
+    /// What it was before; its bytes are in the tar. `null`: there was none.
     pub before: Option<Saved>,
     /// What it became. `null`: it was removed.
     pub after: Option<Sum>,
@@ -57,9 +75,12 @@ pub struct Saved {
     /// Its content.
     #[serde(flatten)]
     pub sum: Sum,
-    /// Permissions, owner, modification time.
+    /// What it was besides: for people, but for the time.
     #[serde(flatten)]
     pub attributes: Attributes,
+    /// Its bytes.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
 }
 
 /// A file that was left alone.
@@ -81,108 +102,288 @@ impl Sum {
             digest.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|n| char::from_digit(n.into(), 16)).collect();
         Sum { size: bytes.len() as u64, sha256 }
     }
+
+    /// True when it is the sum of these bytes. Bytes of another length are not read.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.size == bytes.len() as u64 && *self == Sum::of(bytes)
+    }
 }
 
-/// An undo file that has been read.
-#[derive(Clone, Debug)]
+/// True when a file is as the sum says, or is missing where there is none.
+pub fn is_as(sum: Option<&Sum>, bytes: Option<&[u8]>) -> bool {
+    match (sum, bytes) {
+        (None, None) => true,
+        (Some(sum), Some(bytes)) => sum.is_of(bytes),
+        _ => false,
+    }
+}
+
+impl Step {
+    /// A step, now. `after` is what each file of the index becomes; `None`: no file. `redone` is a step that stopped
+    /// half-way: what it had found is what was there before.
+    pub fn new(
+        home: &Home,
+        now: &Survey,
+        after: &[(Role, Option<&[u8]>)],
+        why: Vec<String>,
+        redone: Option<&Step>,
+    ) -> Step {
+        let created = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let mut step = Step { created, why, files: Vec::new(), untouched: Vec::new() };
+        for (role, bytes) in after {
+            let name = home.text(*role);
+            let found = redone.and_then(|step| step.entry(&name));
+            let before = match found {
+                Some(entry) => entry.before.clone(),
+                None => now.get(*role).map(|held| Saved {
+                    sum: Sum::of(&held.input.bytes),
+                    attributes: Attributes { acl: None, selinux: None, ..held.attributes.clone() },
+                    bytes: held.input.bytes.to_vec(),
+                }),
+            };
+            if before.as_ref().map(|saved| saved.bytes.as_slice()) == *bytes {
+                // A cache may be large, and grows with every write.
+                let sha256 = bytes.filter(|_| *role != Role::Cache).map(|bytes| Sum::of(bytes).sha256);
+                step.untouched.push(Witness { name, size: bytes.map(|bytes| bytes.len() as u64), sha256 });
+                continue;
+            }
+            step.files.push(Entry { name, before, after: bytes.map(Sum::of) });
+        }
+        step
+    }
+
+    /// What it says of a file.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.files.iter().find(|entry| entry.name == name)
+    }
+
+    /// True when some files are as an earlier run found them and some as it wanted them, and none is otherwise.
+    pub fn was_interrupted(&self, home: &Home, now: &Survey) -> bool {
+        let (mut before, mut after) = (0, 0);
+        for entry in &self.files {
+            let Some(bytes) = home.role(&entry.name).map(|role| now.bytes(role)) else { return false };
+            if is_as(entry.after.as_ref(), bytes) {
+                after += 1;
+            } else if is_as(entry.before.as_ref().map(|saved| &saved.sum), bytes) {
+                before += 1;
+            } else {
+                return false;
+            }
+        }
+        before > 0 && after > 0
+    }
+
+    /// One step that does what this one and the `next` did.
+    fn followed_by(&self, next: &Step) -> Step {
+        let mut both = next.clone();
+        both.created.clone_from(&self.created);
+        both.why = self.why.iter().chain(&next.why).cloned().collect();
+        for entry in &self.files {
+            match both.files.iter_mut().find(|have| have.name == entry.name) {
+                Some(have) => have.before.clone_from(&entry.before),
+                None => both.files.push(entry.clone()),
+            }
+        }
+        let changed = |name: &str| both.files.iter().any(|entry| entry.name == name);
+        both.untouched = next.untouched.iter().filter(|witness| !changed(&witness.name)).cloned().collect();
+        both
+    }
+}
+
+/// An undo file that has been read: its steps, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Undo {
-    /// What it says.
-    pub manifest: Manifest,
-    saved: Vec<(String, Vec<u8>)>,
+    /// The steps.
+    pub steps: Vec<Step>,
 }
 
-/// Path of the undo file of an index.
-pub fn path_of(index: &Path) -> PathBuf {
-    with_suffix(index, SUFFIX)
+/// What is under the name of the undo file.
+#[derive(Debug)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// An undo file.
+    Undo(Undo),
+    /// Something else, and why it is no undo file of this index.
+    Other(StoreError),
 }
 
 impl Undo {
-    /// An undo file in memory. `saved` are the bytes of the entries that have a `before`.
-    pub fn new(why: Vec<String>, files: Vec<(Entry, Option<Vec<u8>>)>, untouched: Vec<Witness>) -> Undo {
-        let created = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let saved = files.iter().filter_map(|(entry, bytes)| Some((entry.name.clone(), bytes.clone()?))).collect();
-        let files = files.into_iter().map(|(entry, _)| entry).collect();
-        Undo { manifest: Manifest { schema: SCHEMA.into(), created, why, files, untouched }, saved }
+    /// Name of the undo file of an index.
+    pub fn name(home: &Home) -> Vec<u8> {
+        home.beside(SUFFIX)
     }
 
-    /// The bytes a file had.
-    pub fn saved(&self, name: &str) -> Option<&[u8]> {
-        self.saved.iter().find(|(have, _)| have == name).map(|(_, bytes)| bytes.as_slice())
+    /// Adds a step. Of more than [`MOST_STEPS`] the oldest stays, and the two after it become one.
+    pub fn push(&mut self, step: Step) {
+        self.steps.push(step);
+        if self.steps.len() > MOST_STEPS
+            && let [_, second, third, ..] = self.steps.as_slice()
+        {
+            let both = second.followed_by(third);
+            self.steps.splice(1..3, [both]);
+        }
     }
 
-    /// Writes the undo file: whole, synced, and in its place before anything else is changed.
+    /// All steps as one.
+    pub fn all(&self) -> Option<Step> {
+        let (first, rest) = self.steps.split_first()?;
+        Some(rest.iter().fold(first.clone(), |all, next| all.followed_by(next)))
+    }
+
+    /// Writes the undo file under its temporary name, whole and synced, and reads it back.
     ///
     /// # Errors
-    /// As open(2), write(2), fsync(2) and rename(2).
-    pub fn write(&self, path: &Path, attributes: &Attributes) -> Result<(), StoreError> {
-        let temp = commit::temporary(path);
-        commit::stage(&temp, attributes, false, &mut |out| {
-            let mut tar = tar::Builder::new(out);
-            let mut manifest = serde_json::to_vec_pretty(&self.manifest)?;
-            manifest.push(b'\n');
-            append(&mut tar, MANIFEST, &manifest, attributes)?;
-            for (name, bytes) in &self.saved {
-                let entry = self.manifest.files.iter().find(|entry| entry.name == *name);
-                let was = entry.and_then(|entry| entry.before.as_ref()).map_or(attributes, |saved| &saved.attributes);
-                append(&mut tar, name, bytes, was)?;
-            }
-            tar.finish()
-        })?;
+    /// As open(2), write(2) and fsync(2).
+    pub fn stage<'h>(&self, home: &'h Home, survey: &Survey) -> Result<Staged<'h>, StoreError> {
+        let attributes = home.attributes(survey, Role::Index);
+        let name = Undo::name(home);
+        let staged = Staged::write(home, name.clone(), &attributes, None, &mut |out| self.fill(out, &attributes))?;
+        let bad = |error| home.error(&name, "cannot be trusted", error);
         // Nothing is replaced on the strength of an undo file that cannot be read.
-        let result = match Undo::read(&temp) {
-            Ok(undo) if undo.manifest == self.manifest => commit::rename(&temp, path),
-            Ok(_) => Err(StoreError::new(&temp, "cannot be trusted", io::Error::from(io::ErrorKind::InvalidData))),
-            Err(error) => Err(StoreError::new(&temp, "cannot read back", error)),
-        };
-        result.inspect_err(|_| drop(std::fs::remove_file(&temp)))?;
-        commit::sync_dir(path)
+        match Undo::parse(home, staged.file()).map_err(bad)? {
+            undo if undo == *self => Ok(staged),
+            _ => Err(bad(io::ErrorKind::InvalidData.into())),
+        }
     }
 
-    /// Reads an undo file and checks every sum in it.
+    fn fill(&self, out: &mut dyn Write, attributes: &Attributes) -> io::Result<()> {
+        let Some((last, earlier)) = self.steps.split_last() else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let manifest = Manifest { schema: SCHEMA.into(), last: last.clone(), earlier: earlier.to_vec() };
+        let mut tar = tar::Builder::new(out);
+        let mut text = serde_json::to_vec_pretty(&manifest)?;
+        text.push(b'\n');
+        append(&mut tar, MANIFEST, &text, attributes)?;
+        for (i, step) in self.steps.iter().enumerate() {
+            for entry in &step.files {
+                let Some(saved) = &entry.before else { continue };
+                append(&mut tar, &tar_name(i, self.steps.len(), &entry.name), &saved.bytes, &saved.attributes)?;
+            }
+        }
+        tar.finish()
+    }
+
+    /// Reads the undo file of an index, whatever is under its name.
     ///
     /// # Errors
-    /// As open(2) and read(2); [`io::ErrorKind::InvalidData`] when it is damaged.
-    pub fn read(path: &Path) -> io::Result<Undo> {
-        let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-        let input = crate::source::read(path, MmapPolicy::Never, false)?;
-        let mut tar = tar::Archive::new(&input.bytes[..]);
-        let mut manifest: Option<Manifest> = None;
-        let mut saved = Vec::new();
+    /// As stat(2).
+    pub fn read(home: &Home) -> Result<Kept, StoreError> {
+        let name = Undo::name(home);
+        let file = match home.file(&name) {
+            Ok(None) => return Ok(Kept::Nothing),
+            Ok(Some((file, _))) => file,
+            Err(error) => return Ok(Kept::Other(error)),
+        };
+        Ok(match Undo::parse(home, &file) {
+            Ok(undo) => Kept::Undo(undo),
+            Err(error) => Kept::Other(home.error(&name, "cannot be used", error)),
+        })
+    }
+
+    /// Decodes an undo file and checks every sum in it.
+    fn parse(home: &Home, mut file: &std::fs::File) -> io::Result<Undo> {
+        io::Seek::rewind(&mut file)?;
+        let meta = crate::source::Meta::of(file)?;
+        let most = meta.stat.size.min(FREE.saturating_add(meta.allocated.saturating_mul(4)));
+        let mut tar = tar::Archive::new(file.take(most));
+        let mut steps: Option<Vec<Step>> = None;
+        let mut named: Vec<(String, usize, usize)> = Vec::new();
         for entry in tar.entries()? {
             let mut entry = entry?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let size = entry.size();
+            if !entry.header().entry_type().is_file() || size > most {
+                return Err(bad("it has an entry that is no regular file, or larger than itself".into()));
+            }
             let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes)?;
-            if manifest.is_none() {
-                if name != MANIFEST {
-                    return Err(bad(format!("its first file is {name}, not {MANIFEST}")));
+            match &mut steps {
+                None if name == MANIFEST && size <= MAX_MANIFEST => {
+                    entry.read_to_end(&mut bytes)?;
+                    let list = Undo::checked(home, serde_json::from_slice(&bytes)?)?;
+                    for (i, step) in list.iter().enumerate() {
+                        let saved = step.files.iter().enumerate().filter(|(_, entry)| entry.before.is_some());
+                        named.extend(saved.map(|(at, entry)| (tar_name(i, list.len(), &entry.name), i, at)));
+                    }
+                    steps = Some(list);
                 }
-                manifest = Some(serde_json::from_slice(&bytes)?);
-            } else {
-                saved.push((name, bytes));
+                None => return Err(bad(format!("its first file is not a {MANIFEST}"))),
+                Some(steps) => {
+                    // Each is taken once, so that all together are no more than the archive.
+                    let Some(at) = named.iter().position(|(have, ..)| *have == name) else {
+                        return Err(bad("it holds a file that its manifest does not name".into()));
+                    };
+                    let (_, step, at) = named.swap_remove(at);
+                    let saved = steps.get_mut(step).and_then(|step| step.files.get_mut(at));
+                    let Some(saved) = saved.and_then(|entry| entry.before.as_mut()) else { continue };
+                    bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;
+                    entry.read_to_end(&mut bytes)?;
+                    if !saved.sum.is_of(&bytes) {
+                        return Err(bad(format!(
+                            "the sum of {} is wrong",
+                            crate::render::text::printable(name.as_bytes())
+                        )));
+                    }
+                    saved.bytes = bytes;
+                }
             }
         }
-        let manifest = manifest.filter(|manifest| manifest.schema == SCHEMA);
-        let manifest = manifest.ok_or_else(|| bad(format!("it has no {MANIFEST} that this idx understands")))?;
-        let undo = Undo { manifest, saved };
-        for entry in &undo.manifest.files {
-            if entry.name.contains('/') || entry.name.is_empty() || entry.name.starts_with("..") {
-                return Err(bad(format!("it names a file {:?}", entry.name)));
-            }
-            if let Some(before) = &entry.before
-                && undo.saved(&entry.name).map(Sum::of).as_ref() != Some(&before.sum)
-            {
-                return Err(bad(format!("the sum of {} is wrong", entry.name)));
-            }
+        match steps {
+            Some(steps) if named.is_empty() => Ok(Undo { steps }),
+            Some(_) => Err(bad("a file that its manifest names is missing".into())),
+            None => Err(bad(format!("it has no {MANIFEST}"))),
         }
-        Ok(undo)
     }
+
+    /// The steps of a manifest that names the files of this index, each once, and nothing else.
+    fn checked(home: &Home, manifest: Manifest) -> io::Result<Vec<Step>> {
+        if manifest.schema != SCHEMA {
+            return Err(bad(format!("it has no {MANIFEST} that this idx understands")));
+        }
+        let Manifest { last, earlier: mut steps, .. } = manifest;
+        steps.push(last);
+        if steps.len() > MOST_STEPS {
+            return Err(bad("it has more steps than idx keeps".into()));
+        }
+        for step in &steps {
+            let names = step.files.iter().map(|entry| &entry.name);
+            let mut seen = Vec::new();
+            for name in names.chain(step.untouched.iter().map(|witness| &witness.name)) {
+                let Some(role) = home.role(name).filter(|role| !seen.contains(role)) else {
+                    return Err(bad(format!(
+                        "it names {name:?}, which is not a file of this index, or names it twice"
+                    )));
+                };
+                seen.push(role);
+            }
+        }
+        Ok(steps)
+    }
+}
+
+/// Name of a saved file in the tar: that of the file for the last step, with the number of the step before it for the
+/// others.
+fn tar_name(step: usize, steps: usize, name: &str) -> String {
+    if step + 1 == steps { name.to_owned() } else { format!("{}/{name}", step + 1) }
+}
+
+fn bad(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Removes the undo file.
+///
+/// # Errors
+/// As unlink(2) and fsync(2).
+pub fn clear(home: &Home) -> Result<(), StoreError> {
+    let name = Undo::name(home);
+    dir::remove(home.dir(), &name).map_err(|error| home.error(&name, "cannot remove", error))?;
+    dir::sync(home.dir()).map_err(|error| StoreError::new(home.dir().path(), "cannot sync", error))
 }
 
 fn append<W: Write>(tar: &mut tar::Builder<W>, name: &str, bytes: &[u8], attributes: &Attributes) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes.len() as u64);
-    header.set_mode(attributes.mode & 0o7777);
+    header.set_mode(attributes.mode & 0o666);
     header.set_uid(attributes.uid.into());
     header.set_gid(attributes.gid.into());
     header.set_mtime(u64::try_from(attributes.mtime).unwrap_or(0));

@@ -84,9 +84,13 @@ impl Report for UndoReport {
     const SCHEMA: &'static str = "idx.undo/1";
 
     fn table(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        let status = match self.status {
-            undo::Status::Restored => style.heading("restored"),
-            undo::Status::Refused => style.error("refused"),
+        let status = match (self.status, self.dry_run) {
+            (undo::Status::Restored, false) => style.heading("restored"),
+            (undo::Status::Restored, true) => style.heading("would be restored"),
+            (undo::Status::Refused, _) => style.error("refused"),
+            (undo::Status::Listed, _) => style.heading("can be undone"),
+            (undo::Status::Cleared, false) => style.heading("the undo file is removed"),
+            (undo::Status::Cleared, true) => style.heading("the undo file would be removed"),
         };
         writeln!(out, "{}: {status} (rebuilt {})", shown(&self.path), printable(self.created.as_bytes()))?;
         let mut lines = Lines { table: Table::members(*style), style: *style, out };
@@ -94,6 +98,16 @@ impl Report for UndoReport {
         lines.all("restored", &self.restored)?;
         lines.all("removed", &self.removed)?;
         lines.all("changed", &self.changed_since)?;
+        lines.all("lost", &self.thrown_away)?;
+        if self.status == undo::Status::Listed {
+            for (i, step) in self.steps.iter().enumerate() {
+                let files = printable(step.files.join(", ").as_bytes());
+                lines.add(&(i + 1).to_string(), format!("{}: {files}", printable(step.created.as_bytes())))?;
+                lines.all("", &step.why)?;
+            }
+        } else if !self.steps.is_empty() {
+            lines.add("left", format!("{} earlier: `idx undo` again, or `idx undo --all`", self.steps.len()))?;
+        }
         lines.table.flush(lines.out)
     }
 }

@@ -1,0 +1,110 @@
+//! From the files of an index to a plan, and from the plan to changes on disk. What is made true there is `store`'s.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::plan::{Base, Inputs, Plan};
+use super::steps::Step;
+use super::storage::Storage;
+use crate::source::{Role, Stat};
+use crate::store::home::{Home, Survey};
+use crate::store::transaction::Change;
+use crate::store::undo;
+
+/// The states of what the storage is read from, beside the index: a delivery changes them.
+pub(crate) fn storage_states(home: &Home) -> [Option<Stat>; 3] {
+    ["dovecot-uidlist", "cur", "new"].map(|name| home.dir().stat(name).ok().map(|meta| meta.stat))
+}
+
+/// The files of an index, each with its bytes; `None`: no file.
+pub(crate) type Files<'a> = Vec<(Role, Option<&'a [u8]>)>;
+
+fn bytes<'a>(files: &Files<'a>, role: Role) -> Option<&'a [u8]> {
+    files.iter().find(|(have, _)| *have == role).and_then(|(_, bytes)| *bytes)
+}
+
+/// The files to plan with: as they are, or as a run that was interrupted found them.
+pub(crate) fn before<'a>(home: &Home, survey: &'a Survey, interrupted: Option<&'a undo::Step>) -> Files<'a> {
+    let of = |role| match interrupted.and_then(|step| step.entry(&home.text(role))) {
+        Some(entry) => entry.before.as_ref().map(|saved| saved.bytes.as_slice()),
+        // One log under both names is one log.
+        None if role == Role::OldLog && survey.is_one_log() => None,
+        None => survey.bytes(role),
+    };
+    Role::ALL.into_iter().map(|role| (role, of(role))).collect()
+}
+
+pub(crate) fn inputs<'a>(files: &Files<'a>, index: &Path, base: Option<Base>) -> Inputs<'a> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Inputs {
+        index: bytes(files, Role::Index),
+        backup: bytes(files, Role::Backup),
+        old_log: bytes(files, Role::OldLog),
+        log: bytes(files, Role::Log),
+        cache: bytes(files, Role::Cache),
+        storage: Storage::find(index),
+        now: u32::try_from(now).unwrap_or(u32::MAX),
+        base,
+    }
+}
+
+/// What each file will be.
+pub(crate) fn after<'a>(before: &Files<'a>, plan: &'a Plan) -> Files<'a> {
+    let mut after = before.clone();
+    let mut set = |role: Role, bytes: Option<&'a [u8]>| {
+        after.iter_mut().filter(|(have, _)| *have == role).for_each(|(_, slot)| *slot = bytes);
+    };
+    let (log, old) = (bytes(before, Role::Log), bytes(before, Role::OldLog));
+    for (step, _) in &plan.steps {
+        match step {
+            Step::CutLog(len) => set(Role::Log, log.and_then(|b| b.get(..usize::try_from(*len).ok()?))),
+            Step::LinkOldLog => set(Role::OldLog, log),
+            Step::WriteOldLog(bytes) => set(Role::OldLog, Some(bytes)),
+            Step::WriteLog(bytes) => set(Role::Log, Some(bytes)),
+            Step::ExchangeLogs => {
+                set(Role::Log, old);
+                set(Role::OldLog, log);
+            }
+            Step::RemoveOldLog => set(Role::OldLog, None),
+            Step::RemoveCache => set(Role::Cache, None),
+            Step::WriteIndex(bytes) => set(Role::Index, Some(bytes)),
+        }
+    }
+    after
+}
+
+/// A step as a change on disk. Cutting a log that is not there is none.
+pub(crate) fn change<'a>(step: &'a Step, survey: &'a Survey) -> Option<Change<'a>> {
+    let write = |role, bytes: &'a Vec<u8>| Change::Write { role, bytes, mtime: None };
+    Some(match step {
+        Step::CutLog(len) => {
+            Change::CutLog { len: *len, rest: survey.bytes(Role::Log)?.get(usize::try_from(*len).ok()?..)? }
+        }
+        Step::LinkOldLog => Change::LinkOldLog,
+        Step::WriteOldLog(bytes) => write(Role::OldLog, bytes),
+        Step::WriteLog(bytes) => write(Role::Log, bytes),
+        Step::ExchangeLogs => Change::ExchangeLogs,
+        Step::RemoveOldLog => Change::Remove(Role::OldLog),
+        Step::RemoveCache => Change::Remove(Role::Cache),
+        Step::WriteIndex(bytes) => write(Role::Index, bytes),
+    })
+}
+
+/// All that differs, written whole: where an earlier run has done some of it already, or where the log is not the
+/// owner's, so that it can be neither cut nor linked.
+pub(crate) fn whole_files<'a>(
+    home: &Home,
+    survey: &Survey,
+    interrupted: Option<&undo::Step>,
+    after: &Files<'a>,
+) -> Vec<Change<'a>> {
+    let unsure = |role: Role| interrupted.is_some_and(|step| step.entry(&home.text(role)).is_some());
+    let order = [Role::OldLog, Role::Log, Role::Backup, Role::Cache, Role::Index];
+    let differs = order.into_iter().filter(|role| unsure(*role) || survey.bytes(*role) != bytes(after, *role));
+    differs
+        .map(|role| match bytes(after, role) {
+            Some(bytes) => Change::Write { role, bytes, mtime: None },
+            None => Change::Remove(role),
+        })
+        .collect()
+}

@@ -1,0 +1,77 @@
+//! Signals that ask idx to end are held while files change their names, and obeyed afterwards.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::{flag, low_level};
+
+const HELD: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+/// The line of `/proc/self/status` with the signals that the caller had ignored, as `nohup` and the shell's `&` do.
+const IGNORED: &str = "SigIgn:";
+
+struct Handlers {
+    /// True while nothing is held: the signal ends the process as ever.
+    free: Arc<AtomicBool>,
+    /// The signal that came meanwhile, or 0.
+    came: Arc<AtomicUsize>,
+    /// How many hold.
+    holders: AtomicUsize,
+}
+
+static HANDLERS: OnceLock<Handlers> = OnceLock::new();
+
+/// A file that grows beyond the limit of the process makes write(2) fail, which is reported, instead of ending the
+/// process.
+pub fn ignore_file_size_limit() {
+    // A handler that does nothing; where there is none, the default action stays.
+    let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+}
+
+/// The signals that are ignored already, as bits from signal 1 on: they must not begin to end the process.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(IGNORED));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// While it lives, signals wait.
+#[derive(Debug)]
+pub struct Hold(());
+
+impl Hold {
+    /// Holds SIGINT, SIGTERM and SIGHUP. A handler that cannot be installed leaves that signal as it is.
+    pub fn new() -> Hold {
+        let handlers = HANDLERS.get_or_init(|| {
+            let free = Arc::new(AtomicBool::new(true));
+            let came = Arc::new(AtomicUsize::new(0));
+            let ignored = ignored();
+            for signal in HELD {
+                let number = usize::try_from(signal).unwrap_or(0);
+                if number == 0 || ignored >> (number - 1) & 1 == 1 {
+                    continue;
+                }
+                if flag::register_usize(signal, Arc::clone(&came), number).is_ok() {
+                    let _ = flag::register_conditional_default(signal, Arc::clone(&free));
+                }
+            }
+            Handlers { free, came, holders: AtomicUsize::new(0) }
+        });
+        handlers.holders.fetch_add(1, Ordering::SeqCst);
+        handlers.free.store(false, Ordering::SeqCst);
+        Hold(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let Some(handlers) = HANDLERS.get() else { return };
+        if handlers.holders.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
+        }
+        handlers.free.store(true, Ordering::SeqCst);
+        if let Ok(signal @ 1..) = i32::try_from(handlers.came.swap(0, Ordering::SeqCst)) {
+            let _ = low_level::emulate_default_handler(signal);
+        }
+    }
+}

@@ -1,0 +1,780 @@
+//! Root works on directories that other people own. Each test is such a person: what stands for the files of others lies below
+//! a directory of its own, and must come out as it was. Without root there is nobody to attack, and the tests pass.
+
+mod support;
+
+use std::fs::{self, FileTimes};
+use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, RenameFlags, mknodat, renameat_with};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use support::fixtures;
+
+const INDEX: &str = "dovecot.index";
+const LOG: &str = "dovecot.index.log";
+const UNDO: &str = "dovecot.index.idx-undo";
+/// The person who owns the mailbox, and another.
+const USER: u32 = 54_321;
+const OTHER: u32 = 54_322;
+const SECRET: &[u8] = b"root:$6$a secret that only root may read\n";
+
+fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A directory with a mailbox of [`USER`] in it and room for what belongs to others.
+struct Spool(tempfile::TempDir);
+
+impl Spool {
+    fn new() -> Spool {
+        let temp = tempfile::tempdir().expect("directory");
+        fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        let spool = Spool(temp);
+        spool.mailbox("box", USER);
+        fs::write(spool.at("secret"), SECRET).expect("secret");
+        fs::set_permissions(spool.at("secret"), fs::Permissions::from_mode(0o600)).expect("mode");
+        spool
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn of(&self, name: &str) -> PathBuf {
+        self.at("box").join(name)
+    }
+
+    fn mailbox(&self, name: &str, owner: u32) -> PathBuf {
+        let dir = self.at(name);
+        fs::create_dir(&dir).expect("directory");
+        let from = fixtures().join("2.3.19.1-maildir-chain/files/Maildir");
+        let old = FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        for name in [INDEX, LOG, "dovecot.index.log.2", "dovecot.index.cache"] {
+            let path = dir.join(name);
+            fs::write(&path, fs::read(from.join(name)).expect("a fixture")).expect("copy");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
+            fs::File::options().write(true).open(&path).expect("copy").set_times(old).expect("time");
+            chown(&path, Some(owner), Some(owner)).expect("chown");
+        }
+        chown(&dir, Some(owner), Some(owner)).expect("chown");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).expect("mode");
+        dir
+    }
+
+    /// Damages the index, so that there is something to rebuild.
+    fn damage(&self) {
+        let path = self.of(INDEX);
+        let bytes = fs::read(&path).expect("index");
+        fs::write(&path, &bytes[..60]).expect("index");
+    }
+
+    /// Puts something of the user's in the place of a file.
+    fn replace(&self, name: &str, make: impl FnOnce(&Path)) {
+        let path = self.of(name);
+        let _ = fs::remove_file(&path);
+        make(&path);
+        rustix::fs::chownat(
+            CWD,
+            &path,
+            Some(rustix::fs::Uid::from_raw(USER)),
+            Some(rustix::fs::Gid::from_raw(USER)),
+            rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .expect("chown");
+    }
+
+    /// Writes an undo file as the user could.
+    fn forge(&self, manifest: &Value, saved: &[(&str, &[u8])]) {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o600);
+            tar.append_data(&mut header, name, bytes).expect("appended");
+        };
+        add("manifest.json", manifest.to_string().as_bytes());
+        saved.iter().for_each(|(name, bytes)| add(name, bytes));
+        let bytes = tar.into_inner().expect("a tar");
+        self.replace(UNDO, |path| fs::write(path, bytes).expect("undo file"));
+    }
+
+    fn secret_is_untouched(&self) {
+        assert_eq!(fs::read(self.at("secret")).expect("secret"), SECRET);
+        assert_eq!(fs::metadata(self.at("secret")).expect("secret").uid(), 0);
+    }
+
+    /// No file that the user can read holds the secret.
+    fn secret_is_kept(&self) {
+        for entry in fs::read_dir(self.at("box")).expect("directory") {
+            let path = entry.expect("entry").path();
+            if !path.is_symlink() && path.is_file() && fs::metadata(&path).expect("file").uid() == USER {
+                let bytes = fs::read(&path).expect("bytes");
+                assert!(!bytes.windows(SECRET.len()).any(|part| part == SECRET), "{}", path.display());
+            }
+        }
+    }
+}
+
+fn sum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn saved(bytes: &[u8]) -> Value {
+    let zero = json!({"mode": 0o777, "uid": 0, "gid": 0, "mtime": 0, "mtime_nsec": 0});
+    let mut value = zero;
+    value["size"] = bytes.len().into();
+    value["sha256"] = sum(bytes).into();
+    value
+}
+
+fn manifest(files: Value, untouched: Value) -> Value {
+    json!({"schema": "idx.undo-manifest/1", "created": "2026-01-01T00:00:00Z", "why": ["x"], "files": files,
+           "untouched": untouched})
+}
+
+/// Runs idx, and gives up on it where it would wait for ever.
+fn idx(args: &[&str], path: &Path) -> (i32, Value, String) {
+    let mut command = Command::new("timeout");
+    command.arg("120").arg(env!("CARGO_BIN_EXE_idx")).args(args).args(["--format", "json"]).arg(path);
+    answer(&command.stdin(Stdio::null()).output().expect("idx runs"))
+}
+
+fn answer(output: &Output) -> (i32, Value, String) {
+    let document = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code().unwrap_or(-1), document, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("FIFO");
+}
+
+/// A1: the log, or another file, is a link to somebody else's, and a forged undo file "restores" it.
+#[test]
+fn undo_writes_to_no_file_that_a_link_leads_to() {
+    if !root() {
+        return;
+    }
+    for name in [LOG, INDEX, "dovecot.index.log.2", "dovecot.index.cache", "dovecot.index.backup"] {
+        let spool = Spool::new();
+        spool.replace(name, |path| symlink(spool.at("secret"), path).expect("link"));
+        let before = [SECRET, b"evil::0:0::/root:/bin/sh\n"].concat();
+        let after = json!({"size": SECRET.len(), "sha256": sum(SECRET)});
+        let files = json!([{"name": name, "before": saved(&before), "after": after}]);
+        spool.forge(&manifest(files, json!([])), &[(name, &before)]);
+        for verb in [&["undo"][..], &["undo", "--force"], &["rebuild", "--accept-loss"]] {
+            let (code, ..) = idx(verb, &spool.at("box"));
+            assert_eq!(code, 2, "{name} {verb:?}");
+            spool.secret_is_untouched();
+        }
+    }
+}
+
+/// A2: a file that a rebuild would save for the user is root's.
+#[test]
+fn rebuild_hands_out_nothing_that_the_owner_cannot_read() {
+    if !root() {
+        return;
+    }
+    for name in ["dovecot.index.cache", "dovecot.index.log.2", "dovecot.index.backup", LOG] {
+        for hard in [false, true] {
+            let spool = Spool::new();
+            spool.damage();
+            match hard {
+                false => spool.replace(name, |path| symlink(spool.at("secret"), path).expect("link")),
+                true => {
+                    let _ = fs::remove_file(spool.of(name));
+                    fs::hard_link(spool.at("secret"), spool.of(name)).expect("link");
+                }
+            }
+            for args in [&["rebuild", "--accept-loss"][..], &["rebuild", "-n"]] {
+                let (code, ..) = idx(args, &spool.at("box"));
+                assert_eq!(code, 2, "{name} {hard}");
+            }
+            spool.secret_is_kept();
+            spool.secret_is_untouched();
+        }
+    }
+    // Moved there, so that it has one name: it is no index file.
+    let spool = Spool::new();
+    spool.damage();
+    fs::rename(spool.at("secret"), spool.of("dovecot.index.cache")).expect("moved");
+    assert_eq!(idx(&["rebuild", "--accept-loss"], &spool.at("box")).0, 2);
+    spool.secret_is_kept();
+}
+
+/// A3: the name of the directory changes hands while root waits for the lock.
+#[test]
+fn a_directory_that_is_exchanged_meanwhile_is_not_the_one_that_was_opened() {
+    if !root() {
+        return;
+    }
+    for verb in ["rebuild", "undo"] {
+        let spool = Spool::new();
+        let victim = spool.mailbox("victim", OTHER);
+        let of_victim = || {
+            let mut list: Vec<_> = fs::read_dir(&victim)
+                .expect("directory")
+                .map(|entry| entry.expect("entry").path())
+                .map(|path| (path.clone(), fs::read(&path).expect("bytes"), fs::metadata(&path).expect("file").ino()))
+                .collect();
+            list.sort();
+            list
+        };
+        let before = of_victim();
+        spool.damage();
+        if verb == "undo" {
+            assert_eq!(idx(&["rebuild"], &spool.at("box")).0, 0);
+        }
+        let log = fs::File::options().read(true).write(true).open(spool.of(LOG)).expect("log");
+        rustix::fs::fcntl_lock(&log, FlockOperation::NonBlockingLockExclusive).expect("lock");
+        let child = Command::new(env!("CARGO_BIN_EXE_idx"))
+            .args([verb, "-f", "json"])
+            .arg(spool.at("box"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("idx runs");
+        // It waits for the lock as soon as it has the log open.
+        let open = || {
+            let fds = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+            fds.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|path| path == spool.of(LOG))
+        };
+        let started = Instant::now();
+        while !open() && started.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        symlink(&victim, spool.at("trap")).expect("link");
+        renameat_with(CWD, spool.at("box"), CWD, spool.at("trap"), RenameFlags::EXCHANGE).expect("exchanged");
+        drop(log);
+        let (code, report, stderr) = answer(&child.wait_with_output().expect("idx ends"));
+        assert_eq!(code, 0, "{verb}: {report} {stderr}");
+        assert_eq!(of_victim(), before, "{verb}");
+        // What was opened was worked on: it is under the other name now.
+        let len = fs::metadata(spool.at("trap").join(INDEX)).expect("index").len();
+        assert_eq!(len == 60, verb == "undo");
+    }
+}
+
+/// A3, A4: a manifest names whatever it likes.
+#[test]
+fn a_manifest_names_the_files_of_its_index_and_nothing_else() {
+    if !root() {
+        return;
+    }
+    let job: &[u8] = b"* * * * * root id\n";
+    for name in ["zjob", "../zjob", "/tmp/zjob", "..", "dovecot.index.idx-undo", "dovecot.list.index", "", "cur"] {
+        for files in [true, false] {
+            let spool = Spool::new();
+            let list = match files {
+                true => manifest(json!([{"name": name, "before": saved(job), "after": null}]), json!([])),
+                false => manifest(json!([]), json!([{"name": name, "size": 1, "sha256": sum(b"x")}])),
+            };
+            let jobs = [("zjob", job)];
+            spool.forge(&list, if files && !name.is_empty() { &jobs } else { &[] });
+            for verb in [&["undo", "--force"][..], &["undo", "-n"], &["undo", "--list"]] {
+                let (code, report, stderr) = idx(verb, &spool.at("box"));
+                assert_eq!(code, 2, "{name:?} {verb:?}: {report} {stderr}");
+            }
+            assert!(!spool.of("zjob").exists() && !spool.at("zjob").exists());
+            // A rebuild needs its place, takes it, and says so.
+            spool.damage();
+            let (code, report, _) = idx(&["rebuild"], &spool.at("box"));
+            assert_eq!(code, 0, "{report}");
+            assert!(report["actions"].to_string().contains("none of this index"), "{report}");
+            assert_eq!(idx(&["undo"], &spool.at("box")).0, 0);
+            assert_eq!(fs::metadata(spool.of(INDEX)).expect("index").len(), 60);
+        }
+    }
+}
+
+/// A4: whoever restores decides whose the files are, not the manifest.
+#[test]
+fn what_is_written_belongs_to_the_owner_of_the_mailbox() {
+    if !root() {
+        return;
+    }
+    let spool = Spool::new();
+    spool.damage();
+    let now = fs::read(spool.of(INDEX)).expect("index");
+    let mut before = saved(b"the index as it was");
+    before["uid"] = 0.into();
+    before["mode"] = 0o4777.into();
+    before["acl"] = json!([2, 0, 0, 0]);
+    let files = json!([{"name": INDEX, "before": before, "after": {"size": now.len(), "sha256": sum(&now)}},
+                       {"name": "dovecot.index.backup", "before": saved(b"b"), "after": null}]);
+    spool.forge(&manifest(files, json!([])), &[(INDEX, b"the index as it was"), ("dovecot.index.backup", b"b")]);
+    let (code, report, stderr) = idx(&["undo"], &spool.at("box"));
+    assert_eq!(code, 0, "{report} {stderr}");
+    for name in [INDEX, "dovecot.index.backup"] {
+        let meta = fs::metadata(spool.of(name)).expect("restored");
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (USER, USER, 0o600), "{name}");
+    }
+    let spool = Spool::new();
+    spool.damage();
+    assert_eq!(idx(&["rebuild"], &spool.at("box")).0, 0);
+    for entry in fs::read_dir(spool.at("box")).expect("directory") {
+        assert_eq!(entry.expect("entry").metadata().expect("file").uid(), USER);
+    }
+}
+
+/// Files of a third person are refused; root's, as a restore leaves them, are read, and what is written is the owner's.
+#[test]
+fn a_mailbox_with_files_of_others() {
+    if !root() {
+        return;
+    }
+    let spool = Spool::new();
+    spool.damage();
+    chown(spool.of("dovecot.index.log.2"), Some(OTHER), Some(OTHER)).expect("chown");
+    let (code, report, _) = idx(&["rebuild"], &spool.at("box"));
+    assert_eq!(code, 2);
+    let error = report["error"].as_str().expect("an error");
+    assert!(error.contains("54322") && error.contains("--any-owner"), "{error}");
+    assert_eq!(idx(&["rebuild", "--any-owner"], &spool.at("box")).0, 0);
+    assert_eq!(fs::metadata(spool.of(INDEX)).expect("index").uid(), USER);
+
+    for torn in [false, true] {
+        let spool = Spool::new();
+        fs::remove_file(spool.of(INDEX)).expect("index");
+        if torn {
+            let mut log = fs::File::options().append(true).open(spool.of(LOG)).expect("log");
+            log.write_all(&[0x80, 0x80, 0x80, 0x8a, 4, 0, 0]).expect("torn");
+            let old = FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+            log.set_times(old).expect("time");
+        }
+        for name in [LOG, "dovecot.index.log.2", "dovecot.index.cache"] {
+            chown(spool.of(name), Some(0), Some(0)).expect("chown");
+        }
+        let (code, report, stderr) = idx(&["rebuild"], &spool.at("box"));
+        assert_eq!((code, report["status"].as_str()), (0, Some("rebuilt")), "{report} {stderr}");
+        for name in [INDEX, UNDO] {
+            let meta = fs::metadata(spool.of(name)).expect("written");
+            assert_eq!((meta.uid(), meta.mode() & 0o777), (USER, 0o600), "{name}");
+        }
+        assert_eq!(fs::metadata(spool.of(LOG)).expect("log").uid(), if torn { USER } else { 0 });
+    }
+}
+
+/// A5: whoever owns the directory that `-o` names would get what is written there.
+#[test]
+fn another_directory_is_new_or_the_callers() {
+    if !root() {
+        return;
+    }
+    let spool = Spool::new();
+    spool.damage();
+    let to = |name: &str| {
+        let out = spool.at(name);
+        idx(&["rebuild", "-o", out.to_str().expect("UTF-8")], &spool.at("box"))
+    };
+    fs::create_dir(spool.at("theirs")).expect("directory");
+    chown(spool.at("theirs"), Some(OTHER), Some(OTHER)).expect("chown");
+    fs::create_dir(spool.at("open")).expect("directory");
+    fs::set_permissions(spool.at("open"), fs::Permissions::from_mode(0o777)).expect("mode");
+    fs::create_dir(spool.at("ours")).expect("directory");
+    symlink(spool.at("ours"), spool.at("link")).expect("link");
+    for refused in ["theirs", "open", "link", "link/", "box"] {
+        let (code, report, _) = to(refused);
+        assert_eq!(code, 2, "{refused}: {report}");
+    }
+    for name in ["theirs", "open", "ours"] {
+        assert_eq!(fs::read_dir(spool.at(name)).expect("directory").count(), 0, "{name}");
+    }
+    for name in ["ours", "new"] {
+        let (code, report, stderr) = to(name);
+        assert_eq!(code, 0, "{report} {stderr}");
+        for entry in fs::read_dir(spool.at(name)).expect("directory") {
+            let meta = entry.expect("entry").metadata().expect("file");
+            assert_eq!((meta.uid(), meta.mode() & 0o7777), (0, 0o600));
+        }
+        assert!(spool.at(name).join(INDEX).exists());
+    }
+    assert_eq!(fs::metadata(spool.of(INDEX)).expect("index").len(), 60);
+}
+
+/// A6: a small file that announces a large one, in several ways.
+#[test]
+fn an_undo_file_takes_no_more_memory_than_it_has_bytes() {
+    if !root() {
+        return;
+    }
+    let sparse = || {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_path("manifest.json").expect("a name");
+        header.set_size(0);
+        let gnu = header.as_gnu_mut().expect("GNU");
+        gnu.realsize = *b"16432451210\0";
+        gnu.realsize[0] = 0x80;
+        gnu.realsize[6] = 0xe8;
+        header.set_cksum();
+        [header.as_bytes().as_slice(), &[0; 1024]].concat()
+    };
+    let announced = || {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("manifest.json").expect("a name");
+        header.set_size(1 << 40);
+        header.set_mode(0o600);
+        header.set_cksum();
+        [header.as_bytes().as_slice(), &[b' '; 4096]].concat()
+    };
+    for (what, bytes, len) in
+        [("sparse", sparse(), None), ("announced", announced(), None), ("holes", announced(), Some(1 << 40))]
+    {
+        let spool = Spool::new();
+        spool.damage();
+        spool.replace(UNDO, |path| {
+            fs::write(path, &bytes).expect("undo file");
+            if let Some(len) = len {
+                fs::File::options().write(true).open(path).expect("undo file").set_len(len).expect("holes");
+            }
+        });
+        for verb in ["undo", "rebuild"] {
+            let output = Command::new("sh")
+                .args(["-c", "ulimit -v 1500000; exec timeout 120 \"$@\"", "sh", env!("CARGO_BIN_EXE_idx"), verb])
+                .args(["-f", "json"])
+                .arg(spool.at("box"))
+                .output()
+                .expect("idx runs");
+            let (code, report, stderr) = answer(&output);
+            assert_eq!(code, if verb == "undo" { 2 } else { 0 }, "{what} {verb}: {report} {stderr}");
+            assert!(!report.to_string().contains("memory"), "{what} {verb}: {report}");
+        }
+    }
+}
+
+/// A7: names that are locks, and witnesses that keep one waiting.
+#[test]
+fn nothing_is_waited_for_beyond_the_time_given() {
+    if !root() {
+        return;
+    }
+    let make: [(&str, fn(&Path)); 4] = [
+        ("dovecot.index.log.lock", fifo),
+        ("dovecot.index.log.lock", |path| symlink("/etc/hostname", path).expect("link")),
+        ("dovecot.index.log.lock", |path| fs::create_dir(path).expect("directory")),
+        ("dovecot.index.log.lock", |path| fs::write(path, "\x1b]0;evil\x07").expect("file")),
+    ];
+    for (name, make) in make {
+        let spool = Spool::new();
+        spool.damage();
+        spool.replace(name, make);
+        let args = ["rebuild", "--lock-method", "dotlock", "--lock-timeout", "100ms"];
+        let (code, report, stderr) = idx(&args, &spool.at("box"));
+        assert_eq!(code, 2, "{report}");
+        assert!(
+            !stderr.contains('\x1b') && report["error"].as_str().is_some_and(|e| e.contains("locked by")),
+            "{report}"
+        );
+    }
+    for name in ["dovecot-uidlist", UNDO] {
+        let spool = Spool::new();
+        spool.damage();
+        spool.replace(name, fifo);
+        let (code, report, stderr) = idx(&["rebuild", "--lock-timeout", "100ms"], &spool.at("box"));
+        assert_eq!(code, 0, "{name}: {report} {stderr}");
+    }
+    for name in [INDEX, LOG, "dovecot.index.cache", "dovecot.index.log.2"] {
+        let spool = Spool::new();
+        spool.damage();
+        spool.replace(name, fifo);
+        let (code, report, _) = idx(&["rebuild", "--lock-timeout", "100ms"], &spool.at("box"));
+        assert_eq!(code, 2, "{name}: {report}");
+    }
+    // Somebody is making a log: his lock is asked for, and no second one made.
+    let spool = Spool::new();
+    fs::remove_file(spool.of(LOG)).expect("log");
+    spool.replace("dovecot.index.log.newlock", |path| fs::write(path, "").expect("file"));
+    let (code, report, _) = idx(&["rebuild", "--accept-loss", "--lock-timeout", "100ms"], &spool.at("box"));
+    assert_eq!(code, 2, "{report}");
+    assert!(!spool.of(LOG).exists() && spool.of("dovecot.index.log.newlock").exists());
+}
+
+/// Several rebuilds: each can be undone, the first is never forgotten, and no more than five are kept.
+#[test]
+fn the_first_of_many_rebuilds_can_be_undone() {
+    if !root() {
+        return;
+    }
+    let spool = Spool::new();
+    let first = fs::read(spool.of(INDEX)).expect("index");
+    let mut states = Vec::new();
+    for i in 0..7_usize {
+        let bytes = fs::read(spool.of(INDEX)).expect("index");
+        fs::write(spool.of(INDEX), &bytes[..60 + i]).expect("index");
+        states.push(bytes[..60 + i].to_vec());
+        assert_eq!(idx(&["rebuild"], &spool.at("box")).0, 0);
+    }
+    let (code, report, _) = idx(&["undo", "--list"], &spool.at("box"));
+    assert_eq!((code, report["steps"].as_array().map(Vec::len)), (0, Some(5)), "{report}");
+    let (code, report, _) = idx(&["undo", "-n"], &spool.at("box"));
+    assert_eq!((code, report["dry_run"].as_bool()), (0, Some(true)), "{report}");
+    assert!(fs::read(spool.of(INDEX)).expect("index").len() > 70);
+    // Each step was damaged by hand after the one before, so only the last is as its rebuild left it.
+    assert_eq!(idx(&["undo"], &spool.at("box")).0, 0);
+    assert_eq!(fs::read(spool.of(INDEX)).expect("index"), states[6]);
+    let (code, report, _) = idx(&["undo"], &spool.at("box"));
+    assert_eq!((code, report["status"].as_str()), (2, Some("refused")), "{report}");
+    assert_eq!(report["changed_since"][0], INDEX);
+    assert!(report["thrown_away"].to_string().contains("bytes"), "{report}");
+    assert_eq!(idx(&["undo", "--all", "--force"], &spool.at("box")).0, 0);
+    assert_eq!(fs::read(spool.of(INDEX)).expect("index"), states[0]);
+    assert!(!spool.of(UNDO).exists());
+    fs::write(spool.of(INDEX), &first[..70]).expect("index");
+    assert_eq!(idx(&["rebuild"], &spool.at("box")).0, 0);
+    assert_eq!(idx(&["undo", "--clear"], &spool.at("box")).0, 0);
+    assert!(!spool.of(UNDO).exists());
+    assert_eq!(idx(&["undo"], &spool.at("box")).0, 2);
+}
+
+/// F: a device is written to and stays one, a link is not followed, and what belongs to somebody else stays his.
+#[test]
+fn outputs_replace_nothing_but_files_of_the_caller() {
+    if !root() {
+        return;
+    }
+    let spool = Spool::new();
+    let device = spool.at("null");
+    mknodat(CWD, &device, FileType::CharacterDevice, Mode::from_raw_mode(0o666), rustix::fs::makedev(1, 3))
+        .expect("device");
+    let to = |path: &Path| idx(&["check", "--prometheus", path.to_str().expect("UTF-8")], &spool.at("box")).0;
+    assert_eq!(to(&device), 0);
+    assert!(fs::symlink_metadata(&device).expect("device").file_type().is_char_device());
+    symlink(spool.at("secret"), spool.at("link")).expect("link");
+    assert_eq!(to(&spool.at("link")), 2);
+    spool.secret_is_untouched();
+    fs::write(spool.at("theirs"), "x").expect("file");
+    chown(spool.at("theirs"), Some(OTHER), Some(OTHER)).expect("chown");
+    assert_eq!(to(&spool.at("theirs")), 2);
+    assert_eq!(fs::read(spool.at("theirs")).expect("file"), b"x");
+    for _ in 0..2 {
+        assert_eq!(to(&spool.at("metrics")), 0);
+    }
+    assert!(fs::read(spool.at("metrics")).expect("metrics").starts_with(b"#"));
+    let left = fs::read_dir(spool.at(""))
+        .expect("directory")
+        .filter(|entry| entry.as_ref().expect("entry").file_name().to_string_lossy().ends_with(".tmp"));
+    assert_eq!(left.count(), 0);
+}
+
+/// Runs idx under strace with a fault, and hands its process to `meanwhile`.
+fn injected(inject: &str, args: &[&str], path: &Path, meanwhile: impl FnOnce()) -> Output {
+    let child = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")])
+        .arg(env!("CARGO_BIN_EXE_idx"))
+        .args(args)
+        .args(["-f", "json"])
+        .arg(path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("strace is installed");
+    meanwhile();
+    child.wait_with_output().expect("strace ends")
+}
+
+/// Waits for something to become true, at most a minute.
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is() {
+        assert!(started.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A log that Dovecot would throw away, so that a rebuild writes a new one: the third rename, after the undo file and `.log.2`.
+fn with_a_marked_log() -> Spool {
+    let spool = Spool::new();
+    let mut log = fs::read(spool.of(LOG)).expect("log");
+    log[4..8].fill(0);
+    fs::write(spool.of(LOG), log).expect("log");
+    spool.damage();
+    spool
+}
+
+/// B1: from the moment at which the new log has its name until the index is in place nobody can lock it.
+#[test]
+#[ignore = "needs strace"]
+fn the_new_log_is_locked_until_the_index_is_in_place() {
+    let spool = with_a_marked_log();
+    let inode = || fs::metadata(spool.of(LOG)).expect("log").ino();
+    let before = inode();
+    let index = fs::metadata(spool.of(INDEX)).expect("index").ino();
+    let output = injected("renameat2:delay_exit=700000", &["rebuild", "--accept-loss"], &spool.at("box"), || {
+        until("a new log", || inode() != before);
+        let log = fs::File::options().read(true).write(true).open(spool.of(LOG)).expect("log");
+        assert_eq!(fs::metadata(spool.of(INDEX)).expect("index").ino(), index, "the index comes last");
+        assert!(rustix::fs::fcntl_lock(&log, FlockOperation::NonBlockingLockExclusive).is_err(), "fcntl");
+        assert!(rustix::fs::flock(&log, FlockOperation::NonBlockingLockExclusive).is_err(), "flock");
+    });
+    let (code, report, stderr) = answer(&output);
+    assert!(code == 0 || code == 1, "{report} {stderr}");
+    assert_ne!(fs::metadata(spool.of(INDEX)).expect("index").ino(), index);
+}
+
+/// B1: what somebody else has put in the place of idx's file is left alone, and that is said.
+#[test]
+#[ignore = "needs strace"]
+fn a_roll_back_leaves_what_is_not_its_own() {
+    for meddle in [false, true] {
+        let spool = with_a_marked_log();
+        let before: Vec<_> =
+            [INDEX, LOG, "dovecot.index.log.2"].map(|name| fs::metadata(spool.of(name)).expect("file").ino()).into();
+        let old = spool.of("dovecot.index.log.2");
+        let second = fs::metadata(&old).expect("log").ino();
+        // Every fsync of the directory fails from the second on, after the logs have been renamed.
+        let inject = "renameat2:delay_exit=400000";
+        let fault = ["-e", "inject=fsync:error=EIO:when=6+"];
+        let child = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")])
+            .args(fault)
+            .arg(env!("CARGO_BIN_EXE_idx"))
+            .args(["rebuild", "--accept-loss", "-f", "json"])
+            .arg(spool.at("box"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace");
+        if meddle {
+            until("a new .log.2", || fs::metadata(&old).expect("log").ino() != second);
+            fs::write(spool.of("x"), b"Dovecot's own").expect("file");
+            fs::rename(spool.of("x"), &old).expect("renamed");
+        }
+        let (code, report, stderr) = answer(&child.wait_with_output().expect("strace ends"));
+        assert_eq!(code, 2, "{report} {stderr}");
+        let error = report["error"].as_str().expect("an error");
+        let after: Vec<_> =
+            [INDEX, LOG, "dovecot.index.log.2"].map(|name| fs::metadata(spool.of(name)).expect("file").ino()).into();
+        if meddle {
+            assert!(error.contains("not taken back") && error.contains("log.2"), "{error}");
+            assert!(!error.contains("nothing is changed"), "{error}");
+            assert_eq!(fs::read(&old).expect("log"), b"Dovecot's own");
+        } else if error.contains("nothing is changed") {
+            assert_eq!(after, before, "every inode is back: {error}");
+        } else {
+            assert!(error.contains("not taken back"), "{error}");
+        }
+    }
+}
+
+/// B2: where there is no log, nobody else makes one meanwhile.
+#[test]
+#[ignore = "needs strace"]
+fn a_missing_log_is_locked_by_the_name_of_the_next() {
+    let spool = Spool::new();
+    fs::remove_file(spool.of(LOG)).expect("log");
+    fs::remove_file(spool.of("dovecot.index.log.2")).expect("log");
+    let newlock = spool.of("dovecot.index.log.newlock");
+    let output = injected("renameat2:delay_enter=700000", &["rebuild", "--accept-loss"], &spool.at("box"), || {
+        until("the lock", || newlock.exists());
+        assert!(!spool.of(LOG).exists());
+    });
+    let (code, report, stderr) = answer(&output);
+    assert!(code == 0 || code == 1, "{report} {stderr}");
+    assert!(spool.of(LOG).exists() && !newlock.exists());
+}
+
+/// A log that grows between survey and lock is surveyed again; one that grows every time is busy.
+#[test]
+#[ignore = "needs strace"]
+fn what_changes_before_the_lock_is_read_again() {
+    let spool = Spool::new();
+    spool.damage();
+    let held = fs::File::options().read(true).write(true).open(spool.of(LOG)).expect("log");
+    rustix::fs::fcntl_lock(&held, FlockOperation::NonBlockingLockExclusive).expect("lock");
+    let undo = spool.of("dovecot.index.idx-undo.tmp");
+    let output = injected("fchmod:delay_exit=1", &["rebuild"], &spool.at("box"), || {
+        until("a plan", || undo.exists());
+        std::thread::sleep(Duration::from_millis(300));
+        let record = [0x80, 0x80, 0x80, 0x85, 4, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0];
+        fs::File::options().append(true).open(spool.of(LOG)).expect("log").write_all(&record).expect("written");
+        drop(held);
+    });
+    let (code, report, stderr) = answer(&output);
+    assert_eq!((code, report["status"].as_str()), (0, Some("rebuilt")), "{report} {stderr}");
+    // The index knows the record that came meanwhile.
+    let (code, _, stderr) = idx(&["check"], &spool.at("box"));
+    assert_eq!(code, 0, "{stderr}");
+}
+
+/// SIGTERM during the renames is obeyed after them, and a limit of the file size is an error like any other.
+#[test]
+#[ignore = "needs strace"]
+fn signals_do_not_tear_a_commit() {
+    let spool = with_a_marked_log();
+    let log = fs::metadata(spool.of(LOG)).expect("log").ino();
+    let index = fs::metadata(spool.of(INDEX)).expect("index").ino();
+    injected("renameat2:delay_exit=500000", &["rebuild", "--accept-loss"], &spool.at("box"), || {
+        until("a new log", || fs::metadata(spool.of(LOG)).expect("log").ino() != log);
+        for entry in fs::read_dir("/proc").expect("proc").flatten() {
+            let cmdline = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let mine = cmdline.starts_with(env!("CARGO_BIN_EXE_idx").as_bytes())
+                && String::from_utf8_lossy(&cmdline).contains(&*spool.at("box").to_string_lossy());
+            if let (true, Ok(pid)) = (mine, entry.file_name().to_string_lossy().parse::<i32>()) {
+                let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+            }
+        }
+    });
+    assert_ne!(fs::metadata(spool.of(INDEX)).expect("index").ino(), index, "it is whole");
+    assert_eq!(idx(&["undo"], &spool.at("box")).0, 0);
+
+    let spool = Spool::new();
+    spool.damage();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 1; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_idx"), "rebuild", "-f", "json"])
+        .arg(spool.at("box"))
+        .output()
+        .expect("idx runs");
+    let (code, report, _) = answer(&output);
+    assert_eq!(code, 2, "{report}");
+    assert!(report["error"].as_str().is_some_and(|error| error.contains("nothing is changed")), "{report}");
+    let left = fs::read_dir(spool.at("box"))
+        .expect("directory")
+        .filter(|entry| entry.as_ref().expect("entry").file_name().to_string_lossy().ends_with(".tmp"));
+    assert_eq!(left.count(), 0);
+}
+
+/// Two at once end in one of the two results, whole.
+#[test]
+fn two_rebuilds_at_once() {
+    if !root() {
+        return;
+    }
+    for without_log in [false, true] {
+        for _ in 0..10 {
+            let spool = Spool::new();
+            spool.damage();
+            if without_log {
+                fs::remove_file(spool.of(LOG)).expect("log");
+                fs::remove_file(spool.of("dovecot.index.log.2")).expect("log");
+                let whole =
+                    fs::read(fixtures().join("2.3.19.1-maildir-chain/files/Maildir").join(INDEX)).expect("index");
+                fs::write(spool.of(INDEX), whole).expect("index");
+            }
+            let run = || {
+                Command::new(env!("CARGO_BIN_EXE_idx"))
+                    .args(["rebuild", "--accept-loss", "-f", "json"])
+                    .arg(spool.at("box"))
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .expect("idx runs")
+            };
+            let both = [run(), run()].map(|child| answer(&child.wait_with_output().expect("idx ends")));
+            for (code, report, stderr) in &both {
+                let torn = report.to_string().contains("not taken back");
+                assert!(!torn && *code >= 0, "{report} {stderr}");
+            }
+            assert!(both.iter().any(|(code, ..)| *code <= 1), "{both:?}");
+            let (code, report, stderr) = idx(&["rebuild"], &spool.at("box"));
+            assert_eq!((code, report["status"].as_str()), (0, Some("unchanged")), "{report} {stderr} after {both:?}");
+        }
+    }
+}
