@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use idx::model::qresync::{Kind, Question, Sample, answer, expunged};
+use idx::model::qresync::{Kind, Question, Sample, answer};
 use idx::model::{Chain, UidSet};
 use idx::ops::qresync::{Opened, State};
 use idx::source::MmapPolicy;
@@ -347,7 +347,7 @@ fn is_proof(state: &State<'_>, question: &Question, kind: Kind) -> bool {
         Kind::Exact => answer(&Chain::default(), replayed, question).vanished != said,
         _ => {
             let records = state.chain.files.iter().flat_map(|file| file.records());
-            let logged: UidSet = records.flat_map(|record| expunged(&record).collect::<Vec<_>>()).collect();
+            let logged: UidSet = records.flat_map(|record| record.expunged().collect::<Vec<_>>()).collect();
             !said.difference(&logged).is_empty()
         }
     }

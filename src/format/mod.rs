@@ -6,11 +6,13 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub mod cache;
+pub mod changes;
 pub mod disk;
 pub mod endian;
 pub mod ext;
 pub mod flaw;
 pub mod index;
+pub mod intros;
 pub mod log;
 pub mod mailbox_log;
 pub mod mime;

@@ -44,6 +44,11 @@ pub mod flag {
         (SEEN, "\\Seen"),
         (DRAFT, "\\Draft"),
     ];
+
+    /// The IMAP flags among `flags` by name, lowest bit first.
+    pub fn names(flags: u8) -> impl Iterator<Item = &'static str> + Clone {
+        NAMES.into_iter().filter(move |(bit, _)| flags & bit != 0).map(|(_, name)| name)
+    }
 }
 
 /// The types whose type word is a single bit, by the number of the bit.

@@ -11,11 +11,11 @@
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::records::ExtNames;
 use crate::format::ext::IndexFlavor;
 use crate::format::index::IndexFile;
+use crate::format::intros::ExtNames;
 use crate::format::log::LogHeader;
-use crate::format::record::{ExpungeGuid, ExtIntro, ExtReset, Record, RecordType};
+use crate::format::record::{ExpungeGuid, ExtReset, Record, RecordType};
 use crate::format::{Disk, Endian};
 use crate::model::LogPos;
 use crate::source::{LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep};
@@ -313,7 +313,7 @@ impl Clock {
         let kind = if role == Role::Backup { ClockKind::BackupMtime } else { ClockKind::IndexMtime };
         self.mtime(kind, pos, stat, log.map(|log| log.create_stamp));
         self.list_index |= IndexFlavor::guess(index.extensions.iter().map(|ext| ext.name)) == IndexFlavor::List;
-        self.names = ExtNames::new(index.extensions.iter().map(|ext| ext.name.to_vec()).collect());
+        self.names = ExtNames::new(index.extensions.iter().map(|ext| ext.name.to_vec()));
         self.base_header(pos, pos, 0, &header.to_bytes(index.endian), index.endian);
         for ext in &index.extensions {
             self.ext_header(pos, pos, Ext::of(ext.name), 0, ext.data, index.endian);
@@ -335,10 +335,10 @@ impl Clock {
     pub fn log_begin(&mut self, header: &LogHeader) {
         self.current = Current { seq: header.file_seq, ..Current::default() };
         if header.starts_empty() {
-            self.names = ExtNames::default();
+            self.names = ExtNames::from_nothing();
         }
-        self.names.next_file();
         self.learn();
+        self.introduced();
         self.keywords = false;
         let pos = LogPos { seq: header.file_seq, offset: 0 };
         let stamp = i64::from(header.create_stamp);
@@ -449,7 +449,7 @@ impl Clock {
             }
             // The tail offset alone is by far the most frequent of them.
             Some(RecordType::HeaderUpdate) if record.size == 16 && endian.u16_at(record.payload, 0) == Some(64) => {}
-            Some(RecordType::ExtIntro) if self.known_intro(record) => {}
+            Some(RecordType::ExtIntro) => self.introduction(record),
             Some(RecordType::ExtHdr) if self.current.ext == Ext::Other => {}
             Some(RecordType::ExtHdr) if self.current.ext == Ext::Maildir && self.old_maildir(record) => {}
             Some(RecordType::ExtRec) if !matches!(self.current.ext, Ext::Mdbox | Ext::Guid) => {}
@@ -481,21 +481,24 @@ impl Clock {
         ALWAYS | header | record | keyword
     }
 
-    /// Takes an intro that gives its extension by a number that is known.
+    /// Takes an introduction. What an ext record says of the time is true whether or not Dovecot applies it.
     #[inline]
-    fn known_intro(&mut self, record: &Record<'_>) -> bool {
-        if record.size != 28 {
-            return false;
+    fn introduction(&mut self, record: &Record<'_>) {
+        self.names.follow(record);
+        if self.kinds.len() != self.names.count() {
+            self.learn();
         }
-        let intro = ExtIntro::read(record.payload, record.endian);
-        let known = self.kinds.get(intro.ext_id as usize).copied();
-        // A number of which nothing is known yet, and nothing to look it up in.
-        let nameless = intro.ext_id != u32::MAX && self.kinds.len() == self.names.count();
-        let Some(ext) = known.or(nameless.then_some(Ext::Other)) else { return false };
-        self.current.ext = ext;
-        self.current.reset_id = intro.reset_id;
-        self.current.record_size = intro.record_size;
-        true
+        self.introduced();
+    }
+
+    /// Looks up what the introduced extension is.
+    #[inline]
+    fn introduced(&mut self) {
+        if let Some(intro) = self.names.current() {
+            self.current.ext = self.kinds.get(intro.id).copied().unwrap_or_default();
+            self.current.reset_id = intro.reset_id;
+            self.current.record_size = intro.record_size;
+        }
     }
 
     /// True for a whole `maildir` header whose stamps are no news.
@@ -522,24 +525,13 @@ impl Clock {
                     self.base_header(start, pos, chunk.offset as usize, chunk.data, endian);
                 }
             }
-            Some(RecordType::ExtIntro) => {
-                for intro in record.intros() {
-                    self.current.reset_id = intro.intro.reset_id;
-                    self.list_index |= intro.name == b"list";
-                }
-                self.names.follow(record);
-                if self.kinds.len() != self.names.count() {
-                    self.learn();
-                }
-                if let Some((id, size)) = self.names.current_id() {
-                    self.current.ext = self.kinds.get(id).copied().unwrap_or_default();
-                    self.current.record_size = size;
-                }
-            }
             // The first keyword makes an extension without an intro.
             Some(RecordType::KeywordUpdate) if !self.keywords => {
                 self.keywords = true;
                 self.names.follow(record);
+                if self.names.current().is_none() {
+                    self.current = Current { seq, transaction: self.current.transaction, ..Current::default() };
+                }
             }
             Some(RecordType::ExtReset) if self.current.ext == Ext::Cache && self.current.reset_id == 0 => {
                 // A later cache counts up from the one before it and may be ahead of the clock.
@@ -581,6 +573,7 @@ impl Clock {
     #[cold]
     fn learn(&mut self) {
         self.kinds = (0..).map_while(|id| self.names.name(id)).map(Ext::of).collect();
+        self.list_index |= self.names.flavor() == IndexFlavor::List;
         self.header_clocks = self.kinds.iter().any(|ext| *ext != Ext::Other);
         self.record_clocks = self.kinds.iter().any(|ext| matches!(ext, Ext::Mdbox | Ext::Guid));
     }

@@ -1,11 +1,10 @@
 //! Log records as members of a report: what `dump`, `log` and others say of a record, in the same words.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind};
+use crate::format::ext::{HeaderKind, RecordKind};
 use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::intros::{BY_NAME, ExtNames};
 use crate::format::log::LogFile;
 use crate::format::record::{
     Append, AtomicInc, ExpungeGuid, ExtReset, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange,
@@ -15,132 +14,30 @@ use crate::model::UidSet;
 use crate::render::Emit;
 use crate::source::{LogStream, MailboxFiles, MmapPolicy, Role, StreamStep, read};
 
-/// Follows the extension intros of a log, so that ext records can be read by name.
-#[derive(Clone, Debug, Default)]
-pub struct ExtNames {
-    /// Shared by the blocks of a log: names are new at its beginning, if at all.
-    names: Arc<Names>,
-    current: Option<(usize, u16)>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Names {
-    list: Vec<Vec<u8>>,
-    ids: HashMap<Vec<u8>, usize>,
-    flavor: IndexFlavor,
-}
-
-/// Extensions of a log that are remembered by name; those a hostile log has beyond them are shown by number.
-const MAX_NAMES: usize = 4096;
-
-impl ExtNames {
-    /// Begins with the extensions a map has before the first record.
-    pub fn new(names: Vec<Vec<u8>>) -> ExtNames {
-        let mut known = ExtNames::default();
-        for name in &names {
-            known.add(name);
+/// The names in effect before the first record of a log: what the index knows, or the log before this one.
+pub fn names_before(path: &Path, log: &LogFile, mmap: MmapPolicy) -> ExtNames {
+    if log.header.starts_empty() {
+        return ExtNames::from_nothing();
+    }
+    let Ok(files) = MailboxFiles::locate(path) else { return ExtNames::default() };
+    let older = files.path(Role::OldLog);
+    if older != path
+        && let Ok(mut stream) = LogStream::open(&older)
+        && stream.log.header.starts_empty()
+        && stream.log.header.file_seq == log.header.prev_file_seq
+    {
+        let mut names = ExtNames::from_nothing();
+        while let Ok(StreamStep::Record(record)) = stream.step() {
+            names.follow(&record);
         }
-        known
+        return names;
     }
-
-    /// The names in effect before the first record of a log: what the index knows, or the log before this one.
-    pub fn before(path: &Path, log: &LogFile, mmap: MmapPolicy) -> ExtNames {
-        if log.header.starts_empty() {
-            return ExtNames::default();
-        }
-        let Ok(files) = MailboxFiles::locate(path) else { return ExtNames::default() };
-        let older = files.path(Role::OldLog);
-        if older != path
-            && let Ok(mut stream) = LogStream::open(&older)
-            && stream.log.header.starts_empty()
-            && stream.log.header.file_seq == log.header.prev_file_seq
-        {
-            let mut names = ExtNames::default();
-            while let Ok(StreamStep::Record(record)) = stream.step() {
-                names.follow(&record);
-            }
-            names.current = None;
-            return names;
-        }
-        let index = read(&files.path(Role::Index), mmap, true).ok();
-        let names = index.and_then(|input| {
-            let index = IndexFile::parse(&input.bytes).ok()?;
-            Some(index.extensions.iter().map(|ext| ext.name.to_vec()).collect())
-        });
-        ExtNames::new(names.unwrap_or_default())
-    }
-
-    /// Goes on with the next log: the extensions keep their numbers, but an intro does not reach across files.
-    pub fn next_file(&mut self) {
-        self.current = None;
-    }
-
-    fn add(&mut self, name: &[u8]) -> usize {
-        // The few names of a usual log are compared faster than hashed.
-        let known = if self.names.list.len() <= 16 {
-            self.names.list.iter().position(|known| known == name)
-        } else {
-            self.names.ids.get(name).copied()
-        };
-        if let Some(id) = known {
-            return id;
-        }
-        let id = self.names.list.len();
-        if id >= MAX_NAMES {
-            return usize::MAX;
-        }
-        let names = Arc::make_mut(&mut self.names);
-        names.list.push(name.to_vec());
-        names.ids.insert(name.to_vec(), id);
-        names.flavor = match (names.flavor, IndexFlavor::guess([name])) {
-            (known, IndexFlavor::Mailbox) | (known @ IndexFlavor::List, _) => known,
-            (_, new) => new,
-        };
-        id
-    }
-
-    fn flavor(&self) -> IndexFlavor {
-        self.names.flavor
-    }
-
-    /// Takes note of a record.
-    pub fn follow(&mut self, record: &Record<'_>) {
-        match record.kind() {
-            Some(RecordType::ExtIntro) => {
-                for intro in record.intros() {
-                    let id =
-                        if intro.intro.ext_id == u32::MAX { self.add(intro.name) } else { intro.intro.ext_id as usize };
-                    self.current = Some((id, intro.intro.record_size));
-                }
-            }
-            // The first keyword creates the extension without an intro.
-            Some(RecordType::KeywordUpdate) => {
-                self.add(b"keywords");
-            }
-            _ => {}
-        }
-    }
-
-    /// How many extensions are known by name.
-    pub fn count(&self) -> usize {
-        self.names.list.len()
-    }
-
-    /// Name of the extension with that number.
-    pub fn name(&self, id: usize) -> Option<&[u8]> {
-        self.names.list.get(id).map(Vec::as_slice)
-    }
-
-    /// The extension that ext records are about now: its number and its record size in the log.
-    #[inline]
-    pub fn current_id(&self) -> Option<(usize, u16)> {
-        self.current
-    }
-
-    /// The extension that ext records are about now: its name, if known, and its record size in the log.
-    pub fn current(&self) -> Option<(Option<&[u8]>, u16)> {
-        self.current.map(|(id, size)| (self.name(id), size))
-    }
+    let index = read(&files.path(Role::Index), mmap, true).ok();
+    let names = index.and_then(|input| {
+        let index = IndexFile::parse(&input.bytes).ok()?;
+        Some(index.extensions.iter().map(|ext| ext.name.to_vec()).collect())
+    });
+    ExtNames::new(names.unwrap_or_else(Vec::new))
 }
 
 /// Emits a log record's members, `data` included.
@@ -227,7 +124,7 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
             });
         }
         Some(RecordType::ExtHdr | RecordType::ExtHdr32) => {
-            let header = names.current().and_then(|(name, _)| HeaderKind::lookup(name?, names.flavor(), u32::MAX));
+            let header = names.current_name().and_then(|name| HeaderKind::lookup(name, names.flavor(), u32::MAX));
             emit_list(emit, record.header_chunks(), |emit, chunk| {
                 emit.number("offset", u64::from(chunk.offset));
                 emit.number("size", chunk.data.len() as u64);
@@ -239,7 +136,7 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
         }
         Some(RecordType::ExtIntro) => emit_list(emit, record.intros(), |emit, intro| {
             let fixed = &intro.intro;
-            if fixed.ext_id == u32::MAX {
+            if fixed.ext_id == BY_NAME {
                 emit.null("ext_id")
             } else {
                 emit.number("ext_id", u64::from(fixed.ext_id))
@@ -263,7 +160,9 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
             emit.object_end();
         }
         Some(RecordType::ExtRec) => {
-            let (name, size) = names.current().unwrap_or((None, 4));
+            // How long its elements are is not known without an introduction.
+            let Some(intro) = names.current() else { return emit.hex("data", record.payload) };
+            let (name, size) = (names.current_name(), intro.record_size);
             let kind = name.and_then(|name| RecordKind::lookup(name, names.flavor(), size));
             let text = String::from_utf8_lossy(name.unwrap_or_default());
             emit_list(emit, record.ext_recs(size), |emit, (uid, data)| {
@@ -340,26 +239,7 @@ fn base_fields<E: Emit>(emit: &mut E, offset: usize, data: &[u8], endian: Endian
     }
 }
 
-/// True when a record names a message of the set.
+/// True when a record touches a message of the set.
 pub fn touches(record: &Record<'_>, names: &ExtNames, set: &UidSet) -> bool {
-    match record.kind() {
-        Some(RecordType::Append) => record.elements::<Append>().any(|append| set.contains(append.uid)),
-        Some(RecordType::Expunge | RecordType::KeywordReset) => {
-            record.elements::<UidRange>().any(|range| set.intersects(range.uid1, range.uid2))
-        }
-        Some(RecordType::ExpungeGuid) => record.elements::<ExpungeGuid>().any(|one| set.contains(one.uid)),
-        Some(RecordType::FlagUpdate) => {
-            record.elements::<FlagUpdate>().any(|update| set.intersects(update.uid1, update.uid2))
-        }
-        Some(RecordType::KeywordUpdate) => record
-            .keyword_update()
-            .is_some_and(|(.., ranges)| ranges.into_iter().any(|range| set.intersects(range.uid1, range.uid2))),
-        Some(RecordType::ExtRec) => {
-            let size = names.current().map_or(4, |(_, size)| size);
-            record.ext_recs(size).any(|(uid, _)| set.contains(uid))
-        }
-        Some(RecordType::ExtAtomicInc) => record.elements::<AtomicInc>().any(|inc| set.contains(inc.uid)),
-        Some(RecordType::ModseqUpdate) => record.elements::<ModseqUpdate>().any(|update| set.contains(update.uid)),
-        _ => false,
-    }
+    record.changes(names.current()).any(|change| set.intersects(change.uid1, change.uid2))
 }

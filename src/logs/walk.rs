@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::clock::{self, Bracket, Clock, Evidence};
 use super::note::{Note, NoteKind};
-use super::records::{ExtNames, touches};
+use super::records::{names_before, touches};
 use super::stats::{Stats, tally};
+use crate::format::intros::ExtNames;
 use crate::format::log::{EndReason, LogHeader};
 use crate::format::record::{Record, RecordType};
 use crate::format::{FileKind, Flaw, FlawKind};
@@ -186,7 +187,7 @@ impl Open {
 
     /// The extensions before the first record, as far as other files tell.
     fn names_before(&self) -> ExtNames {
-        ExtNames::before(&self.path, &self.stream.log, MmapPolicy::Auto)
+        names_before(&self.path, &self.stream.log, MmapPolicy::Auto)
     }
 
     /// What is to be said before the first record, after a history that ended at `before`.
@@ -531,9 +532,8 @@ fn enter(
     visit: &mut impl FnMut(Found<'_>) -> Result<(), LogError>,
 ) -> Result<(), LogError> {
     let link = log.link(before);
-    if link.kind == NoteKind::Rotation {
-        names.next_file();
-    } else {
+    // The extensions keep their numbers, and what was introduced is still what was introduced.
+    if link.kind != NoteKind::Rotation {
         *names = log.names_before();
     }
     visit(Found::File(log.header()))?;
@@ -584,7 +584,7 @@ fn read_on(
         visit(Found::Note(note))?;
         let Some(at) = resumes_at else { return Ok(()) };
         log.stream.seek(at, 0);
-        names.next_file();
+        names.after_hole();
         salvaged = true;
     }
 }

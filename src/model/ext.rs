@@ -6,13 +6,12 @@ use super::mailbox::{Extension, Mailbox};
 use super::sync::{Ignored, IgnoredKind, SyncKind};
 use crate::format::ext::{ExtHeader, ext_hdr_check};
 use crate::format::index::{RECORD_MIN_SIZE, RECORD_SIZE};
+use crate::format::intros::BY_NAME;
 use crate::format::record::{AtomicInc, ExtIntro, ExtReset, HeaderChunk, Record};
 use crate::format::{align4, align8};
 
 /// Bits of `ExtIntro::flags`.
 const INTRO_NO_SHRINK: u16 = 1;
-/// Unnumbered in an intro: the extension is given by name.
-pub const BY_NAME: u32 = u32::MAX;
 
 impl Mailbox {
     pub(super) fn introduce(&mut self, intro: &ExtIntro, name: &[u8], internal: bool, run: &mut Run<'_>) -> bool {

@@ -1,9 +1,9 @@
 //! What keyword records do to a mailbox (`mail-index-sync-keywords.c`).
 
 use super::apply::{Run, raise_range};
-use super::ext::BY_NAME;
 use super::mailbox::{Extension, Mailbox, keywords_header_with};
 use crate::format::index::RECORD_MIN_SIZE;
+use crate::format::intros::BY_NAME;
 use crate::format::record::{ExtIntro, Record};
 
 impl Mailbox {

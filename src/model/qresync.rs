@@ -6,7 +6,7 @@ use super::reach::{Lack, TooOld, Why, segment_of};
 use super::replay::Replayed;
 use super::{LogPos, UidSet};
 use crate::format::Flaw;
-use crate::format::record::{ExpungeGuid, Record, RecordType, UidRange};
+use crate::format::record::Record;
 
 /// Finds the offset that a modseq stands for in the file that [`segment_of`] names
 /// (`mail_transaction_log_file_get_modseq_next_offset`): everything before it the client knows.
@@ -57,18 +57,6 @@ pub fn locate(chain: &Chain<'_>, modseq: u64) -> Result<(usize, u64), TooOld> {
         }
     }
     Ok((i, finder.finish(file.end.offset, scan.modseq())))
-}
-
-/// The UIDs that a record says have been expunged, as ranges; none for a request that has not been executed yet.
-pub fn expunged<'a>(record: &Record<'a>) -> impl Iterator<Item = (u32, u32)> + use<'a> {
-    let (mut ranges, mut guids) = (None, None);
-    match record.kind() {
-        Some(RecordType::Expunge) if record.external() => ranges = Some(record.elements::<UidRange>()),
-        Some(RecordType::ExpungeGuid) if record.external() => guids = Some(record.elements::<ExpungeGuid>()),
-        _ => {}
-    }
-    let ranges = ranges.into_iter().flatten().map(|range| (range.uid1, range.uid2));
-    ranges.chain(guids.into_iter().flatten().map(|one| (one.uid, one.uid)))
 }
 
 /// What a client says when it opens a mailbox.
@@ -286,7 +274,7 @@ fn expunged_since(chain: &Chain<'_>, (file, offset): (usize, u64)) -> UidSet {
             if record.fatal_error().is_some() {
                 break 'files;
             }
-            ranges.extend(expunged(&record));
+            ranges.extend(record.expunged());
         }
     }
     ranges.into_iter().collect()

@@ -5,8 +5,9 @@ use super::apply::{Past, Run, raise_all, raise_range};
 use super::chain::{Chain, ChainFile, Lost};
 use super::mailbox::{Mailbox, ModseqHeader};
 use super::sync::{Ignored, SyncError};
+use crate::format::changes::Effect;
 use crate::format::index::{IndexHeader, header_flag};
-use crate::format::record::{Append, FlagUpdate, Record, RecordType, UidRange, flag};
+use crate::format::record::{Record, RecordType, flag};
 use crate::format::{Disk, Endian, Flaw};
 
 /// How far to replay.
@@ -169,28 +170,16 @@ impl Past for Chain<'_> {
             if !run.spend(record.bytes.len() / 4) {
                 return;
             }
-            match record.kind() {
-                Some(RecordType::Append) => {
-                    for append in record.elements::<Append>() {
-                        raise_range(mailbox, append.uid, append.uid, record.modseq, run);
+            for change in record.changes(None) {
+                match change.effect {
+                    Effect::Append { .. } | Effect::Flags(_) | Effect::Keyword { .. } | Effect::KeywordReset => {
+                        raise_range(mailbox, change.uid1, change.uid2, record.modseq, run);
                     }
+                    Effect::Expunge { .. }
+                    | Effect::Extension { .. }
+                    | Effect::Increment { .. }
+                    | Effect::Modseq { .. } => {}
                 }
-                Some(RecordType::FlagUpdate) => {
-                    for update in record.elements::<FlagUpdate>() {
-                        raise_range(mailbox, update.uid1, update.uid2, record.modseq, run);
-                    }
-                }
-                Some(RecordType::KeywordReset) => {
-                    for range in record.elements::<UidRange>() {
-                        raise_range(mailbox, range.uid1, range.uid2, record.modseq, run);
-                    }
-                }
-                Some(RecordType::KeywordUpdate) => {
-                    for range in record.keyword_update().into_iter().flat_map(|(.., ranges)| ranges) {
-                        raise_range(mailbox, range.uid1, range.uid2, record.modseq, run);
-                    }
-                }
-                _ => {}
             }
         }
     }

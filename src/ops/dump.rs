@@ -12,10 +12,11 @@ use crate::format::cache::{Cache, CacheHeader, CacheRecord, TileKind};
 use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind, Visit, keyword_bits};
 use crate::format::flaw::note;
 use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::intros::ExtNames;
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
 use crate::format::thread::{Thread, ThreadTileKind};
 use crate::format::{Disk, Endian, FileKind, Flaw, FlawKind, Value, mailbox_log};
-use crate::logs::records::{ExtNames, emit_record, touches};
+use crate::logs::records::{emit_record, names_before, touches};
 use crate::model::UidSet;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
@@ -134,7 +135,7 @@ impl Beside {
         match kind {
             FileKind::Log => {
                 if let Ok(log) = LogFile::parse(&input.bytes, input.bytes.len() as u64) {
-                    beside.names = ExtNames::before(path, &log, options.mmap);
+                    beside.names = names_before(path, &log, options.mmap);
                 }
             }
             FileKind::Cache => {
@@ -154,7 +155,7 @@ impl Beside {
 
     /// What a mailbox whose state is known says of its cache and its thread index.
     pub fn of(mailbox: &crate::model::Mailbox, options: &Options) -> Beside {
-        let names = ExtNames::new(mailbox.extensions.iter().map(|ext| ext.name.clone()).collect());
+        let names = ExtNames::new(mailbox.extensions.iter().map(|ext| ext.name.clone()));
         let (links, uid_validity) = (CacheLinks::of(mailbox, options), Some(mailbox.header.uid_validity));
         Beside { names, links, uid_validity, stat: None }
     }
@@ -662,7 +663,7 @@ fn log_stream<D: Document>(
     let mut problems = log.problems.clone();
     let mut end = None;
     if options.wants(Section::Transactions) || options.wants(Section::Records) {
-        let mut names = ExtNames::before(path, &log, options.mmap);
+        let mut names = names_before(path, &log, options.mmap);
         let mut left = options.limit();
         let filter = options.uid.as_ref();
         let found = Mutex::new(Vec::new());

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::format::changes::Effect;
 use crate::format::index::IndexFile;
-use crate::format::record::{Append, ExpungeGuid, Record, RecordType, UidRange};
+use crate::format::record::{Append, Record, RecordType};
 use crate::logs::clock::{Bracket, Clock, Guid};
 use crate::logs::history::Logs;
 use crate::model::chain::oldest_linked;
-use crate::model::qresync;
 use crate::model::reach::{Births, Whole, Why, oldest_modseq};
 use crate::model::{LogPos, UidSet};
 use crate::render::Emit;
@@ -76,21 +76,18 @@ impl Requests {
     fn note(&mut self, record: &Record<'_>, seq: u32) {
         let pos = LogPos { seq, offset: record.offset };
         let sync = record.sync();
-        match record.kind() {
-            Some(RecordType::Expunge) => {
-                let request = Request { pos, guid: [0; 16], sync };
-                self.ranges.extend(record.elements::<UidRange>().map(|range| (range.uid1, range.uid2, request)));
-                // Old ones are of messages long gone.
-                if self.ranges.len() > 1 << 16 {
-                    self.ranges.drain(..1 << 15);
-                }
+        for change in record.changes(None) {
+            let Effect::Expunge { done: false, guid } = change.effect else { continue };
+            let request = Request { pos, guid: guid.unwrap_or_default(), sync };
+            if guid.is_some() {
+                self.single.insert(change.uid1, request);
+            } else {
+                self.ranges.push((change.uid1, change.uid2, request));
             }
-            Some(RecordType::ExpungeGuid) => {
-                for one in record.elements::<ExpungeGuid>() {
-                    self.single.insert(one.uid, Request { pos, guid: one.guid_128, sync });
-                }
-            }
-            _ => {}
+        }
+        // Old ones are of messages long gone.
+        if self.ranges.len() > 1 << 16 {
+            self.ranges.drain(..1 << 15);
         }
     }
 }
@@ -332,13 +329,10 @@ impl Expunges {
                 highest_uid = record.elements::<Append>().map(|one| one.uid).fold(highest_uid, u32::max);
             }
             let pos = LogPos { seq, offset: record.offset };
-            let mut guids = match record.kind() {
-                Some(RecordType::ExpungeGuid) if record.external() => Some(record.elements::<ExpungeGuid>()),
-                _ => None,
-            };
             let mut bracket = None;
-            for (first, last) in qresync::expunged(record) {
-                let guid = guids.as_mut().and_then(Iterator::next).map(|one| one.guid_128);
+            for change in record.changes(None) {
+                let Effect::Expunge { done: true, guid } = change.effect else { continue };
+                let (first, last) = (change.uid1, change.uid2);
                 // A range that runs past every UID ever assigned is damage, and not worth four billion lines.
                 let assigned = if highest_uid >= first { highest_uid } else { first.saturating_add(MOST_OF_A_RANGE) };
                 if last > assigned && last > first {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::qresync::{Opened, State};
 use super::show::ShowError;
+use crate::format::changes::Effect;
 use crate::format::ext::Visit;
 use crate::format::log::LogFile;
-use crate::format::record::{Append, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange};
+use crate::format::record::{Record, RecordType};
 use crate::logs::history::Logs;
 use crate::model::chain::ChainFile;
 use crate::model::mailbox::ModseqHeader;
@@ -48,22 +49,19 @@ fn emit_optional(emit: &mut (impl Emit + ?Sized), name: &str, value: Option<u64>
 }
 
 /// The UIDs whose modseq a record raises, as ranges, and for a modseq-update the modseq it gives them.
-fn touched<'a>(record: &Record<'a>) -> Box<dyn Iterator<Item = (u32, u32, Option<u64>)> + 'a> {
-    let plain = |range: UidRange| (range.uid1, range.uid2, None);
-    match record.kind() {
-        Some(RecordType::Append) => Box::new(record.elements::<Append>().map(|one| (one.uid, one.uid, None))),
-        Some(RecordType::FlagUpdate) => Box::new(
-            record.elements::<FlagUpdate>().filter(|one| !one.is_internal()).map(|one| (one.uid1, one.uid2, None)),
-        ),
-        Some(RecordType::KeywordReset) => Box::new(record.elements::<UidRange>().map(plain)),
-        Some(RecordType::KeywordUpdate) => {
-            Box::new(record.keyword_update().into_iter().flat_map(|(.., ranges)| ranges).map(plain))
-        }
-        Some(RecordType::ModseqUpdate) => {
-            Box::new(record.elements::<ModseqUpdate>().map(|one| (one.uid, one.uid, Some(one.modseq()))))
-        }
-        _ => Box::new(qresync::expunged(record).map(|(first, last)| (first, last, None))),
-    }
+fn touched<'a>(record: &Record<'a>) -> impl Iterator<Item = (u32, u32, Option<u64>)> + use<'a> {
+    record.changes(None).filter_map(|change| {
+        let modseq = match change.effect {
+            Effect::Append { .. } | Effect::Keyword { .. } | Effect::KeywordReset => None,
+            Effect::Flags(flags) if !flags.internal => None,
+            Effect::Expunge { done: true, .. } => None,
+            Effect::Modseq { modseq } => Some(modseq),
+            Effect::Flags(_) | Effect::Expunge { .. } | Effect::Extension { .. } | Effect::Increment { .. } => {
+                return None;
+            }
+        };
+        Some((change.uid1, change.uid2, modseq))
+    })
 }
 
 /// How the index and the logs agree about the highest modseq.

@@ -111,7 +111,7 @@ impl<'a> Survey<'a> {
             match record.kind() {
                 Some(RecordType::ExtIntro) => {
                     ignore = record.intros().any(|intro| {
-                        intro.intro.ext_id != crate::model::ext::BY_NAME && intro.intro.ext_id as usize >= known
+                        intro.intro.ext_id != crate::format::intros::BY_NAME && intro.intro.ext_id as usize >= known
                     });
                     if ignore {
                         doubtful.push((record.offset, record.end()));

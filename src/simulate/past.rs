@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::history::{Event, Expunge, History, LOG_HEADER, LogState, OldLog, Start};
 use super::settings::DAY;
 use super::workload::{MOST_EVENTS, Scenario};
-use crate::format::record::{Append, ExpungeGuid, RecordType, UidRange};
+use crate::format::record::{Append, RecordType};
 use crate::logs::clock::Clock;
 use crate::model::{Chain, LogPos, Mailbox, UidSet};
 
@@ -99,13 +99,8 @@ impl State {
                             one.appends = one.appends.saturating_add(1);
                         }
                     }
-                    Some(RecordType::Expunge) if record.external() => {
-                        let ranges = record.elements::<UidRange>().map(|range| (range.uid1, range.uid2));
-                        past_expunges.extend(ranges.filter(|(a, b)| (1..=*b).contains(a)).map(note));
-                    }
-                    Some(RecordType::ExpungeGuid) if record.external() => {
-                        let uids = record.elements::<ExpungeGuid>().map(|one| (one.uid, one.uid));
-                        past_expunges.extend(uids.filter(|(uid, _)| *uid != 0).map(note));
+                    Some(RecordType::Expunge | RecordType::ExpungeGuid) => {
+                        past_expunges.extend(record.expunged().map(note));
                     }
                     _ => continue,
                 }

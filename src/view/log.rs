@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::format::Disk;
+use crate::format::changes::{Effect, FlagChange};
 use crate::format::ext::Visit;
-use crate::format::record::{Append, ExpungeGuid, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange};
+use crate::format::record::{Append, ExpungeGuid, RecordType, flag};
 use crate::logs::clock::{Bracket, Stamp};
 use crate::logs::note::{Note, NoteKind};
 use crate::logs::records::emit_data;
@@ -161,7 +161,7 @@ impl<'w> LogWriter<'w> {
         }
         emit_data(json, record, kind, entry.names);
         if entry.uid.is_some()
-            && let Some(event) = event(record)
+            && let Some(event) = event(entry)
         {
             json.text("event", event.as_bytes());
         }
@@ -249,78 +249,63 @@ impl<'w> LogWriter<'w> {
         let whose = |uids: &UidSet| if one { String::new() } else { format!("{}: ", uid_words(uids)) };
         let inside = |first: u32, last: u32| UidSet::range(first, last).intersection(set);
         let mut parts: Vec<String> = Vec::new();
-        match record.kind() {
-            Some(RecordType::Append) => {
-                for append in record.elements::<Append>().filter(|append| set.contains(append.uid)) {
+        // The messages that one keyword change is about, in one phrase.
+        let mut keyworded = UidSet::new();
+        let mut keyword = String::new();
+        for change in record.changes(entry.names.current()) {
+            let uids = inside(change.uid1, change.uid2);
+            if uids.is_empty() {
+                continue;
+            }
+            let what = match change.effect {
+                Effect::Append { flags } => {
                     let how = if record.sync() { "saved by dsync" } else { "saved" };
-                    let with =
-                        if append.flags == 0 { String::new() } else { format!(" with {}", flag_text(append.flags)) };
-                    parts.push(format!("{}{how}{with}", whose(&inside(append.uid, append.uid))));
+                    if flags == 0 { how.to_owned() } else { format!("{how} with {}", flag_text(flags)) }
                 }
-            }
-            Some(RecordType::FlagUpdate) => {
-                for update in record.elements::<FlagUpdate>() {
-                    let uids = inside(update.uid1, update.uid2);
-                    if !uids.is_empty() {
-                        parts.push(format!("{}{}, {by}", whose(&uids), flag_change(&update)));
+                Effect::Flags(flags) => format!("{}, {by}", flag_change(&flags)),
+                Effect::Keyword { .. } | Effect::KeywordReset => {
+                    keyworded.insert_range(change.uid1, change.uid2);
+                    keyword = match change.effect {
+                        Effect::Keyword { name, add } => format!("{}{}", if add { '+' } else { '-' }, printable(name)),
+                        _ => "all keywords removed".to_owned(),
+                    };
+                    continue;
+                }
+                Effect::Expunge { guid, .. } => {
+                    for uid in uids.iter().take(MOST_RANGES) {
+                        let mut text = whose(&inside(uid, uid)) + &self.expunge(entry, uid);
+                        if let Some(guid) = guid.and_then(|guid| entry.clock.guid_of(&guid)) {
+                            let made = local(i64::from(guid.seconds));
+                            let _ = write!(text, "; its GUID was made {made} by process {}", guid.pid);
+                        }
+                        parts.push(text);
                     }
+                    continue;
                 }
-            }
-            Some(RecordType::KeywordUpdate) => {
-                if let Some((fixed, name, ranges)) = record.keyword_update() {
-                    let sign = if fixed.modify_type == 0 { '+' } else { '-' };
-                    let mut uids = UidSet::new();
-                    sound_ranges(ranges).for_each(|(first, last)| uids.insert_range(first, last));
-                    parts.push(format!("{}{sign}{}, {by}", whose(&uids.intersection(set)), printable(name)));
-                }
-            }
-            Some(RecordType::KeywordReset) => parts.push(format!("all keywords removed, {by}")),
-            Some(RecordType::Expunge) => {
-                for range in record.elements::<UidRange>() {
-                    for uid in inside(range.uid1, range.uid2).iter().take(MOST_RANGES) {
-                        parts.push(whose(&inside(uid, uid)) + &self.expunge(entry, uid));
-                    }
-                }
-            }
-            Some(RecordType::ExpungeGuid) => {
-                for expunge in record.elements::<ExpungeGuid>().filter(|expunge| set.contains(expunge.uid)) {
-                    let mut text = whose(&inside(expunge.uid, expunge.uid)) + &self.expunge(entry, expunge.uid);
-                    if let Some(guid) = entry.clock.guid_of(&expunge.guid_128) {
-                        let _ = write!(
-                            text,
-                            "; its GUID was made {} by process {}",
-                            local(i64::from(guid.seconds)),
-                            guid.pid
-                        );
-                    }
-                    parts.push(text);
-                }
-            }
-            Some(RecordType::ExtRec) => {
-                let (name, size) = entry.names.current().unwrap_or((None, 4));
-                for (uid, data) in record.ext_recs(size).filter(|(uid, _)| set.contains(*uid)) {
+                Effect::Extension { data } => {
                     let word = |at| record.endian.u32_at(data, at).unwrap_or(0);
-                    let text = match name {
+                    match entry.names.current_name() {
                         Some(b"cache") => format!("cached (record at {})", word(0)),
                         Some(b"mdbox") => {
                             format!("stored as map_uid {}, save_date {}", word(0), local(i64::from(word(4))))
                         }
                         Some(name) => format!("{} set to {}", printable(name), hex(data)),
                         None => format!("an extension set to {}", hex(data)),
-                    };
-                    parts.push(whose(&inside(uid, uid)) + &text);
+                    }
                 }
-            }
-            Some(RecordType::ModseqUpdate) => {
-                for update in record.elements::<ModseqUpdate>().filter(|update| set.contains(update.uid)) {
-                    parts.push(format!(
-                        "{}modseq raised to {}",
-                        whose(&inside(update.uid, update.uid)),
-                        update.modseq()
-                    ));
+                Effect::Increment { diff } => {
+                    let name = entry.names.current_name().map(printable);
+                    format!("{} changed by {diff:+}", name.as_deref().unwrap_or("an extension"))
                 }
-            }
-            _ => parts.push(content(entry)),
+                Effect::Modseq { modseq } => format!("modseq raised to {modseq}"),
+            };
+            parts.push(whose(&uids) + &what);
+        }
+        if !keyworded.is_empty() {
+            parts.push(format!("{}{keyword}, {by}", whose(&keyworded.intersection(set))));
+        }
+        if parts.is_empty() {
+            parts.push(content(entry));
         }
         parts.join("; ")
     }
@@ -440,17 +425,16 @@ fn emit_stamp(json: &mut Json, name: &str, stamp: Option<Stamp>) {
     json.object_end();
 }
 
-/// What a record does to a message, in one word.
-fn event(record: &Record<'_>) -> Option<&'static str> {
-    Some(match record.kind()? {
-        RecordType::Append => "saved",
-        RecordType::FlagUpdate => "flags",
-        RecordType::KeywordUpdate | RecordType::KeywordReset => "keywords",
-        RecordType::Expunge | RecordType::ExpungeGuid if record.external() => "expunge_done",
-        RecordType::Expunge | RecordType::ExpungeGuid => "expunge_requested",
-        RecordType::ExtRec | RecordType::ExtAtomicInc => "extension",
-        RecordType::ModseqUpdate => "modseq",
-        _ => return None,
+/// What a record does to messages, in one word.
+fn event(entry: &Entry<'_>) -> Option<&'static str> {
+    Some(match entry.record.changes(entry.names.current()).next()?.effect {
+        Effect::Append { .. } => "saved",
+        Effect::Flags(_) => "flags",
+        Effect::Keyword { .. } | Effect::KeywordReset => "keywords",
+        Effect::Expunge { done: true, .. } => "expunge_done",
+        Effect::Expunge { done: false, .. } => "expunge_requested",
+        Effect::Extension { .. } | Effect::Increment { .. } => "extension",
+        Effect::Modseq { .. } => "modseq",
     })
 }
 
@@ -482,43 +466,22 @@ fn uid_words(uids: &UidSet) -> String {
     format!("UID {}", list.join(","))
 }
 
-fn flag_change(update: &FlagUpdate) -> String {
+fn flag_change(change: &FlagChange) -> String {
     let side = |sign: char, flags: u8| {
-        let text = flag_text(flags);
-        let names = text.split(" (").next().unwrap_or_default();
-        let bits = flags & !crate::format::record::flag::IMAP;
-        let mut words: Vec<String> =
-            names.split(' ').filter(|name| name.starts_with('\\')).map(|name| format!("{sign}{name}")).collect();
-        if bits != 0 {
-            words.push(format!("{sign}0x{bits:02x}"));
-        }
-        words
+        let bits = flags & !flag::IMAP;
+        let bits = (bits != 0).then(|| format!("{sign}0x{bits:02x}"));
+        flag::names(flags).map(move |name| format!("{sign}{name}")).chain(bits)
     };
-    let mut words = side('+', update.add_flags);
-    words.extend(side('-', update.remove_flags));
+    let words: Vec<String> = side('+', change.add).chain(side('-', change.remove)).collect();
     if words.is_empty() { "no change of flags".into() } else { words.join(" ") }
 }
 
-/// Ranges that make sense; a damaged or huge record must not cost more than the line that is shown of it.
-fn sound_ranges(ranges: impl Iterator<Item = UidRange>) -> impl Iterator<Item = (u32, u32)> {
-    ranges.take(10_000).map(|range| (range.uid1, range.uid2)).filter(|(first, last)| *first > 0 && first <= last)
-}
-
-fn uids_of<T: Disk>(record: &Record<'_>, range: fn(T) -> (u32, u32)) -> String {
+/// The messages that a record touches. A huge record must not cost more than the line that is shown of it.
+fn uids_of(entry: &Entry<'_>) -> String {
+    let mut changes = entry.record.changes(entry.names.current());
     let mut set = UidSet::new();
-    let mut more = false;
-    for (i, one) in record.elements::<T>().enumerate() {
-        // A damaged or huge record must not cost more than the line that is shown of it.
-        if i >= 10_000 {
-            more = true;
-            break;
-        }
-        let (first, last) = range(one);
-        if first != 0 && first <= last {
-            set.insert_range(first, last);
-        }
-    }
-    uid_words(&set) + if more { " and more" } else { "" }
+    changes.by_ref().take(10_000).for_each(|change| set.insert_range(change.uid1, change.uid2));
+    uid_words(&set) + if changes.next().is_some() { " and more" } else { "" }
 }
 
 /// What a record does, in one line.
@@ -533,30 +496,25 @@ fn content(entry: &Entry<'_>) -> String {
                 [flags] if record.elements::<Append>().nth(1).is_none() => format!(" {}", flag_text(*flags)),
                 _ => " with flags".into(),
             };
-            uids_of::<Append>(record, |one| (one.uid, one.uid)) + &with
+            uids_of(entry) + &with
         }
-        Some(RecordType::Expunge | RecordType::KeywordReset) => uids_of::<UidRange>(record, |one| (one.uid1, one.uid2)),
-        Some(RecordType::ExpungeGuid) => uids_of::<ExpungeGuid>(record, |one| (one.uid, one.uid)),
+        Some(RecordType::Expunge | RecordType::ExpungeGuid | RecordType::KeywordReset) => uids_of(entry),
         Some(RecordType::FlagUpdate) => {
-            let mut updates = record.elements::<FlagUpdate>();
-            let changes: Vec<String> = updates
-                .by_ref()
-                .take(4)
-                .map(|update| {
-                    let range = (update.uid1 <= update.uid2 && update.uid1 > 0)
-                        .then(|| UidSet::range(update.uid1, update.uid2));
-                    format!("{} {}", uid_words(&range.unwrap_or_default()), flag_change(&update))
-                })
-                .collect();
-            let more = if updates.next().is_some() { ", …" } else { "" };
-            changes.join(", ") + more
+            let mut changes = record.changes(None);
+            let first = changes.by_ref().take(4).filter_map(|change| match change.effect {
+                Effect::Flags(flags) => {
+                    let uids = uid_words(&UidSet::range(change.uid1, change.uid2));
+                    Some(format!("{uids} {}", flag_change(&flags)))
+                }
+                _ => None,
+            });
+            let first: Vec<String> = first.collect();
+            first.join(", ") + if changes.next().is_some() { ", …" } else { "" }
         }
         Some(RecordType::KeywordUpdate) => match record.keyword_update() {
-            Some((fixed, name, ranges)) => {
-                let mut set = UidSet::new();
-                sound_ranges(ranges).for_each(|(first, last)| set.insert_range(first, last));
+            Some((fixed, name, _)) => {
                 let sign = if fixed.modify_type == 0 { '+' } else { '-' };
-                format!("{} {sign}{}", uid_words(&set), printable(name))
+                format!("{} {sign}{}", uids_of(entry), printable(name))
             }
             None => String::new(),
         },
@@ -573,7 +531,7 @@ fn content(entry: &Entry<'_>) -> String {
                     | RecordType::ExtHdr32
                     | RecordType::ExtReset
                     | RecordType::ExtAtomicInc,
-                ) => entry.names.current().and_then(|(name, _)| name).map(|name| format!("{}: ", printable(name))),
+                ) => entry.names.current_name().map(|name| format!("{}: ", printable(name))),
                 _ => None,
             };
             let mut text = named.unwrap_or_default() + &without_bytes(&bare.unwrap_or(line));

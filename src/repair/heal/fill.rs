@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::index::Hints;
 use crate::format::index::IndexFile;
-use crate::format::record::{ExpungeGuid, RecordType, UidRange};
+use crate::format::record::RecordType;
 use crate::model::{LogPos, Mailbox, UidSet};
 use crate::repair::candidates::{Candidate, replay};
 use crate::repair::loss::Loss;
@@ -16,11 +16,8 @@ pub fn hints<'h>(inputs: &'h Inputs<'_>, logs: &Logs<'_>, indexid: u32) -> Hints
     for log in &logs.files {
         for record in log.file().records() {
             match record.kind() {
-                Some(RecordType::Expunge) if record.external() => {
-                    record.elements::<UidRange>().for_each(|range| hints.expunged.insert_range(range.uid1, range.uid2));
-                }
-                Some(RecordType::ExpungeGuid) if record.external() => {
-                    record.elements::<ExpungeGuid>().for_each(|one| hints.expunged.insert(one.uid));
+                Some(RecordType::Expunge | RecordType::ExpungeGuid) => {
+                    record.expunged().for_each(|(first, last)| hints.expunged.insert_range(first, last));
                 }
                 Some(RecordType::HeaderUpdate) => {
                     for chunk in record.header_chunks().filter(|chunk| chunk.offset == 24) {
