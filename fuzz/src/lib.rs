@@ -6,10 +6,10 @@ use std::path::Path;
 use idx::format::FileKind;
 use idx::format::index::IndexFile;
 use idx::format::log::LogFile;
+use idx::format::spans;
 use idx::model::replay::Until;
 use idx::model::{Chain, ChainFile, Mailbox};
 use idx::ops::dump::{self, Beside, Options};
-use idx::ops::spans;
 use idx::render::Style;
 use idx::render::document::{LinesDocument, TableDocument};
 

@@ -19,6 +19,7 @@ pub mod mime;
 pub mod mutf7;
 pub mod packed;
 pub mod record;
+pub mod spans;
 pub mod thread;
 
 pub use disk::{Disk, Field, Value};

@@ -7,13 +7,14 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::{load, spans};
+use super::load;
 use crate::format::cache::{Cache, CacheHeader, CacheRecord, TileKind};
 use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind, Visit, keyword_bits};
 use crate::format::flaw::note;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::ExtNames;
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
+use crate::format::spans;
 use crate::format::thread::{Thread, ThreadTileKind};
 use crate::format::{Disk, Endian, FileKind, Flaw, FlawKind, Value, mailbox_log};
 use crate::logs::records::{emit_record, names_before, touches};

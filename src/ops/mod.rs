@@ -12,6 +12,5 @@ pub mod rebuild;
 pub mod scan;
 pub mod show;
 pub mod simulate;
-pub mod spans;
 pub mod transcript;
 pub mod undo;
