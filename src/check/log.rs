@@ -12,8 +12,6 @@ use crate::source::{Family, Role};
 
 /// Bits of the type word that no version of Dovecot uses.
 const UNUSED_TYPE_BITS: u32 = !(TYPE_MASK | EXTERNAL | SYNC);
-/// `log_file_tail_offset` in the base header: where a header update that publishes the tail begins.
-const TAIL_AT: u32 = 64;
 /// Bytes of the base header that a log may update.
 const BASE_HEADER: u32 = 120;
 
@@ -325,7 +323,8 @@ fn header_update(
         if i > 0 {
             continue;
         }
-        let Some((at, tail)) = published_tail(record) else { continue };
+        let Some((at, tail)) = record.published_tail() else { continue };
+        let (at, tail) = (record.payload_at(at), u64::from(tail));
         if tail > record.end() {
             let message = format!("log_file_tail_offset {tail} goes past sync offset {}", record.end());
             found.add(Finding::new(Code::L16, path, message).at(at));
@@ -337,18 +336,6 @@ fn header_update(
             tails.push((at, tail));
         }
     }
-}
-
-/// The `log_file_tail_offset` that a record publishes, and where it stands. Only the first element of an external record counts
-/// (`log_file_track_sync`).
-pub(super) fn published_tail(record: &Record<'_>) -> Option<(u64, u64)> {
-    if !record.external() || record.kind() != Some(RecordType::HeaderUpdate) {
-        return None;
-    }
-    let chunk = record.header_chunks().next()?;
-    let skip = usize::try_from(TAIL_AT.checked_sub(chunk.offset)?).ok()?;
-    let tail = record.endian.u32_at(chunk.data, skip)?;
-    Some((record.payload_at(chunk.at + 4 + skip), u64::from(tail)))
 }
 
 /// L6, L7 and L18: the two logs against each other.

@@ -348,8 +348,8 @@ fn skipped_request(file: &ChainFile<'_>, tail: u64) -> Option<u64> {
     for record in file.records() {
         if record.offset < tail && record.is_request() {
             requests.push(record.offset);
-        } else if let Some((_, tail)) = super::log::published_tail(&record) {
-            done = done.max(tail);
+        } else if let Some((_, tail)) = record.published_tail() {
+            done = done.max(u64::from(tail));
         }
     }
     requests.into_iter().find(|at| *at >= done)

@@ -18,6 +18,14 @@ pub struct Field {
     pub doc: &'static str,
 }
 
+impl Field {
+    /// The number in the field, where `data`, whose first byte has offset `offset` in the struct, holds all of a field of
+    /// four bytes.
+    pub fn u32_in(&self, data: &[u8], offset: usize, endian: Endian) -> Option<u32> {
+        endian.u32_at(data, self.offset.checked_sub(offset)?)
+    }
+}
+
 /// The value of a field, for printing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
@@ -171,17 +179,24 @@ macro_rules! disk_struct {
             assert!(at == $size, "struct size");
         };
 
-        impl $crate::format::disk::Disk for $name {
-            const SIZE: usize = $size;
-            const FIELDS: &'static [$crate::format::disk::Field] = &[
-                $( $crate::format::disk::Field {
+        // Named as the fields are, so that a place and its value are found under one name.
+        #[allow(non_upper_case_globals, dead_code)]
+        impl $name {
+            $(
+                #[doc = $doc]
+                pub const $field: $crate::format::disk::Field = $crate::format::disk::Field {
                     name: stringify!($field),
                     offset: $at,
                     size: <$ty as $crate::format::disk::Scalar>::SIZE,
                     is_number: <$ty as $crate::format::disk::Scalar>::IS_NUMBER,
                     doc: $doc,
-                }, )*
-            ];
+                };
+            )*
+        }
+
+        impl $crate::format::disk::Disk for $name {
+            const SIZE: usize = $size;
+            const FIELDS: &'static [$crate::format::disk::Field] = &[ $( $name::$field, )* ];
             #[inline]
             fn read(bytes: &[u8], endian: $crate::format::endian::Endian) -> Self {
                 $name { $(

@@ -12,11 +12,11 @@ use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::format::ext::IndexFlavor;
-use crate::format::index::IndexFile;
+use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::ExtNames;
 use crate::format::log::LogHeader;
 use crate::format::record::{ExpungeGuid, ExtReset, Record, RecordType};
-use crate::format::{Disk, Endian};
+use crate::format::{Disk, Endian, Field};
 use crate::model::LogPos;
 use crate::source::{LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep};
 
@@ -579,18 +579,18 @@ impl Clock {
     }
 
     fn base_header(&mut self, start: LogPos, pos: LogPos, offset: usize, data: &[u8], endian: Endian) {
-        let field = |at: usize| {
-            let value = endian.u32_at(data, at.checked_sub(offset)?)?;
+        let field = |field: Field| {
+            let value = field.u32_in(data, offset, endian)?;
             (value != 0 && value != u32::MAX).then_some(i64::from(value))
         };
-        if let Some(time) = field(76) {
+        if let Some(time) = field(IndexHeader::log2_rotate_time) {
             self.lower(ClockKind::RotateTime, start, pos, time);
         }
-        if let Some(time) = field(80) {
+        if let Some(time) = field(IndexHeader::last_temp_file_scan) {
             self.lower(ClockKind::TempFileScan, start, pos, time);
             self.fresh(ClockKind::TempFileScan, start, pos, time);
         }
-        if let Some(time) = field(84) {
+        if let Some(time) = field(IndexHeader::day_stamp) {
             self.lower(ClockKind::DayStamp, start, pos, time);
         }
     }

@@ -5,10 +5,10 @@ use super::apply::{Past, Run, raise_all, raise_range};
 use super::chain::{Chain, ChainFile, Lost};
 use super::mailbox::{Mailbox, ModseqHeader};
 use super::sync::{Ignored, SyncError};
+use crate::format::Flaw;
 use crate::format::changes::Effect;
-use crate::format::index::{IndexHeader, header_flag};
-use crate::format::record::{Record, RecordType, flag};
-use crate::format::{Disk, Endian, Flaw};
+use crate::format::index::header_flag;
+use crate::format::record::{Record, flag};
 
 /// How far to replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,9 +250,8 @@ impl TailTracker {
             if !record.external() {
                 continue;
             }
-            if record.kind() == Some(RecordType::HeaderUpdate)
-                && let Some(value) = published_tail(&record, file.log.endian)
-            {
+            if let Some((_, value)) = record.published_tail() {
+                let value = u64::from(value);
                 if value >= published && value <= record.end() {
                     published = value;
                     tail = tail.max(value);
@@ -265,12 +264,4 @@ impl TailTracker {
         }
         tail
     }
-}
-
-/// The log_file_tail_offset that a header-update publishes; only its first element is looked at, as Dovecot does.
-fn published_tail(record: &Record<'_>, endian: Endian) -> Option<u64> {
-    let field = IndexHeader::FIELDS.iter().find(|field| field.name == "log_file_tail_offset")?;
-    let first = record.header_chunks().next()?;
-    let skip = field.offset.checked_sub(first.offset as usize)?;
-    endian.u32_at(first.data, skip).map(u64::from)
 }

@@ -810,7 +810,7 @@ fn dump_cache<D: Document>(
     if options.wants(Section::Header) {
         out.object("header", &mut |emit| {
             for (field, value) in CacheHeader::FIELDS.iter().zip(cache.header.values()) {
-                match cache.header.field_header_offset().filter(|_| field.name == "field_header_offset") {
+                match cache.header.first_field_header().filter(|_| field.name == "field_header_offset") {
                     Some(offset) => emit.number(field.name, u64::from(offset)),
                     None => emit_value(emit, field.name, &value),
                 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::index::IndexFile;
 use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, resynchronize};
 use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
 use crate::format::{Disk, Endian, Flaw, FlawKind, packed};
@@ -330,12 +330,7 @@ impl<'a> Survey<'a> {
 fn damage(record: &Record<'_>) -> Option<Flaw> {
     record.fatal_error().or_else(|| record.payload_error()).or_else(|| {
         // "log_file_tail_offset goes past sync offset": a released Dovecot marks the log corrupted.
-        if record.kind() != Some(RecordType::HeaderUpdate) || !record.external() {
-            return None;
-        }
-        let field = IndexHeader::FIELDS.iter().find(|field| field.name == "log_file_tail_offset")?;
-        let first = record.header_chunks().next()?;
-        let value = record.endian.u32_at(first.data, field.offset.checked_sub(first.offset as usize)?)?;
+        let (_, value) = record.published_tail()?;
         (u64::from(value) > record.end()).then(|| {
             Flaw::new(
                 crate::format::FileKind::Log,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::index::Hints;
-use crate::format::index::IndexFile;
+use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::record::RecordType;
 use crate::model::{LogPos, Mailbox, UidSet};
 use crate::repair::candidates::{Candidate, replay};
@@ -20,8 +20,9 @@ pub fn hints<'h>(inputs: &'h Inputs<'_>, logs: &Logs<'_>, indexid: u32) -> Hints
                     record.expunged().for_each(|(first, last)| hints.expunged.insert_range(first, last));
                 }
                 Some(RecordType::HeaderUpdate) => {
-                    for chunk in record.header_chunks().filter(|chunk| chunk.offset == 24) {
-                        hints.uid_validity = record.endian.u32_at(chunk.data, 0).unwrap_or(hints.uid_validity);
+                    for chunk in record.header_chunks() {
+                        let value = IndexHeader::uid_validity.u32_in(chunk.data, chunk.offset as usize, record.endian);
+                        hints.uid_validity = value.unwrap_or(hints.uid_validity);
                     }
                 }
                 _ => {}
