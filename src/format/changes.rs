@@ -163,8 +163,8 @@ impl<'a> Iterator for Changes<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// What the record says of messages, element by element, whatever Dovecot makes of it. `intro` is the introduction it
-    /// stands behind, which tells how long the elements of an ext-rec are: without one it has none that can be read.
+    /// What the record says of messages, element by element, whatever Dovecot makes of it. `intro` is the introduction
+    /// it stands behind, which tells how long the elements of an ext-rec are: without one it has none that can be read.
     pub fn changes_as_stored(&self, intro: Option<&Introduced>) -> Changes<'a> {
         let parts = match self.kind() {
             Some(RecordType::Append) => Parts::Append(self.elements()),
@@ -189,8 +189,8 @@ impl<'a> Record<'a> {
         Changes { payload: self.payload.len(), parts }
     }
 
-    /// The messages that the record touches, and how: without ranges that are none, and without extension data behind an
-    /// introduction that Dovecot passes over.
+    /// The messages that the record touches, and how: without ranges that are none, and without extension data behind
+    /// an introduction that Dovecot passes over.
     pub fn changes(&self, intro: Option<&Introduced>) -> impl Iterator<Item = Change<'a>> + Clone + use<'a> {
         let of_extension = matches!(self.kind(), Some(RecordType::ExtRec | RecordType::ExtAtomicInc));
         let counts = !of_extension || intro.is_some_and(Introduced::is_in_force);

@@ -1,5 +1,5 @@
-//! On-disk structs. One macro gives a struct in host byte order, its field table (name, offset, size, doc), a reader that
-//! takes missing bytes as zero (Dovecot does the same with short headers of old versions), and the exact inverse.
+//! On-disk structs. One macro gives a struct in host byte order, its field table (name, offset, size, doc), a reader
+//! that takes missing bytes as zero (Dovecot does the same with short headers of old versions), and the exact inverse.
 
 use super::endian::Endian;
 
@@ -19,8 +19,8 @@ pub struct Field {
 }
 
 impl Field {
-    /// The number in the field, where `data`, whose first byte has offset `offset` in the struct, holds all of a field of
-    /// four bytes.
+    /// The number in the field, where `data`, whose first byte has offset `offset` in the struct, holds all of a field
+    /// of four bytes.
     pub fn u32_in(&self, data: &[u8], offset: usize, endian: Endian) -> Option<u32> {
         endian.u32_at(data, self.offset.checked_sub(offset)?)
     }

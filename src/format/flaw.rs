@@ -1,5 +1,5 @@
-//! What is wrong with bytes: which rule they break, where, what the rule asks for, and what is there. Whether that matters
-//! is for `check` to say, by the [`FlawKind`] and never by the words.
+//! What is wrong with bytes: which rule they break, where, what the rule asks for, and what is there. Whether that
+//! matters is for `check` to say, by the [`FlawKind`] and never by the words.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,8 +11,8 @@ macro_rules! flaw_kinds {
         rules { $( $(#[$doc:meta])* $name:ident = $text:literal; )* }
         rules with a value { $( $(#[$more_doc:meta])* $more:ident ( $ty:ty ) = $form:literal; )* }
     ) => {
-        /// The rule that bytes break. Printed, it is the field or rule in Dovecot's terms; rules about one field may share
-        /// the words.
+        /// The rule that bytes break. Printed, it is the field or rule in Dovecot's terms; rules about one field may
+        /// share the words.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum FlawKind {
             $( $(#[$doc])* $name, )*

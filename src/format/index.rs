@@ -1,4 +1,5 @@
-//! `dovecot.index` and the siblings that share its format (`mail-index.h`, `mail-index-map-read.c`, `mail-index-map-hdr.c`).
+//! `dovecot.index` and the siblings that share its format (`mail-index.h`, `mail-index-map-read.c`,
+//! `mail-index-map-hdr.c`).
 
 use std::collections::HashSet;
 
@@ -312,7 +313,8 @@ impl<'a> IndexFile<'a> {
 mod tests {
     use super::*;
 
-    /// The first 216 bytes of the worked example in `format/replay.md`, cut to its first two extensions and two records.
+    /// The first 216 bytes of the worked example in `format/replay.md`, cut to its first two extensions and two
+    /// records.
     fn sample() -> Vec<u8> {
         let mut header = IndexHeader::empty(7, Endian::Little);
         header.header_size = 208;

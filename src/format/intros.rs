@@ -1,6 +1,6 @@
 //! The extensions that a log introduces, and the one that its ext records are about, by the rules of
-//! `mail-index-sync-ext.c`: what `model::apply` does to a mailbox, without the mailbox. What the data of an extension means
-//! is `ext`'s matter.
+//! `mail-index-sync-ext.c`: what `model::apply` does to a mailbox, without the mailbox. What the data of an extension
+//! means is `ext`'s matter.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,8 +47,8 @@ impl Introduced {
     }
 }
 
-/// Follows the introductions of the logs of a mailbox, oldest first, so that ext records can be read by name. An introduction
-/// stays in force when the next log begins.
+/// Follows the introductions of the logs of a mailbox, oldest first, so that ext records can be read by name. An
+/// introduction stays in force when the next log begins.
 #[derive(Clone, Debug, Default)]
 pub struct ExtNames {
     /// Shared by the blocks of a log: names are new at its beginning, if at all.
@@ -68,8 +68,8 @@ struct Names {
 }
 
 impl ExtNames {
-    /// Begins with the extensions a map has before the first record. An index names them all, but it may be ahead of the
-    /// record, so that a `reset_id` in it need not be the one that held then.
+    /// Begins with the extensions a map has before the first record. An index names them all, but it may be ahead of
+    /// the record, so that a `reset_id` in it need not be the one that held then.
     pub fn new(names: impl IntoIterator<Item = Vec<u8>>) -> ExtNames {
         let mut known = ExtNames::default();
         for name in names {

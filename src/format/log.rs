@@ -1,7 +1,7 @@
 //! `dovecot.index.log` and `.log.2`: header, framing, and the modseq counter (`mail-transaction-log-file.c`).
 //!
-//! A log has no checksums and no end marker. [`Framer`] walks it record by record through any window of its bytes, so the
-//! same code reads a log in memory and one that is streamed.
+//! A log has no checksums and no end marker. [`Framer`] walks it record by record through any window of its bytes, so
+//! the same code reads a log in memory and one that is streamed.
 
 use super::disk::{Disk, disk_struct};
 use super::record::{Append, ExtIntro, FlagUpdate, HEADER_SIZE, ModseqUpdate, Record, RecordType, is_internal};

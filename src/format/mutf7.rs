@@ -1,10 +1,10 @@
-//! Modified UTF-7, the encoding of mailbox names in IMAP and on disk (RFC 3501 section 5.1.3, `imap-utf7.c`). The crates
-//! that decode it replace what is malformed; here a malformed name must be told apart from a good one.
+//! Modified UTF-7, the encoding of mailbox names in IMAP and on disk (RFC 3501 section 5.1.3, `imap-utf7.c`). The
+//! crates that decode it replace what is malformed; here a malformed name must be told apart from a good one.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
-/// Decodes a name; `None` when it is not in the form that Dovecot writes: bytes outside printable ASCII, an `&` without its
-/// `-`, an encoding of what needs none, two shifts in a row, or broken UTF-16.
+/// Decodes a name; `None` when it is not in the form that Dovecot writes: bytes outside printable ASCII, an `&` without
+/// its `-`, an encoding of what needs none, two shifts in a row, or broken UTF-16.
 pub fn decode(name: &[u8]) -> Option<String> {
     let mut out = String::with_capacity(name.len());
     let mut rest = name;

@@ -1,5 +1,5 @@
-//! The 7-bit big-endian code of log record sizes and of offsets in the cache header (`mail-index-util.c`): four bytes, each
-//! with bit 7 set, carrying 28 bits of `value / 4`. It is the same in files of both byte orders.
+//! The 7-bit big-endian code of log record sizes and of offsets in the cache header (`mail-index-util.c`): four bytes,
+//! each with bit 7 set, carrying 28 bits of `value / 4`. It is the same in files of both byte orders.
 
 /// Decodes a coded size or offset. `None` when a byte lacks bit 7: not written yet, or broken.
 #[inline]

@@ -1,6 +1,6 @@
 //! Names for every byte of a file, gaps included. The spans of a file follow each other without gap or overlap from its
-//! first byte to its last. What is inside a value is named by the decoder of the value, through [`Visit::place`]; nothing is
-//! decoded here.
+//! first byte to its last. What is inside a value is named by the decoder of the value, through [`Visit::place`];
+//! nothing is decoded here.
 
 use std::ops::Range;
 
@@ -55,8 +55,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The pieces of a value that begins at `base` and is `len` bytes long, as its decoder passes them to a visitor; what it
-    /// leaves out is named after the whole.
+    /// The pieces of a value that begins at `base` and is `len` bytes long, as its decoder passes them to a visitor;
+    /// what it leaves out is named after the whole.
     fn pieces(&mut self, base: usize, len: usize, prefix: &str, decode: impl FnOnce(&mut Pieces)) {
         let mut pieces = Pieces { path: vec![Level { name: prefix.to_owned(), next: None }], ..Pieces::default() };
         decode(&mut pieces);
@@ -71,6 +71,8 @@ impl Walk<'_> {
     }
 }
 
+/// Pieces of one value that are told apart: a hostile header may have as many as it has bytes.
+const MOST_PIECES: usize = 1 << 16;
 /// Levels of a value that are told apart: the parts of a message may lie a thousand deep in each other.
 const MOST_LEVELS: usize = 16;
 
@@ -106,18 +108,16 @@ impl Pieces {
         }
     }
 
-    fn value(&mut self, name: &str) {
+    fn value(&mut self, name: &str) -> String {
         let own = self.own(name);
-        if let Some(place) = self.place.take().filter(|place| !place.is_empty()) {
-            self.list.push((place, own));
+        if let Some(place) = self.place.take().filter(|place| !place.is_empty() && self.list.len() < MOST_PIECES) {
+            self.list.push((place, own.clone()));
         }
+        own
     }
 
     fn begin(&mut self, name: &str, next: Option<usize>) {
-        let name = self.own(name);
-        if let Some(place) = self.place.take().filter(|place| !place.is_empty()) {
-            self.list.push((place, name.clone()));
-        }
+        let name = self.value(name);
         self.path.push(Level { name, next });
     }
 }

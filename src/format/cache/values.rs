@@ -102,8 +102,8 @@ pub enum CacheValue<'a> {
 
 impl CacheValue<'_> {
     /// Passes the value to `visitor` under `name`: numbers and text plainly, `date.sent` as time and timezone, headers
-    /// as lines and raw, snippets as version and text, MIME parts as a tree, flags with the names of their bits, the rest as hex. [`Visit::place`] is called for parts and line numbers only, relative to
-    /// the field's data.
+    /// as lines and raw, snippets as version and text, MIME parts as a tree, flags with the names of their bits, the
+    /// rest as hex. [`Visit::place`] is called for parts and line numbers only, relative to the field's data.
     ///
     /// # Errors
     /// Where `mime.parts` or `binary.parts` is broken; what comes before is passed on and properly closed.

@@ -163,8 +163,8 @@ pub struct HeaderChunk<'a> {
     pub data: &'a [u8],
 }
 
-/// The elements of a header-update, ext-hdr or ext-hdr32 record. Ends early, with `truncated` set, where an element runs
-/// past the payload.
+/// The elements of a header-update, ext-hdr or ext-hdr32 record. Ends early, with `truncated` set, where an element
+/// runs past the payload.
 #[derive(Clone, Debug)]
 pub struct HeaderChunks<'a> {
     payload: &'a [u8],
@@ -288,8 +288,8 @@ impl<'a> Record<'a> {
         self.type_raw & EXTERNAL != 0
     }
 
-    /// True when a client asked for a change of messages that the storage has yet to execute: it counts as pending until the
-    /// tail offset has passed it.
+    /// True when a client asked for a change of messages that the storage has yet to execute: it counts as pending
+    /// until the tail offset has passed it.
     pub fn is_request(&self) -> bool {
         !self.external()
             && matches!(
@@ -338,8 +338,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The `log_file_tail_offset` that the record publishes, and where in the payload it stands: only the first element of an
-    /// external header-update counts (`log_file_track_sync`).
+    /// The `log_file_tail_offset` that the record publishes, and where in the payload it stands: only the first element
+    /// of an external header-update counts (`log_file_track_sync`).
     pub fn published_tail(&self) -> Option<(usize, u32)> {
         if !self.external() || self.kind() != Some(RecordType::HeaderUpdate) {
             return None;

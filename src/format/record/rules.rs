@@ -160,8 +160,8 @@ impl Record<'_> {
             .then(|| self.error(i, FlawKind::AttributeEnd, "NUL".into(), hex(i)))
     }
 
-    /// Rules that Dovecot does not check, or only complains about while it goes on (log.md, "Bounds a decoder must check
-    /// itself"). The record is still framed correctly.
+    /// Rules that Dovecot does not check, or only complains about while it goes on (log.md, "Bounds a decoder must
+    /// check itself"). The record is still framed correctly.
     pub fn payload_error(&self) -> Option<Flaw> {
         match self.kind() {
             None => Some(Flaw::new(
