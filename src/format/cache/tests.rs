@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #![allow(clippy::cast_possible_truncation)]
 
+use std::ops::Range;
+
 use super::super::ext::testing::{Json, unhex};
+use super::super::{align4, packed};
 use super::*;
 
 /// worked/s2/dovecot.index.cache: a field header with 16 fields at 32, three records of flags and mime.parts.

@@ -28,7 +28,7 @@ pub struct KeywordEntry<'a> {
 }
 
 /// How many problems of one header are told apart; a damaged one can have as many as it has bytes.
-const MAX_PROBLEMS: usize = 100;
+pub(super) const MAX_PROBLEMS: usize = 100;
 
 /// The header of `keywords`: `{u32 count; {u32 unused; u32 name_offset}[count]; names}`, then spare zero bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -81,9 +81,11 @@ pub(super) mod testing {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #[allow(clippy::cast_possible_truncation)]
 mod tests {
+    use super::super::Disk;
+    use super::super::Endian::{self, Big, Little};
+    use super::keywords::MAX_PROBLEMS;
     use super::testing::{Json, unhex};
     use super::*;
-    use Endian::{Big, Little};
 
     fn record(name: &str, flavor: IndexFlavor, hex: &str, endian: Endian) -> String {
         let bytes = unhex(hex);

@@ -10,6 +10,7 @@ pub use types::*;
 
 #[cfg(test)]
 mod tests {
+    use super::super::Endian;
     use super::*;
 
     fn record(type_raw: u32, payload: &[u8]) -> Record<'_> {
