@@ -125,9 +125,13 @@ fn the_profile_is_understood() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-/// Where `cargo test` puts the examples: beside the binary.
+/// Where `cargo test` puts the examples: beside the binary. One test alone does not build them.
 fn example(name: &str) -> Command {
     let dir = Path::new(env!("CARGO_BIN_EXE_idx")).parent().expect("a directory").join("examples");
+    if !dir.join(name).exists() {
+        let built = run(env!("CARGO"), &["build", "--locked", "--example", name]).expect("cargo");
+        assert!(built.status.success(), "{}", text(&built.stderr));
+    }
     Command::new(dir.join(name))
 }
 
