@@ -391,6 +391,39 @@ fn one_flaw_one_code() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A command that is printed as the fix of a finding silences it, and loses nothing: it exits with 0.
+#[test]
+fn the_fix_of_each_finding_silences_it() {
+    let mut wrong = Vec::new();
+    for case in CASES {
+        let mut set = Set::load(case.base);
+        (case.flaw)(&mut set);
+        let dir = tempfile::tempdir().expect("a directory");
+        let files = MailboxFiles::at(dir.path().join(set.index.file_name().expect("a name")));
+        for (role, bytes) in &set.files {
+            fs::write(files.path(*role), bytes).expect("written");
+            age(&files.path(*role), 3600);
+        }
+        let options = Options { now: inspect::options().now + 3600, ..inspect::options() };
+        let before = inspect::mailbox(&files, &options).expect("readable");
+        let mut fixes: Vec<(Code, String)> =
+            before.iter().filter_map(|f| Some((f.code, f.fix(&files.index)?))).collect();
+        fixes.dedup();
+        for (code, fix) in fixes {
+            assert!(fix.starts_with("idx rebuild ") || fix.starts_with("rm -- "), "{code}: {fix}");
+            let command = fix.replacen("idx ", concat!(env!("CARGO_BIN_EXE_idx"), " "), 1);
+            let output = std::process::Command::new("sh").arg("-c").arg(&command).output().expect("a shell");
+            let after = inspect::mailbox(&files, &options).expect("readable");
+            let left = after.iter().find(|f| f.code == code && f.severity > Severity::Info);
+            if !output.status.success() || left.is_some() {
+                let said = String::from_utf8_lossy(&output.stdout).lines().take(2).collect::<Vec<_>>().join(" | ");
+                wrong.push(format!("{code} {}: {} {left:?} {said}", case.what, output.status));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Rules that need the mail storage, a real clock, or a large file are tried elsewhere.
 #[test]
 fn every_rule_has_its_case() {

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::names::{CACHE_FIELDS, HEADER_FIELDS, misspelt};
 use super::state::State;
-use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject};
+use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject, codes};
+use crate::format::Flaw;
 use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, TileKind, ValueKind};
 use crate::format::mime::HeaderLines;
-use crate::format::{Flaw, FlawKind};
 use crate::source::Role;
 
 /// Messages from which the records are looked at in two halves.
@@ -36,8 +36,7 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
     let cache = match Cache::parse(&input.bytes, subject.indexid) {
         Ok(cache) => cache,
         Err(error) => {
-            let message = error.words();
-            return found.add(Finding::new(Code::C1, path, message).at(error.at));
+            return codes::flaw(&path, &error).into_iter().for_each(|finding| found.add(finding));
         }
     };
     if input.bytes.len() > MAX_SIZE {
@@ -48,14 +47,7 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
         found.add(Finding::new(Code::C5, &path, message).at(2));
     }
     for problem in &cache.problems {
-        let code = match problem.kind {
-            FlawKind::CacheOffsetSize | FlawKind::CacheIndexid | FlawKind::CacheFileSeq => Code::C1,
-            FlawKind::FieldType | FlawKind::FieldDecision => Code::C7,
-            FlawKind::RegisteredType | FlawKind::RegisteredSize => Code::C8,
-            _ => Code::C2,
-        };
-        let message = problem.words();
-        found.add(Finding::new(code, &path, message).at(problem.at));
+        codes::flaw(&path, problem).into_iter().for_each(|finding| found.add(finding));
     }
     if found.any(&path, Severity::Error) {
         return;
@@ -183,6 +175,8 @@ enum Wrong {
     Broken(Flaw),
     /// Dovecot reads it without a word, but has never put such a thing into one: byte offset, and what it is.
     Unlikely(u64, String),
+    /// Dovecot reads it without a word and sends clients something else: byte offset, and what it is.
+    Misread(u64, String),
 }
 
 impl<'c, 'a> Walk<'c, 'a> {
@@ -231,6 +225,11 @@ impl<'c, 'a> Walk<'c, 'a> {
                 Some(Wrong::Broken(problem)) => self.found.add(unreadable(&problem, uid, self.path)),
                 Some(Wrong::Unlikely(at, what)) => {
                     self.found.info(Code::C3, self.path, || Finding::new(Code::C3, self.path, what).at(at).uid(uid));
+                }
+                Some(Wrong::Misread(at, what)) => {
+                    let finding = Finding::new(Code::C3, self.path, what).at(at).uid(uid).severity(Severity::Warning);
+                    self.found
+                        .add(finding.does("says nothing; a FETCH of the header comes without it, or with other bytes"));
                 }
                 None => {}
             }
@@ -290,6 +289,9 @@ impl<'c, 'a> Walk<'c, 'a> {
             }
             let what = match &value {
                 CacheValue::Text(text) if text.contains(&0) => Some("has a NUL in it"),
+                CacheValue::Header(header) if !field.data.is_empty() && !header.terminated => {
+                    return Some(Wrong::Misread(field.offset, format!("{} has no end of its line numbers", name())));
+                }
                 CacheValue::Header(header) if !field.data.is_empty() => judge_header(known.name, header),
                 _ => None,
             };
@@ -326,8 +328,8 @@ fn judge_header(name: &[u8], header: &HeaderLines<'_>) -> Option<&'static str> {
         last = Some(number);
         numbers += 1;
     }
-    if !header.terminated || numbers == 0 || header.raw.is_empty() {
-        return Some("has no line numbers, or no end of them");
+    if numbers == 0 || header.raw.is_empty() {
+        return Some("has no line numbers, or nothing behind them");
     }
     if !rising {
         return Some("has line numbers that do not rise");

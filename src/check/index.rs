@@ -1,6 +1,7 @@
 //! I1 to I9, I13 to I17, I19, I20 and I22: what `dovecot.index` says by itself (`mail-index-map-read.c`,
 //! `mail-index-map-hdr.c`, `mail-index-fsck.c`). D11: the backup.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
@@ -10,7 +11,7 @@ use crate::format::ext::{KeywordsHeader, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
 use crate::format::{Disk, Endian, Flaw, FlawKind};
-use crate::source::{Family, Role};
+use crate::source::Role;
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;
@@ -144,11 +145,12 @@ impl Judge<'_, '_> {
     /// I13.
     fn extension_headers(&mut self) {
         let index = self.index;
+        let mut names = HashSet::new();
         for (i, ext) in index.extensions.iter().enumerate() {
             let name = String::from_utf8_lossy(ext.name);
             if ext.name.is_empty() {
                 self.add(Code::I13, ext.at, format!("extension #{i} has no name"));
-            } else if index.extensions.get(..i).is_some_and(|list| list.iter().any(|other| other.name == ext.name)) {
+            } else if !names.insert(ext.name) {
                 self.add(Code::I13, ext.at, format!("duplicate header extension {name:?}"));
             }
             if let Some(known) = one_bit_off(ext.name, EXTENSIONS) {
@@ -181,10 +183,12 @@ impl Judge<'_, '_> {
     /// I14.
     fn layout(&mut self) {
         let index = self.index;
-        let mut placed: Vec<&ExtView<'_>> = Vec::new();
+        let mut placed: HashSet<&[u8]> = HashSet::new();
+        // Whose each byte of a record is.
+        let mut owners: Vec<Option<&ExtView<'_>>> = vec![None; index.record_size.min(usize::from(u16::MAX))];
         for ext in &index.extensions {
             // A duplicate is I13, and lies where the first one lies.
-            if placed.iter().any(|other| other.name == ext.name) {
+            if placed.contains(ext.name) {
                 continue;
             }
             let (offset, size) = (usize::from(ext.header.record_offset), usize::from(ext.header.record_size));
@@ -214,17 +218,15 @@ impl Judge<'_, '_> {
                 self.add(Code::I14, at, message);
                 continue;
             }
-            let overlap = placed.iter().find(|other| {
-                let start = usize::from(other.header.record_offset);
-                offset < start + usize::from(other.header.record_size) && start < offset + size
-            });
-            if let Some(other) = overlap {
+            let own = owners.get_mut(offset..offset + size).unwrap_or_default();
+            if let Some(other) = own.iter().find_map(|owner| *owner) {
                 let message =
                     format!("extension {name} overlaps {} in the record", String::from_utf8_lossy(other.name));
                 self.add(Code::I14, at, message);
                 continue;
             }
-            placed.push(ext);
+            own.fill(Some(ext));
+            placed.insert(ext.name);
         }
     }
 
@@ -313,7 +315,7 @@ impl Judge<'_, '_> {
         }
     }
 
-    /// I5, I6, I9, I16, I17 and I19: what the records must agree with.
+    /// I5, I6, I9, I16 and I17: what the records must agree with.
     fn records(&mut self) {
         let index = self.index;
         let header = &index.header;
@@ -340,14 +342,10 @@ impl Judge<'_, '_> {
         if let Some(ext) = index.extension(b"modseq").filter(|ext| ext.data.len() != 16) {
             self.add(Code::I17, ext.at, format!("the modseq header has {} bytes, not 16", ext.data.len()));
         }
-        let vsizes = extension(b"vsize").filter(|(_, range)| range.len() == 4 && self.subject.family != Family::List);
-        let total = index.extension(b"hdr-vsize").filter(|ext| ext.data.len() == 16);
-        let total_uid = total.and_then(|ext| index.endian.u32_at(ext.data, 8)).unwrap_or(0);
         // 1.x kept Recent in 0x20, and what it wrote stays in the record for the life of the message.
         let known_flags = if self.subject.is_old() { KNOWN_FLAGS | 0x20 } else { KNOWN_FLAGS };
         let (mut seen, mut deleted, mut dirty) = (0_u32, 0_u32, None);
         let (mut first_unseen, mut first_deleted) = (None, None);
-        let (mut counted, mut vsize_sum) = (0_u32, Some(0_u64));
         for (i, record) in index.iter().enumerate() {
             let at = index.records_at + i * index.record_size;
             let uid = index.endian.u32_at(record, 0).unwrap_or(0);
@@ -387,14 +385,6 @@ impl Judge<'_, '_> {
                 let finding = self.finding(Code::I17, at + range.start, message).uid(uid);
                 self.found.add(finding);
             }
-            if uid <= total_uid {
-                counted += 1;
-                let stored = vsizes.as_ref().and_then(|(_, range)| index.endian.u32_at(record.get(range.clone())?, 0));
-                vsize_sum = match (vsize_sum, stored) {
-                    (Some(sum), Some(stored)) if stored > 0 => Some(sum + u64::from(stored) - 1),
-                    _ => None,
-                };
-            }
         }
         self.counts(seen, deleted);
         self.lowwaters(first_unseen, first_deleted);
@@ -407,9 +397,6 @@ impl Judge<'_, '_> {
         if header.flags & !7 != 0 {
             self.info(Code::I9, 20, format!("header flags 0x{:x} have unknown bits", header.flags));
         }
-        if let Some(ext) = total {
-            self.vsize(ext, counted, vsize_sum);
-        }
     }
 
     fn counts(&mut self, seen: u32, deleted: u32) {
@@ -418,9 +405,16 @@ impl Judge<'_, '_> {
             (40, "seen_messages_count", header.seen_messages_count, seen),
             (44, "deleted_messages_count", header.deleted_messages_count, deleted),
         ] {
-            if stored != counted {
-                self.add(Code::I5, at, format!("{name} is {stored}, but {counted} messages are"));
+            if stored == counted {
+                continue;
             }
+            let finding = self.finding(Code::I5, at, format!("{name} is {stored}, but {counted} messages are"));
+            // mail_index_map_check_header compares with messages_count alone.
+            self.found.add(if stored > header.messages_count {
+                finding.severity(Severity::Error).does("logs an error and runs fsck, which makes all modseqs anew")
+            } else {
+                finding
+            });
         }
     }
 
@@ -436,26 +430,6 @@ impl Judge<'_, '_> {
                 let finding = self.finding(Code::I6, at, format!("{name} is {mark}, but UID {uid} is {what}")).uid(uid);
                 self.found.add(finding);
             }
-        }
-    }
-
-    /// I19.
-    fn vsize(&mut self, ext: &ExtView<'_>, counted: u32, sum: Option<u64>) {
-        let endian = self.index.endian;
-        let at = ext.data_at;
-        let stored = endian.u64_at(ext.data, 0).unwrap_or(0);
-        let highest_uid = endian.u32_at(ext.data, 8).unwrap_or(0);
-        let count = endian.u32_at(ext.data, 12).unwrap_or(0);
-        if (stored, highest_uid, count) == (0, 0, 0) {
-            return;
-        }
-        if count != counted {
-            // Dovecot sees this itself and counts anew (index_mailbox_vsize_hdr_expunge, _check).
-            let message =
-                format!("{count} messages up to UID {highest_uid} counted, but {counted} there: it counts anew");
-            self.info(Code::I19, at + 12, message);
-        } else if let Some(sum) = sum.filter(|sum| *sum != stored) {
-            self.add(Code::I19, at, format!("vsize is {stored}, but the messages' sizes make {sum}"));
         }
     }
 

@@ -3,13 +3,15 @@
 
 use std::path::Path;
 
-use super::{CLOCK_SKEW, Code, Finding, Findings, Log, Severity, Subject};
+use super::{CLOCK_SKEW, Code, Finding, Findings, Log, Severity, Subject, codes};
 use crate::format::disk::Disk;
 use crate::format::log::EndReason;
 use crate::format::record::{Append, EXTERNAL, Record, RecordType, SYNC, TYPE_MASK, flag};
 use crate::format::{Endian, Flaw, FlawKind, align4, packed};
 use crate::source::{Family, Role};
 
+/// Age of a log too large from which its rotation is stuck, seconds.
+const STUCK: i64 = 7 * 86_400;
 /// Bits of the type word that no version of Dovecot uses.
 const UNUSED_TYPE_BITS: u32 = !(TYPE_MASK | EXTERNAL | SYNC);
 /// Bytes of the base header that a log may update.
@@ -102,7 +104,15 @@ fn header(subject: &Subject<'_>, log: &Log<'_>, found: &mut Findings) {
         }
         if begin > max_size {
             let message = format!("{} bytes; by default a log is rotated at {max_size}", file.end.offset);
-            found.add(Finding::new(Code::L22, path, message));
+            let finding = Finding::new(Code::L22, path, message);
+            // Whoever wrote it last should have rotated it, unless the limit is set higher.
+            let age = subject.options.now.saturating_sub(i64::from(header.create_stamp));
+            let rest = subject.options.now.saturating_sub(log.stat.mtime.0);
+            found.add(if age > STUCK && rest > CLOCK_SKEW {
+                finding.severity(Severity::Warning).does("should have rotated it at its last sync: it grows for ever")
+            } else {
+                finding
+            });
         }
     }
 }
@@ -195,11 +205,10 @@ fn records(log: &Log<'_>, found: &mut Findings) {
                 continue;
             }
             let code = match record.kind() {
-                // The type word is damaged when it is unknown, and when an expunge lost its protection.
-                None => Code::L10,
-                Some(RecordType::Boundary) => Code::L9,
-                Some(_) => Code::L11,
+                Some(RecordType::Boundary) => Some(Code::L9),
+                _ => codes::of_flaw(error.kind),
             };
+            let Some(code) = code else { continue };
             let message = error.words();
             found.add(Finding::new(code, path, message).at(error.at));
             continue;

@@ -8,6 +8,7 @@
 //! A flaw is reported once, by the rule it breaks first: what only follows from it is left out.
 
 mod cache;
+pub mod codes;
 pub mod deep;
 mod index;
 mod log;
@@ -41,7 +42,7 @@ const CLOCK_SKEW: i64 = 3600;
 pub struct Finding {
     /// The rule.
     pub code: Code,
-    /// How bad it is: the rule's severity, or a milder one.
+    /// How bad this variant is.
     pub severity: Severity,
     /// The file.
     pub file: PathBuf,
@@ -51,13 +52,15 @@ pub struct Finding {
     pub uid: Option<u32>,
     /// What is wrong, in a sentence.
     pub message: String,
+    /// What Dovecot logs or does about this variant, where that differs from what the rule says.
+    does: Option<&'static str>,
 }
 
 impl Finding {
     /// A finding with the severity of its rule.
     pub fn new(code: Code, file: impl Into<PathBuf>, message: impl Into<String>) -> Finding {
         let severity = code.rule().severity;
-        Finding { code, severity, file: file.into(), offset: None, uid: None, message: message.into() }
+        Finding { code, severity, file: file.into(), offset: None, uid: None, message: message.into(), does: None }
     }
 
     /// Adds where in the file it is, in bytes.
@@ -81,6 +84,13 @@ impl Finding {
         self
     }
 
+    /// Sets what Dovecot does about this variant of the flaw.
+    #[must_use]
+    pub fn does(mut self, what: &'static str) -> Finding {
+        self.does = Some(what);
+        self
+    }
+
     /// What is wrong, with the place: `byte 40: seen_messages_count is ...`.
     pub fn text(&self) -> String {
         match self.offset {
@@ -92,19 +102,34 @@ impl Finding {
     /// What Dovecot logs or does.
     pub fn dovecot(&self) -> &'static str {
         let rule = self.code.rule();
+        if let Some(does) = self.does {
+            return does;
+        }
         if self.severity == Severity::Info && rule.severity > Severity::Info {
             return "reads on without a word";
         }
         rule.dovecot
     }
 
-    /// The command that mends it, for a mailbox that is given as `mailbox` on the command line.
+    /// The command that mends it and loses nothing, for a mailbox that is given as `mailbox` on the command line.
     pub fn fix(&self, mailbox: &Path) -> Option<String> {
-        if self.severity == Severity::Info {
-            return None;
-        }
-        let fix = self.code.rule().fix?;
-        Some(fix.replace("{mailbox}", &quote(mailbox)).replace("{file}", &quote(&self.file)))
+        self.remedy(self.remedies().0, mailbox)
+    }
+
+    /// What to do where no command mends it without loss, with what it costs.
+    pub fn advice(&self, mailbox: &Path) -> Option<String> {
+        self.remedy(self.remedies().1, mailbox)
+    }
+
+    fn remedies(&self) -> (Option<&'static str>, Option<&'static str>) {
+        let rule = self.code.rule();
+        let in_old_log = self.file.extension().is_some_and(|end| end == "2");
+        rules::variant(self.code, self.severity, in_old_log).unwrap_or((rule.fix, rule.advice))
+    }
+
+    fn remedy(&self, words: Option<&str>, mailbox: &Path) -> Option<String> {
+        let words = words.filter(|_| self.severity > Severity::Info)?;
+        Some(words.replace("{mailbox}", &quote(mailbox)).replace("{file}", &quote(&self.file)))
     }
 }
 

@@ -42,17 +42,50 @@ pub struct Rule {
     pub title: &'static str,
     /// What Dovecot logs or does.
     pub dovecot: &'static str,
-    /// The command that mends it, with `{mailbox}` and `{file}` to be filled in; `None` when there is nothing to do, or
-    /// nothing a command could do.
+    /// The command that mends it and loses nothing, with `{mailbox}` and `{file}` to be filled in; `None` when there is nothing
+    /// to do, or nothing a command could do.
     pub fix: Option<&'static str>,
+    /// What can be done where no command mends it without loss, with what it costs.
+    pub advice: Option<&'static str>,
 }
 
-const REBUILD: Option<&str> = Some("idx rebuild {mailbox}");
-const REMOVE: Option<&str> = Some("rm -- {file}");
-const RESYNC: Option<&str> = Some("doveadm force-resync -u USER MAILBOX");
+/// A command that mends it, and what can be advised where there is none.
+pub(super) type Remedy = (Option<&'static str>, Option<&'static str>);
+
+const NOTHING: Remedy = (None, None);
+const REBUILD: Remedy = (Some("idx rebuild {mailbox}"), None);
+/// Some variants cannot be mended without loss, or stay in a log that is kept for its history.
+const TRY: Remedy = (
+    None,
+    Some(
+        "idx rebuild {mailbox}: it mends what other files prove, refuses where something would be lost, and says what",
+    ),
+);
+const REMOVE: Remedy = (Some("rm -- {file}"), None);
+const RESYNC: Remedy = (
+    None,
+    Some(
+        "doveadm force-resync -u USER MAILBOX: messages may get new UIDs, modseqs and flags that only the index has are lost",
+    ),
+);
+const PURGE: Remedy =
+    (None, Some("doveadm mailbox cache purge -u USER MAILBOX (2.4) makes it anew without what nobody asks for"));
+const RESYNC_ALL: Remedy = (
+    None,
+    Some(
+        "doveadm force-resync -u USER '*' makes the list anew, from the directories: it takes long on a large account",
+    ),
+);
+/// No release of Dovecot writes such a thing: what it meant is not known.
+const WATCH: Remedy = (
+    None,
+    Some(
+        "nothing to mend; it is gone when the log is rotated and the old one is removed. Look at the disk, and at what else writes there",
+    ),
+);
 
 macro_rules! rules {
-    ($($code:ident $severity:ident $title:literal, $dovecot:literal, $fix:expr;)*) => {
+    ($($code:ident $severity:ident $title:literal, $dovecot:literal, $remedy:expr;)*) => {
         /// The code of a rule.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $( #[doc = $title] $code, )* }
@@ -66,16 +99,16 @@ macro_rules! rules {
 
         /// Every rule, in the order of the codes.
         pub const RULES: &[Rule] = &[ $( Rule {
-            code: Code::$code, severity: Severity::$severity, title: $title, dovecot: $dovecot, fix: $fix,
+            code: Code::$code, severity: Severity::$severity, title: $title, dovecot: $dovecot, fix: $remedy.0, advice: $remedy.1,
         }, )* ];
     };
 }
 
 rules! {
     L1 Error "the log is there, its header whole and of version 1",
-        "discards the log and starts a new one from dovecot.index; changes after the index's position are lost", REBUILD;
+        "discards the log and starts a new one from dovecot.index; changes after the index's position are lost", TRY;
     L2 Info "log minor_version is one that exists (0 to 3)",
-        "reads it as version 1.3; a lower one is rotated away at the next sync", None;
+        "reads it as version 1.3; a lower one is rotated away at the next sync", NOTHING;
     L3 Error "log compat_flags tell the byte order",
         "logs \"CPU architecture changed\" and discards the log", REBUILD;
     L4 Error "log indexid is not 0",
@@ -89,42 +122,42 @@ rules! {
     L8 Error "records follow each other to the end of the log",
         "logs \"Unexpected garbage at EOF\" or \"hdr.size too small\" and marks the log corrupted when it next locks it (2.4.4 and older); what follows is lost", REBUILD;
     L9 Error "a boundary covers whole records inside the log",
-        "ignores the whole transaction, and marks the log corrupted when it next locks it (2.4.4 and older)", REBUILD;
+        "ignores the whole transaction, and marks the log corrupted when it next locks it (2.4.4 and older)", TRY;
     L10 Error "record types are known, expunges protected",
-        "unknown type: logs \"Log synchronization error\", skips the record and runs fsck; expunge without its protection mask: marks the log corrupted", REBUILD;
+        "unknown type: logs \"Log synchronization error\", skips the record and runs fsck; expunge without its protection mask: marks the log corrupted", TRY;
     L11 Error "record payloads are well formed",
-        "marks the log corrupted and stops reading there", REBUILD;
+        "marks the log corrupted and stops reading there", TRY;
     L12 Error "extension records follow a valid introduction",
         "logs \"Log synchronization error\", skips the record and runs fsck", REBUILD;
     L13 Error "extension data fits its introduction and its messages",
-        "logs \"Log synchronization error\", skips the record and runs fsck", REBUILD;
+        "logs \"Log synchronization error\", skips the record and runs fsck", TRY;
     L14 Error "appended UIDs rise",
-        "logs \"Append with UID\", skips the rest of the record and runs fsck: messages are missing", REBUILD;
+        "logs \"Append with UID\", skips the rest of the record and runs fsck: messages are missing", TRY;
     L15 Error "header updates stay inside the base header",
-        "logs \"Header update outside range\", skips the record and runs fsck", REBUILD;
+        "logs \"Header update outside range\", skips the record and runs fsck", TRY;
     L16 Error "published tail offsets are record boundaries already written",
-        "logs \"log_file_tail_offset goes past sync offset\" and marks the log corrupted", REBUILD;
+        "logs \"log_file_tail_offset goes past sync offset\" and marks the log corrupted", TRY;
     L17 Error "enabling modseqs is complete before the next change",
-        "2.4: crashes (SIGSEGV in mail_index_modseq_update_to_highest) each time the mailbox is opened; 2.3 reads it", REBUILD;
+        "2.4: crashes (SIGSEGV in mail_index_modseq_update_to_highest) each time the mailbox is opened; 2.3 reads it", TRY;
     L18 Warning "initial_modseq is not below the end of the previous log",
-        "nothing; HIGHESTMODSEQ goes back, and clients miss changes and expunges", REBUILD;
+        "nothing; HIGHESTMODSEQ goes back, and clients miss changes and expunges", TRY;
     L19 Error "the mailbox is not marked deleted",
-        "logs \"Index is marked deleted\" and refuses to open the mailbox", None;
+        "logs \"Index is marked deleted\" and refuses to open the mailbox", NOTHING;
     L20 Info "create_stamp is not in the future",
-        "rotates this log only at its maximum size", None;
+        "rotates this log only at its maximum size", NOTHING;
     L21 Error "a log that starts from nothing does not meet an index at its beginning",
         "empties the index silently: all messages, keywords and modseqs are gone (data loss in 2.3 and 2.4)", REBUILD;
     L22 Info "the log was rotated at its maximum size",
-        "rotates it at the next sync", None;
+        "rotates it at the next sync", NOTHING;
     L23 Warning "no lock file is left over",
         "waits for it or, after three minutes, steals it; force-resync hangs on a leftover .log.newlock", REMOVE;
 
     I1 Error "the index header is usable",
-        "deletes dovecot.index and starts an empty log, even if the log is good: modseqs restart, sdbox and mdbox lose flags", REBUILD;
+        "deletes dovecot.index and starts an empty log, even if the log is good: modseqs restart, sdbox and mdbox lose flags", TRY;
     I2 Error "extension headers fill the index header exactly",
-        "logs \"Header extension goes outside header\"; fsck cuts the header there and loses all later extensions", REBUILD;
+        "logs \"Header extension goes outside header\"; fsck cuts the header there and loses all later extensions", TRY;
     I3 Error "the file holds exactly messages_count records",
-        "too few: logs \"messages_count too large\" and the missing messages are lost; trailing bytes are ignored", REBUILD;
+        "too few: logs \"messages_count too large\" and the missing messages are lost; trailing bytes are ignored", TRY;
     I4 Error "UIDs ascend between 1 and next_uid",
         "last UID 0: deletes the index; wrong order: silent, maildir then gives messages new UIDs; beyond next_uid: fsck", REBUILD;
     I5 Warning "seen and deleted counts are exact",
@@ -134,17 +167,17 @@ rules! {
     I7 Error "first_recent_uid lies between 1 and next_uid",
         "runs fsck", REBUILD;
     I8 Error "uid_validity is set once there were messages",
-        "logs \"uidvalidity=0, but next_uid\"; fsck invents one, and clients download everything again", REBUILD;
+        "logs \"uidvalidity=0, but next_uid\"; fsck invents one, and clients download everything again", TRY;
     I9 Warning "flags have no unknown bits, and HAVE_DIRTY tells the truth",
-        "nothing; unknown bits stay, dirty flags may never reach the mail storage", REBUILD;
+        "nothing; unknown bits stay, dirty flags may never reach the mail storage", TRY;
     I10 Error "the index's log position can be reached",
-        "logs \"Lost log for seq\" or \"log_file_head_offset\"; fsck, or marks the log corrupted when the offset is inside a record", REBUILD;
+        "logs \"Lost log for seq\" or \"log_file_head_offset\"; fsck, or marks the log corrupted when the offset is inside a record", TRY;
     I11 Error "the index's tail is a record boundary before the head, and skips no request",
         "beyond the head: 2.3 marks the log corrupted, 2.4 runs fsck; too high: clients' pending changes are silently undone", REBUILD;
     I12 Warning "the index holds what the logs say",
         "nothing; it shows what the index says", REBUILD;
     I13 Error "extension headers are valid and have names of their own",
-        "logs \"Broken extension\" or \"Duplicate header extension\"; fsck drops it, later extensions change their numbers", REBUILD;
+        "logs \"Broken extension\" or \"Duplicate header extension\"; fsck drops it, later extensions change their numbers", TRY;
     I14 Error "extension data lies inside the record and does not overlap",
         "outside: fsck drops the extension with its data; overlapping: silent corruption", REBUILD;
     I15 Error "the keywords header is valid",
@@ -152,15 +185,15 @@ rules! {
     I16 Warning "no keyword bit without a keyword",
         "ignores the bits", REBUILD;
     I17 Warning "modseqs agree with the logs",
-        "reports HIGHESTMODSEQ as it stands; clients miss changes", REBUILD;
+        "reports HIGHESTMODSEQ as it stands; clients miss changes", TRY;
     I18 Error "the cache extension belongs to the cache file",
-        "logs \"reset_id mismatch\" and deletes the cache", Some("idx rebuild {mailbox}");
+        "logs \"reset_id mismatch\" and deletes the cache", REBUILD;
     I19 Warning "hdr-vsize agrees with the messages",
-        "nothing; quota and STATUS SIZE are wrong", REBUILD;
+        "nothing; quota and STATUS SIZE are wrong", TRY;
     I20 Info "day_stamp and day_first_uid are plausible",
-        "decides wrongly what is worth caching", None;
+        "decides wrongly what is worth caching", NOTHING;
     I21 Info "log2_rotate_time tells whether there is a .log.2",
-        "looks for it once more, or removes it late; without .log.2 QRESYNC falls back to naming every missing UID", None;
+        "looks for it once more, or removes it late; without .log.2 QRESYNC falls back to naming every missing UID", NOTHING;
     I22 Info "no fsck has left its mark",
         "sdbox and mdbox: rebuilds the mailbox at the next sync", RESYNC;
 
@@ -171,9 +204,9 @@ rules! {
     C3 Error "every message's cache records can be read",
         "logs \"Deleting corrupted cache\" and deletes it at the first touch", REMOVE;
     C4 Info "cache counters are plausible",
-        "purges the cache too early or too late", None;
+        "purges the cache too early or too late", NOTHING;
     C5 Info "cache minor_version is one that exists",
-        "purges the cache when it can", None;
+        "purges the cache when it can", NOTHING;
     C6 Warning "the cache is below 1 GiB",
         "logs \"File is too large\" and deletes it", REMOVE;
     C7 Error "cache field types and decisions exist",
@@ -182,15 +215,15 @@ rules! {
         "logs \"registered field type/size changed\" and deletes the cache", REMOVE;
 
     D1 Error "maildir: uid_validity is that of dovecot-uidlist",
-        "logs \"UIDVALIDITY changed\" and resets the index", None;
+        "logs \"UIDVALIDITY changed\" and resets the index", NOTHING;
     D2 Error "maildir: index and dovecot-uidlist have the same UIDs",
         "logs \"Expunged message reappeared, giving a new UID\", or expunges at the next full sync", RESYNC;
     D3 Warning "maildir: file names have the flags of the index",
-        "takes the flags of the file names at the next sync", None;
+        "takes the flags of the file names at the next sync", NOTHING;
     D4 Info "maildir: the remembered directory times are right",
-        "scans the directory again", None;
+        "scans the directory again", NOTHING;
     D5 Info "maildir: dovecot-keywords and the index name the same keywords",
-        "nothing, the numbering is independent", None;
+        "nothing, the numbering is independent", NOTHING;
     D6 Error "sdbox: dbox-hdr is whole, and every message has its file",
         "marks the mailbox corrupted and rebuilds it", RESYNC;
     D7 Error "mdbox: mdbox-hdr is whole, and every message is in the map",
@@ -198,21 +231,31 @@ rules! {
     D8 Error "mdbox: the map's files and reference counts are right",
         "marks the storage corrupted and rebuilds it", RESYNC;
     D9 Warning "the list index is a tree of named mailboxes",
-        "logs \"Corrupted mailbox list index\" and rebuilds the list", Some("doveadm force-resync -u USER '*'");
+        "logs \"Corrupted mailbox list index\" and rebuilds the list", RESYNC_ALL;
     D10 Error "private index: every UID is in the shared index",
-        "logs \"unexpectedly inserted\"", None;
+        "logs \"unexpectedly inserted\"", NOTHING;
     D11 Info "the backup is of this mailbox, and older",
         "uses it only to rebuild the index, and then takes wrong values from it", REMOVE;
     D12 Error "index files belong to the mail user",
-        "opens the index read-only or in memory", None;
+        "opens the index read-only or in memory", NOTHING;
 
-    T1 Warning "the log is below --max-log-size", "nothing", None;
-    T2 Warning "the cache is below --max-cache-size", "nothing", Some("doveadm mailbox cache purge -u USER MAILBOX");
+    T1 Warning "the log is below --max-log-size", "nothing", NOTHING;
+    T2 Warning "the cache is below --max-cache-size", "nothing", PURGE;
     T3 Warning "the logs reach back --min-window",
-        "clients that were away longer get every missing UID as VANISHED", None;
+        "clients that were away longer get every missing UID as VANISHED", NOTHING;
 
     N1 Warning "the mailbox's name can be decoded",
-        "leaves the mailbox out of LIST, or logs \"Invalid mUTF-7 mailbox name\"", None;
+        "leaves the mailbox out of LIST, or logs \"Invalid mUTF-7 mailbox name\"", NOTHING;
+}
+
+/// The remedy of a variant that is milder than its rule, or in `.log.2`, where it is another.
+pub(super) fn variant(code: Code, severity: Severity, in_old_log: bool) -> Option<Remedy> {
+    use Code::{L7, L8, L10, L11, L12, L13, L14, L15};
+    if code == L8 && in_old_log {
+        return Some(TRY);
+    }
+    // What Dovecot reads on without a word is in a log that is kept for its history.
+    (severity == Severity::Warning && matches!(code, L7 | L10 | L11 | L12 | L13 | L14 | L15)).then_some(WATCH)
 }
 
 impl Code {

@@ -3,12 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Code, Finding, Findings, Level, Log, Severity, Subject};
+use super::{Code, Finding, Findings, Level, Log, Severity, Subject, codes};
 use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, header_flag};
 use crate::format::{Disk, Endian};
 use crate::model::replay::{Replayed, Until};
-use crate::model::{Chain, ChainFile, IgnoredKind, LogPos, Mailbox, SyncKind};
+use crate::model::{Chain, ChainFile, IgnoredKind, LogPos, Mailbox};
 use crate::source::{Family, Role};
 
 /// The `indexid` of most files; of two equally common ones that of `.log`, which Dovecot opens first.
@@ -86,9 +86,10 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         Ok(replayed) => replayed,
         Err(_) => return index.as_ref().map(|index| State { mailbox: Mailbox::load(index), complete: false }),
     };
-    sync_errors(subject, &replayed, found);
+    sync_errors(subject, &replayed, false, found);
     ignored(subject, &replayed, found);
     storage(subject, &replayed.mailbox, found);
+    vsize(subject, index.as_ref(), &replayed.mailbox, found);
     if let Some(index) = &index {
         emptied(subject, index, &chain, &replayed, found);
         if !torn {
@@ -189,11 +190,12 @@ fn position(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, tor
     }
 }
 
-/// L10 to L15 and I5: what Dovecot's sync would complain about.
-fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
+/// L10 to L15 and I5: what Dovecot's sync would complain about. What lies before the index's position it has `passed`, and
+/// does not read again while the index lasts.
+fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, passed: bool, found: &mut Findings) {
     for error in &replayed.errors {
         let Some(log) = subject.logs.iter().find(|log| log.file.seq() == error.pos.seq) else { continue };
-        let code = code_of(&error.kind);
+        let code = codes::of_sync(&error.kind);
         let size = record_size(log, error.pos.offset);
         let finding = if code == Code::I5 {
             // The counts were wrong before; the record only shows it.
@@ -201,39 +203,17 @@ fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings)
         } else {
             Finding::new(code, &log.path, error.kind.to_string()).at(error.pos.offset)
         };
+        let finding = if passed && code != Code::I5 {
+            let nothing =
+                "nothing while dovecot.index lasts, which is past it; it complains when it has to replay the log";
+            finding.severity(Severity::Warning).does(nothing)
+        } else {
+            finding
+        };
         let said_already = code == Code::I5 && found.has(code, None);
         if !said_already && !found.within(&finding.file, error.pos.offset..error.pos.offset + size) {
             found.add(finding);
         }
-    }
-}
-
-/// The rule that a record breaks which a sync complains about.
-fn code_of(kind: &SyncKind) -> Code {
-    match kind {
-        SyncKind::UnknownType(_) => Code::L10,
-        SyncKind::AppendBelowNextUid { .. } | SyncKind::AppendTooMany | SyncKind::UidNotGiven { .. } => Code::L14,
-        SyncKind::HeaderUpdateCut | SyncKind::HeaderUpdateOutside { .. } => Code::L15,
-        SyncKind::ExtRecUid(_)
-        | SyncKind::ExtRecSize
-        | SyncKind::ExtIncUid(_)
-        | SyncKind::ExtIncSize(_)
-        | SyncKind::ExtIncRange { .. } => Code::L13,
-        SyncKind::SeenCounter | SyncKind::DeletedCounter => Code::I5,
-        SyncKind::IntroNameless
-        | SyncKind::IntroUnknownId(_)
-        | SyncKind::IntroKeywords
-        | SyncKind::IntroBroken(_)
-        | SyncKind::IntroTooLarge
-        | SyncKind::IntroRecordTooLarge
-        | SyncKind::ExtResetSize
-        | SyncKind::ExtResetWithoutIntro
-        | SyncKind::ExtHdrSize
-        | SyncKind::ExtHdrWithoutIntro
-        | SyncKind::ExtHdrOutside
-        | SyncKind::ExtRecWithoutIntro
-        | SyncKind::ModseqsNotEnabled
-        | SyncKind::More => Code::L12,
     }
 }
 
@@ -309,7 +289,10 @@ fn modseqs(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     let counted = chain.modseq_at(at, pos.offset, None);
     if counted != highest {
         let message = format!("highest_modseq is {highest}, but the log counts {counted} at {pos}");
-        found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64));
+        let finding = Finding::new(Code::I17, path, message).at(ext.data_at as u64);
+        // Too low, clients have been told a higher one already and miss what happens until it is reached again.
+        let is_low = highest < counted;
+        found.add(if is_low { finding.severity(Severity::Error) } else { finding });
     }
 }
 
@@ -377,7 +360,7 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     let pos = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
     let Ok(replayed) = chain.replay(chain.empty_mailbox(), Until::Pos(pos)) else { return };
     if !replayed.errors.is_empty() || !replayed.ignored.is_empty() {
-        sync_errors(subject, &replayed, found);
+        sync_errors(subject, &replayed, true, found);
         ignored(subject, &replayed, found);
     }
     if found.any(&path, Severity::Warning) || subject.logs.iter().any(|log| found.any(&log.path, Severity::Warning)) {
@@ -569,6 +552,38 @@ fn outcome(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
             break;
         }
         before = uid;
+    }
+}
+
+/// I19: the sum of the messages' sizes, in the state that index and logs lead to. A value that the logs have set since the
+/// index was written is as good as one in the index (`index-mailbox-size.c`).
+fn vsize(subject: &Subject<'_>, index: Option<&IndexFile<'_>>, mailbox: &Mailbox, found: &mut Findings) {
+    let Some(total) = mailbox.extension(b"hdr-vsize").filter(|ext| ext.header().len() == 16) else { return };
+    let endian = mailbox.endian;
+    let stored = endian.u64_at(total.header(), 0).unwrap_or(0);
+    let last = endian.u32_at(total.header(), 8).unwrap_or(0);
+    let count = endian.u32_at(total.header(), 12).unwrap_or(0);
+    if (stored, last, count) == (0, 0, 0) {
+        return;
+    }
+    let sizes = mailbox.extension(b"vsize").filter(|ext| ext.record_size == 4 && subject.family != Family::List);
+    let (mut counted, mut sum) = (0_u32, Some(0_u64));
+    for i in mailbox.positions().take_while(|i| mailbox.uid(*i) <= last) {
+        counted += 1;
+        let size = sizes.and_then(|ext| endian.u32_at(mailbox.ext_bytes(i, ext)?, 0)).filter(|size| *size > 0);
+        sum = sum.zip(size).map(|(sum, size)| sum + u64::from(size) - 1);
+    }
+    let in_index = index.and_then(|index| index.extension(b"hdr-vsize")).filter(|ext| ext.data == total.header());
+    let finding = |skip: usize, message: String| match in_index {
+        Some(ext) => Finding::new(Code::I19, subject.path(Role::Index), message).at((ext.data_at + skip) as u64),
+        None => Finding::new(Code::I19, subject.path(Role::Log), message),
+    };
+    if count != counted {
+        // Dovecot sees this itself and counts anew (index_mailbox_vsize_hdr_expunge, _check).
+        let message = format!("{count} messages up to UID {last} counted, but {counted} there: it counts anew");
+        found.add(finding(12, message).severity(Severity::Info));
+    } else if let Some(sum) = sum.filter(|sum| *sum != stored) {
+        found.add(finding(0, format!("vsize is {stored}, but the messages' sizes make {sum}")));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,8 +12,9 @@ use super::args::{Ask, Choice, Jobs, choice};
 use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, grammar, paths};
 use crate::check::{Options, Severity};
+use crate::format::ext::Visit;
 use crate::ops::check::{self, Tally, TreeOptions, Unit};
-use crate::ops::inspect::{self, Checked};
+use crate::ops::inspect::{self, Checked, NotCompared};
 use crate::render::document::{Document, Part};
 use crate::render::{Emit, Format};
 use crate::source::{PathError, guarded};
@@ -93,6 +95,7 @@ impl Check {
             options: &options,
             tally: Tally::default(),
             failures: Vec::new(),
+            skipped: Vec::new(),
             progress: context.progress,
         };
         let Some(paths) = paths::expand(context, &self.paths)? else {
@@ -121,6 +124,17 @@ impl Check {
                         }
                         out.take_some(part)
                     })
+                })?;
+                let skipped = std::mem::take(&mut run.skipped);
+                out.list("not_compared", |_, part| {
+                    for (mailbox, one) in &skipped {
+                        part.item(|emit| {
+                            emit.text("mailbox", mailbox.as_os_str().as_bytes());
+                            emit.text("what", one.what.as_bytes());
+                            emit.text("why", one.why.as_bytes());
+                        });
+                    }
+                    Ok(())
                 })?;
                 out.errors(run.failures.iter().map(|error| (error.path(), error.to_string())))?;
                 out.object("summary", &mut |emit: &mut dyn Emit| run.tally.summary.emit(emit))?;
@@ -158,6 +172,8 @@ struct Run<'a> {
     options: &'a Options,
     tally: Tally,
     failures: Vec<PathError>,
+    /// What was not compared, with the mailbox.
+    skipped: Vec<(PathBuf, NotCompared)>,
     progress: Ask,
 }
 
@@ -203,6 +219,9 @@ impl Run<'_> {
         take: &mut impl FnMut(&Unit, &Checked) -> io::Result<()>,
     ) -> io::Result<()> {
         self.tally.count(outcome.as_ref().map(|(checked, _)| checked), is_mailbox);
+        if let Ok((checked, unit)) = &outcome {
+            self.skipped.extend(checked.not_compared.iter().map(|one| (unit.mailbox.clone(), one.clone())));
+        }
         match outcome {
             Ok((checked, _)) if checked.findings.is_empty() => {}
             Ok((checked, unit)) => progress.aside(|| take(&unit, &checked))?,

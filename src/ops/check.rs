@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::inspect::{self, Checked};
+use super::inspect::{self, Checked, NotCompared};
 use super::names::Lists;
 use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
@@ -189,7 +189,11 @@ pub fn run(unit: &Unit, options: &Options, deep: bool) -> Result<Checked, PathEr
 
 fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Options, deep: bool) {
     // What follows from broken indexes is no finding about the storage.
-    if deep && one.findings.iter().all(|finding| finding.severity < Severity::Error) {
+    let has_errors = one.findings.iter().any(|finding| finding.severity == Severity::Error);
+    if deep && has_errors {
+        let why = "the index files have errors, which would show again as differences";
+        all.not_compared.push(NotCompared { what: "mail storage", why });
+    } else if deep {
         one.findings.append(&mut check::deep::check(files, options));
     }
     all.findings.append(&mut one.findings);
@@ -315,5 +319,9 @@ pub fn emit<V: crate::render::Emit + ?Sized>(mailbox: &Path, finding: &Finding, 
     match finding.fix(mailbox) {
         Some(fix) => emit.text("fix", fix.as_bytes()),
         None => emit.null("fix"),
+    }
+    match finding.advice(mailbox) {
+        Some(advice) => emit.text("advice", advice.as_bytes()),
+        None => emit.absent("advice"),
     }
 }

@@ -19,6 +19,17 @@ pub struct Checked {
     pub sizes: Vec<(Role, u64)>,
     /// How far back the logs reach, seconds; `None` when they reach back to the beginning, or cannot be read.
     pub window: Option<u64>,
+    /// What was not compared with what, and why.
+    pub not_compared: Vec<NotCompared>,
+}
+
+/// A comparison that was asked for and could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotCompared {
+    /// What was not compared.
+    pub what: &'static str,
+    /// Why.
+    pub why: &'static str,
 }
 
 /// The findings of [`inspect`].
@@ -157,7 +168,7 @@ impl Checked {
         let oldest = oldest.filter(|header| !header.starts_empty());
         let window =
             oldest.map(|header| options.now.saturating_sub(i64::from(header.create_stamp)).max(0).unsigned_abs());
-        Checked { findings, sizes, window }
+        Checked { findings, sizes, window, not_compared: Vec::new() }
     }
 }
 

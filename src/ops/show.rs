@@ -72,11 +72,18 @@ pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
         Some(files) => {
             let (private, more) = read(&files.index, &files, Until::End, options.mmap)?;
             problems.extend(more);
-            Some(private.replayed.mailbox)
+            Some(matching(private.replayed.mailbox, &loaded.replayed.mailbox))
         }
         None => None,
     };
     Ok(State { loaded, private, problems })
+}
+
+/// The private flags that belong to a mailbox: none when they are of another UIDVALIDITY, as Dovecot then makes them anew
+/// (`index-sync-pvt.c`).
+pub(super) fn matching(private: Mailbox, shared: &Mailbox) -> Mailbox {
+    let (own, its) = (private.header.uid_validity, shared.header.uid_validity);
+    if own == 0 || its == 0 || own == its { private } else { Mailbox::empty(private.header.indexid, private.endian) }
 }
 
 /// Reads a mailbox's files and adds them up. `path` is what the user called it.

@@ -57,8 +57,9 @@ impl Findings {
         self.table.row(row, out)?;
         if self.verbose {
             let fix = finding.fix(mailbox).map(|fix| printable(fix.as_bytes()));
+            let advice = finding.advice(mailbox).map(|advice| printable(advice.as_bytes()));
             let dovecot = printable(finding.dovecot().as_bytes());
-            for (name, text) in [("Dovecot:", Some(dovecot)), ("fix:", fix)] {
+            for (name, text) in [("Dovecot:", Some(dovecot)), ("fix:", fix), ("advice:", advice)] {
                 let Some(text) = text else { continue };
                 let dim = |text: &str| self.style.cell(Paint::Dim, text);
                 self.more.row(vec![Cell::text(dim(name)), Cell::long(dim(&text))], out)?;

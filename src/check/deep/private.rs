@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::storage::counterparts;
-use super::{Code, Finding, Findings, Subject, load, uids};
+use super::{Code, Finding, Findings, Severity, Subject, load, uids};
 use crate::source::{Family, MailboxFiles};
 
 pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
@@ -11,6 +11,13 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
     let shared = around.map(files_in).find(|files| !files.present().is_empty());
     let Some(shared) = shared.and_then(|files| load(&files, subject.options.mmap)) else { return };
     let private = subject.mailbox;
+    let (own, its) = (private.header.uid_validity, shared.header.uid_validity);
+    if own != 0 && its != 0 && own != its {
+        let message =
+            format!("uid_validity is {own}, that of the shared index {its}: these flags are of another folder");
+        let finding = Finding::new(Code::D10, subject.state_file(), message).severity(Severity::Warning);
+        return found.add(finding.does("resets the private index: no message is \\Seen any more"));
+    }
     let Some(last) = uids(private).last() else { return };
     // Records of messages that others have expunged stay until this user's next session.
     for uid in uids(private).filter(|uid| *uid >= shared.header.next_uid) {
