@@ -7,6 +7,7 @@ use super::{Code, Finding, Findings, Level, Log, Severity, Subject, codes};
 use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, header_flag};
 use crate::format::{Disk, Endian};
+use crate::model::diff::{self, Difference};
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, IgnoredKind, LogPos, Mailbox};
 use crate::source::{Family, Role};
@@ -421,105 +422,37 @@ fn backup(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found
     }
 }
 
-/// Tells where an index differs from what the logs say, message by message.
+/// Tells where an index differs from what the logs say: byte offset in the index, UID, words. After a difference that what
+/// follows rests on there is no more.
 fn compare(
     index: &IndexFile<'_>,
     stored: &Mailbox,
     told: &Mailbox,
     mut differ: impl FnMut(usize, Option<u32>, String),
 ) {
-    let (a, b) = (&stored.header, &told.header);
-    for (at, name, have, want) in [
-        (24, "uid_validity", a.uid_validity, b.uid_validity),
-        (28, "next_uid", a.next_uid, b.next_uid),
-        (32, "messages_count", a.messages_count, b.messages_count),
-        (48, "first_recent_uid", a.first_recent_uid, b.first_recent_uid),
-        (52, "first_unseen_uid_lowwater", a.first_unseen_uid_lowwater, b.first_unseen_uid_lowwater),
-        (56, "first_deleted_uid_lowwater", a.first_deleted_uid_lowwater, b.first_deleted_uid_lowwater),
-        (84, "day_stamp", a.day_stamp, b.day_stamp),
-    ] {
-        if have != want {
-            differ(at, None, format!("{name} is {have}, the logs say {want}"));
-        }
-    }
-    if a.day_first_uid != b.day_first_uid {
-        differ(88, None, format!("day_first_uid is {:?}, the logs say {:?}", a.day_first_uid, b.day_first_uid));
-    }
-    if stored.keywords() != told.keywords() {
-        let names = |list: &[Vec<u8>]| {
-            list.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect::<Vec<_>>().join(" ")
-        };
-        let message = format!("keywords are {}, the logs say {}", names(stored.keywords()), names(told.keywords()));
-        let at = index.extension(b"keywords").map_or(0, |ext| ext.data_at);
-        return differ(at, None, message);
-    }
-    let mut pairs = Vec::new();
-    for (id, ext) in stored.extensions.iter().enumerate() {
-        let name = String::from_utf8_lossy(&ext.name);
-        let view = index.extensions.get(id);
-        let Some(other) = told.extensions.get(id).filter(|other| other.name == ext.name) else {
-            return differ(
-                view.map_or(0, |view| view.at),
-                None,
-                format!("the logs know no extension {name} in place {id}"),
-            );
-        };
-        if (ext.reset_id, ext.record_size, ext.record_align, ext.hdr_size)
-            != (other.reset_id, other.record_size, other.record_align, other.hdr_size)
-        {
-            return differ(
-                view.map_or(0, |view| view.at),
-                None,
-                format!("extension {name} has another shape in the logs"),
-            );
-        }
-        // Where the modseq header stands is I17: a rotation leaves it at the end of the old log.
-        let same = match ext.name.as_slice() {
-            b"modseq" => ext.header().get(..8) == other.header().get(..8),
-            _ => ext.header() == other.header(),
-        };
-        if !same {
-            differ(
-                view.map_or(0, |view| view.data_at),
-                None,
-                format!("the header of extension {name} is another in the logs"),
-            );
-        }
-        if ext.record_size > 0 {
-            pairs.push((ext, other));
-        }
-    }
-    if told.extensions.len() > stored.extensions.len() {
-        return differ(4, None, "the logs know more extensions".into());
-    }
-    let mut others = told.positions().peekable();
-    for i in stored.positions() {
-        let (at, uid) = (index.records_at + i * index.record_size, stored.uid(i));
-        while let Some(j) = others.next_if(|j| told.uid(*j) < uid) {
-            differ(at, Some(told.uid(j)), format!("UID {} is missing, the logs say it is there", told.uid(j)));
-        }
-        let Some(j) = others.next_if(|j| told.uid(*j) == uid) else {
-            differ(at, Some(uid), format!("UID {uid} is there, the logs say it is not"));
-            continue;
-        };
-        let (have, want) = (stored.flags(i), told.flags(j));
-        if have != want {
-            differ(at + 4, Some(uid), format!("flags are 0x{have:02x}, the logs say 0x{want:02x}"));
-        }
-        for (ext, other) in &pairs {
-            if stored.ext_bytes(i, ext) != told.ext_bytes(j, other) {
-                let name = String::from_utf8_lossy(&ext.name);
-                differ(
-                    at + usize::from(ext.record_offset),
-                    Some(uid),
-                    format!("{name} differs from what the logs say"),
-                );
+    let ext_at = |ext: usize| index.extensions.get(ext).map_or(0, |view| view.at);
+    let header_of = |ext: usize| index.extensions.get(ext).map_or(0, |view| view.data_at);
+    let record = |i: usize| index.records_at + i * index.record_size;
+    for one in diff::compare(stored, told) {
+        let message = one.to_string();
+        match one {
+            Difference::Header { at, .. } => differ(at, None, message),
+            Difference::DayFirstUid { .. } => differ(88, None, message),
+            Difference::Keywords { .. } => {
+                return differ(index.extension(b"keywords").map_or(0, |ext| ext.data_at), None, message);
+            }
+            Difference::Order { ext, .. } | Difference::Shape { ext, .. } => {
+                return differ(ext_at(ext), None, message);
+            }
+            Difference::MoreExtensions => return differ(4, None, message),
+            Difference::ExtHeader { ext, .. } => differ(header_of(ext), None, message),
+            Difference::Missing { i, uid } | Difference::Extra { i, uid } => differ(record(i), Some(uid), message),
+            Difference::Flags { i, uid, .. } => differ(record(i) + 4, Some(uid), message),
+            Difference::ExtRecord { i, uid, ext, .. } => {
+                let offset = stored.extensions.get(ext).map_or(0, |ext| usize::from(ext.record_offset));
+                differ(record(i) + offset, Some(uid), message);
             }
         }
-    }
-    for j in others {
-        let at = index.records_at + index.records.len();
-        differ(at, Some(told.uid(j)), format!("UID {} is missing, the logs say it is there", told.uid(j)));
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod apply;
 pub mod chain;
+pub mod diff;
 pub mod ext;
 mod keywords;
 pub mod list;

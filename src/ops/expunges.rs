@@ -19,7 +19,8 @@ use crate::source::{MailboxFiles, MmapPolicy, PathError, Role};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.expunges/1";
-/// UIDs of one damaged range that are listed one by one.
+/// UIDs that are listed as expunged though neither the logs nor the index know that they existed: expunges of messages from
+/// before the logs, or a damaged range that names every UID there is.
 const MOST_OF_A_RANGE: u32 = 1 << 20;
 /// Expunges that are kept in memory instead of reading the logs a second time.
 const MOST_ROWS: usize = 1 << 16;
@@ -131,6 +132,8 @@ pub struct Expunges {
     from: LogPos,
     /// UIDs above this were never assigned, as far as the index knows.
     highest_uid: u32,
+    /// Messages in the index.
+    indexed_uids: u64,
     /// Whether it is proven that nothing that was asked for is missing; else what is lacking.
     pub complete: Result<(), Why>,
     /// The lowest modseq of a client whose answer is exact.
@@ -212,6 +215,7 @@ impl Expunges {
             uid: options.uid.clone(),
             from,
             highest_uid: indexed.as_ref().map_or(0, |index| index.next_uid.saturating_sub(1)),
+            indexed_uids: indexed.as_ref().map_or(0, |index| index.uids.count()),
             complete: Ok(()),
             oldest_modseq: oldest,
             vanished: UidSet::new(),
@@ -318,6 +322,8 @@ impl Expunges {
     ) -> io::Result<()> {
         let (clock, from, uid, since) = (&self.clock, self.from, self.uid.as_ref(), self.since);
         let mut highest_uid = self.highest_uid;
+        // A message is expunged once: a log that expunges more than there can have been is not believed without end.
+        let mut left = self.indexed_uids.saturating_add(u64::from(MOST_OF_A_RANGE));
         let mut requests = Requests::default();
         let mut huge: Option<(usize, u64)> = None;
         self.logs.each(0, |file, seq, record| {
@@ -327,6 +333,7 @@ impl Expunges {
             }
             if record.kind() == Some(RecordType::Append) {
                 highest_uid = record.elements::<Append>().map(|one| one.uid).fold(highest_uid, u32::max);
+                left = left.saturating_add(record.elements::<Append>().count() as u64);
             }
             let pos = LogPos { seq, offset: record.offset };
             let mut bracket = None;
@@ -339,9 +346,18 @@ impl Expunges {
                     huge.get_or_insert((file, record.offset));
                 }
                 let end = last.min(assigned.max(first));
-                for one in first..=end {
+                let asked = match uid {
+                    Some(set) => UidSet::range(first, end).intersection(set),
+                    None => UidSet::range(first, end),
+                };
+                for one in asked.iter() {
+                    let Some(rest) = left.checked_sub(1) else {
+                        huge.get_or_insert((file, record.offset));
+                        break;
+                    };
+                    left = rest;
                     let request = requests.take(one);
-                    if pos < from || uid.is_some_and(|set| !set.contains(one)) {
+                    if pos < from {
                         continue;
                     }
                     let bracket = *bracket.get_or_insert_with(|| clock.bracket(pos));
@@ -368,7 +384,7 @@ impl Expunges {
             && let Some(log) = self.logs.list.get(file)
         {
             let problem =
-                format!("log offset {offset}: expunge: a range goes past every UID ever assigned; it is cut there");
+                format!("log offset {offset}: expunge: more UIDs than there ever were; the list is cut there");
             let problem = (log.path.clone(), problem);
             if !self.logs.problems.contains(&problem) {
                 self.logs.problems.push(problem);
@@ -402,6 +418,7 @@ pub fn write<D: Document>(path: &Path, expunges: &mut Expunges, table: bool, out
             None => emit.null("oldest_modseq"),
         }
         let vanished = expunges.vanished.to_string();
+        super::load::emit_left_out(emit, expunges.logs.left_out);
         emit.text("vanished", if table && vanished.is_empty() { "-" } else { vanished.as_str() }.as_bytes());
     })?;
     super::load::write_problems(out, expunges.problems())?;

@@ -7,6 +7,7 @@ use crate::format::ext::Visit;
 use crate::format::index::IndexFile;
 use crate::format::log::{EndReason, LogFile};
 use crate::format::{FileKind, Flaw, FlawKind};
+use crate::model::chain::Unlinked;
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, LogPos, Lost, Mailbox};
 use crate::render::document::{Document, Part};
@@ -31,6 +32,13 @@ pub fn live_chain<'s>(files: &MailboxFiles, snapshot: &'s Snapshot) -> Chain<'s>
             tail_state(&files.path(Role::Log), &input.stat).is_ok_and(|state| state == TailState::BeingWritten)
         });
     chain
+}
+
+/// Writes which `.log.2` is left out of the answer, if one is.
+pub fn emit_left_out(emit: &mut (impl Visit + ?Sized), left_out: Option<(u32, Unlinked)>) {
+    if let Some((seq, why)) = left_out {
+        emit.text("left_out", format!(".log.2 (file_seq {seq}): {why}").as_bytes());
+    }
 }
 
 /// Writes what is wrong, if anything is.
@@ -83,6 +91,8 @@ pub struct Loaded {
     pub replayed: Replayed,
     /// Set when the logs do not reach the index: the state is that of the index alone, or of nothing.
     pub lost: Option<Lost>,
+    /// Number of the `.log.2` that the state does not rest on, and why.
+    pub left_out: Option<(u32, Unlinked)>,
 }
 
 /// The state of a mailbox as Dovecot would present it: the index, if there is a usable one, with the logs replayed onto it.
@@ -107,7 +117,7 @@ pub fn state(snapshot: &Snapshot, chain: &Chain<'_>, until: Until) -> Result<Loa
             continue;
         }
         match chain.replay(mailbox, until) {
-            Ok(replayed) => return Ok(Loaded { replayed, lost }),
+            Ok(replayed) => return Ok(Loaded { replayed, lost, left_out: chain.left_out }),
             Err(error) => {
                 lost.get_or_insert(error);
             }
@@ -136,7 +146,7 @@ pub fn state(snapshot: &Snapshot, chain: &Chain<'_>, until: Until) -> Result<Loa
     let position = position_of(&mailbox);
     let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
     let replayed = Replayed { mailbox, position, log_modseq, errors: Vec::new(), ignored: Vec::new(), stopped: None };
-    Ok(Loaded { replayed, lost })
+    Ok(Loaded { replayed, lost, left_out: chain.left_out })
 }
 
 /// The position up to which an index holds the logs.

@@ -1,6 +1,6 @@
 //! `idx modseq`: where HIGHESTMODSEQ and the modseq of every message come from, and what a modseq stands for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -173,25 +173,37 @@ pub struct Origin {
     pub set: Option<(LogPos, RecordType)>,
 }
 
-/// Finds for messages, given with their modseqs, where they and their modseqs come from.
+/// Finds for messages, given by rising UID with their modseqs, where they and their modseqs come from.
+///
+/// A record sets the modseq of messages only if it is the one they have: so it is held against those alone, however many
+/// messages it names, and each message is done once. Records of any size take no more than a look-up for each range.
 fn origins(chain: &Chain<'_>, messages: &[(u32, u64)]) -> Vec<Origin> {
     let mut list = vec![Origin::default(); messages.len()];
+    let mut unset: HashMap<u64, BTreeMap<u32, usize>> = HashMap::new();
+    for (i, (uid, modseq)) in messages.iter().enumerate() {
+        unset.entry(*modseq).or_default().insert(*uid, i);
+    }
     for file in &chain.files {
         for record in file.records() {
             let Some(kind) = record.kind() else { continue };
             if matches!(kind, RecordType::Expunge | RecordType::ExpungeGuid) {
                 continue;
             }
-            for (first, last, given) in touched(&record) {
-                let start = messages.partition_point(|(uid, _)| *uid < first);
-                let end = messages.partition_point(|(uid, _)| *uid <= last);
-                let both = messages.get(start..end).into_iter().flatten().zip(list.iter_mut().skip(start));
-                for ((_, modseq), origin) in both {
-                    if kind == RecordType::Append && record.modseq > 0 {
+            if kind == RecordType::Append && record.modseq > 0 {
+                for append in record.elements::<Append>() {
+                    let at = messages.binary_search_by_key(&append.uid, |(uid, _)| *uid);
+                    if let Some(origin) = at.ok().and_then(|i| list.get_mut(i)) {
                         origin.createseq = Some(record.modseq);
                     }
-                    if given.unwrap_or(record.modseq) == *modseq && origin.set.is_none() {
-                        origin.set = Some((LogPos { seq: file.seq(), offset: record.offset }, kind));
+                }
+            }
+            let set = Some((LogPos { seq: file.seq(), offset: record.offset }, kind));
+            for (first, last, given) in touched(&record).filter(|(first, last, _)| first <= last) {
+                let Some(waiting) = unset.get_mut(&given.unwrap_or(record.modseq)) else { continue };
+                while let Some((uid, i)) = waiting.range(first..=last).next().map(|(uid, i)| (*uid, *i)) {
+                    waiting.remove(&uid);
+                    if let Some(origin) = list.get_mut(i) {
+                        origin.set = set;
                     }
                 }
             }
@@ -278,6 +290,7 @@ pub fn write_overview<D: Document>(
         }
         emit.object_end();
         emit_optional(emit, "oldest_modseq", oldest_modseq(&chain.segments()));
+        super::load::emit_left_out(emit, chain.left_out);
     })?;
     out.list("files", |_, part| {
         for file in &chain.files {

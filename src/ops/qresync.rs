@@ -233,6 +233,7 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
         let vanished = answer.vanished.to_string();
         emit.text("vanished", if table && vanished.is_empty() { "-" } else { vanished.as_str() }.as_bytes());
         emit.number("bytes", answer.bytes() as u64);
+        load::emit_left_out(emit, outcome.state.loaded.left_out);
     })?;
     super::check::list_problems(path, outcome.state.problems, out)?;
     if let Some(differences) = &outcome.differences {

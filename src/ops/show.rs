@@ -185,6 +185,7 @@ pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &m
         emit.list_begin("keywords");
         mailbox.keywords().iter().for_each(|name| emit.text("", name));
         emit.list_end();
+        load::emit_left_out(emit, state.loaded.left_out);
     })?;
     super::check::list_problems(path, &state.problems, out)?;
     let positions: Vec<usize> = match &options.uid {

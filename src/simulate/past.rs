@@ -234,7 +234,7 @@ impl State {
                 if at > to {
                     break 'rounds;
                 }
-                modseq += one.modseq_steps;
+                modseq = modseq.saturating_add(one.modseq_steps);
                 for _ in 0..one.appends {
                     present.insert(next_uid);
                     next_uid = next_uid.saturating_add(1);

@@ -273,7 +273,7 @@ impl Synthetic {
                     },
                     Command::Sync => 0,
                 };
-                modseq += u64::from(command != Command::Sync);
+                modseq = modseq.saturating_add(u64::from(command != Command::Sync));
                 let sync = self.sync_every == 0 || command == Command::Sync;
                 events.push(Event { at, bytes: appended, modseq, sync, need_rotate: false, opens: true });
             }
