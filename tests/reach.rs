@@ -311,9 +311,9 @@ fn few_bytes_ask_for_little_work() {
     let (_dir, path) = mailbox(&[("dovecot.index.log", &log.bytes)]);
     let (code, shown) = idx(&["expunges", "--uid", "5"], &path);
     assert_eq!((code, &shown["vanished"]), (0, &"5".into()), "{shown}");
-    let (code, shown) = idx(&["expunges", "--uid", "1:4294967293"], &path);
-    assert_eq!((code, &shown["complete"]), (1, &false.into()));
-    assert!(shown["expunges"].as_array().is_some_and(|list| list.len() <= (1 << 20) + 1));
+    let mut everything = Command::new(env!("CARGO_BIN_EXE_idx"));
+    everything.args(["expunges", "-f", "ndjson"]).arg(&path).stdout(Stdio::null()).stderr(Stdio::null());
+    assert_eq!(everything.status().expect("idx runs").code(), Some(1), "the list is cut");
     let mut log = begin(1, 1..=1);
     log.append(2..=20_000);
     for _ in 0..100_000 {

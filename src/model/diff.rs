@@ -133,10 +133,37 @@ fn names(list: &[Vec<u8>]) -> String {
     list.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-/// Where a stored state differs from the one that is told; at most a thousand places. Where the modseq header stands is left
-/// out: a rotation leaves it at the end of the old log.
-pub fn compare(stored: &Mailbox, told: &Mailbox) -> Vec<Difference> {
-    let mut list = Vec::new();
+impl Difference {
+    /// The message it is about.
+    pub fn uid(&self) -> Option<u32> {
+        match self {
+            Difference::Missing { uid, .. }
+            | Difference::Extra { uid, .. }
+            | Difference::Flags { uid, .. }
+            | Difference::ExtRecord { uid, .. } => Some(*uid),
+            _ => None,
+        }
+    }
+}
+
+/// Differences as they are found, of those that matter.
+struct List<F> {
+    found: Vec<Difference>,
+    matters: F,
+}
+
+impl<F: Fn(&Difference) -> bool> List<F> {
+    fn push(&mut self, one: Difference) {
+        if self.found.len() < MOST && (self.matters)(&one) {
+            self.found.push(one);
+        }
+    }
+}
+
+/// Where a stored state differs from the one that is told, in what matters to the caller; at most a thousand places. Where the
+/// modseq header stands is left out: a rotation leaves it at the end of the old log.
+pub fn compare(stored: &Mailbox, told: &Mailbox, matters: impl Fn(&Difference) -> bool) -> Vec<Difference> {
+    let mut list = List { found: Vec::new(), matters };
     let (a, b) = (&stored.header, &told.header);
     for (at, field, have, want) in [
         (24, "uid_validity", a.uid_validity, b.uid_validity),
@@ -162,7 +189,7 @@ pub fn compare(stored: &Mailbox, told: &Mailbox) -> Vec<Difference> {
         let name = || ext.name.clone();
         let Some(other) = told.extensions.get(id).filter(|other| other.name == ext.name) else {
             list.push(Difference::Order { ext: id, name: name() });
-            return list;
+            return list.found;
         };
         let (have, want) = (Shape::of(ext), Shape::of(other));
         if have != want {
@@ -182,7 +209,7 @@ pub fn compare(stored: &Mailbox, told: &Mailbox) -> Vec<Difference> {
     }
     if told.extensions.len() > stored.extensions.len() {
         list.push(Difference::MoreExtensions);
-        return list;
+        return list.found;
     }
     let mut others = told.positions().peekable();
     for i in stored.positions() {
@@ -190,8 +217,8 @@ pub fn compare(stored: &Mailbox, told: &Mailbox) -> Vec<Difference> {
         while let Some(j) = others.next_if(|j| told.uid(*j) < uid) {
             list.push(Difference::Missing { i, uid: told.uid(j) });
         }
-        if list.len() >= MOST {
-            return list;
+        if list.found.len() >= MOST {
+            return list.found;
         }
         let Some(j) = others.next_if(|j| told.uid(*j) == uid) else {
             list.push(Difference::Extra { i, uid });
@@ -207,6 +234,6 @@ pub fn compare(stored: &Mailbox, told: &Mailbox) -> Vec<Difference> {
             }
         }
     }
-    list.extend(others.take(MOST).map(|j| Difference::Missing { i: stored.physical_len(), uid: told.uid(j) }));
-    list
+    others.for_each(|j| list.push(Difference::Missing { i: stored.physical_len(), uid: told.uid(j) }));
+    list.found
 }

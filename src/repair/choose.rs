@@ -6,6 +6,7 @@ use super::candidates::Candidate;
 use super::order::Logs;
 use super::plan::Inputs;
 use crate::model::Mailbox;
+use crate::model::diff::{Difference, compare};
 
 /// An index and a log that starts from nothing: if the log holds all that the index does, the log counts, as for Dovecot. If
 /// not, Dovecot would wipe the index without a word, and it is the log that has to give way.
@@ -43,48 +44,26 @@ pub fn compare_with_logs(candidate: &mut Candidate, full: Option<&Candidate>) {
 
 /// Where two states differ in what a client or a storage could notice.
 fn differences(index: &Mailbox, logs: &Mailbox) -> Vec<String> {
-    let mut found = Vec::new();
-    let (a, b) = (&index.header, &logs.header);
-    for (name, have, want) in [("uid_validity", a.uid_validity, b.uid_validity), ("next_uid", a.next_uid, b.next_uid)] {
-        if have != want {
-            found.push(format!("{name} is {have}, not {want}"));
-        }
-    }
-    if index.keywords() != logs.keywords() {
-        found.push("keyword names".into());
-    }
-    let names = |mailbox: &Mailbox| mailbox.extensions.iter().map(|ext| ext.name.clone()).collect::<Vec<_>>();
-    if names(index) != names(logs) {
-        found.push("extensions".into());
-        return found;
-    }
-    if index.len() != logs.len() {
-        found.push(format!("{} messages, not {}", index.len(), logs.len()));
-        return found;
-    }
-    let pairs: Vec<_> = index.extensions.iter().zip(&logs.extensions).collect();
-    let same_layout =
-        pairs.iter().all(|(x, y)| x == y || (x.record_offset, x.record_size) == (y.record_offset, y.record_size));
-    if same_layout && index.records() == logs.records() {
-        return found;
-    }
-    for i in 0..index.physical_len() {
-        let uid = logs.uid(i);
-        if index.uid(i) != uid {
-            found.push(format!("message {} has UID {}, not {uid}", i + 1, index.uid(i)));
-        } else if index.flags(i) != logs.flags(i) {
-            found.push(format!("flags of UID {uid}"));
-        } else if let Some((ext, _)) = pairs.iter().find(|(x, y)| {
-            // Links into a cache that was removed are cleared without a word in the log.
-            x.name != b"cache" && x.reset_id == y.reset_id && index.ext_bytes(i, x) != logs.ext_bytes(i, y)
-        }) {
-            found.push(format!("{} of UID {uid}", String::from_utf8_lossy(&ext.name)));
-        }
-        if found.len() >= 5 {
-            break;
-        }
-    }
-    found
+    let noticed = |one: &Difference| match one {
+        // uid_validity and next_uid; low-water marks and the like are Dovecot's own.
+        Difference::Header { at, .. } => matches!(at, 24 | 28),
+        Difference::DayFirstUid { .. } | Difference::ExtHeader { .. } => false,
+        Difference::Shape { have, want, .. } => have.reset_id == want.reset_id && have.record_size != want.record_size,
+        // Links into a cache that was removed are cleared without a word in the log.
+        Difference::ExtRecord { name, .. } => name != b"cache",
+        Difference::Keywords { .. }
+        | Difference::Order { .. }
+        | Difference::MoreExtensions
+        | Difference::Missing { .. }
+        | Difference::Extra { .. }
+        | Difference::Flags { .. } => true,
+    };
+    let found = compare(index, logs, noticed);
+    let text = |one: &Difference| match (one, one.uid()) {
+        (Difference::Flags { .. } | Difference::ExtRecord { .. }, Some(uid)) => format!("UID {uid}: {one}"),
+        _ => one.to_string(),
+    };
+    found.iter().take(5).map(text).collect()
 }
 
 /// The first state that loses nothing; if all do, the one that loses least. With it, why not the index.
