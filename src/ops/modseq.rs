@@ -10,7 +10,7 @@ use crate::check::Code;
 use crate::format::changes::Effect;
 use crate::format::ext::Visit;
 use crate::format::log::LogFile;
-use crate::format::record::{Record, RecordType};
+use crate::format::record::{Append, Record, RecordType};
 use crate::logs::history::Logs;
 use crate::model::chain::ChainFile;
 use crate::model::mailbox::ModseqHeader;
