@@ -49,7 +49,7 @@ pub fn simulation(path: &Path, drawing: Drawing<'_>) -> io::Result<()> {
         Some("svg") => {
             let mut text = String::new();
             draw(SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), drawing).map_err(other)?;
-            std::fs::write(path, text)
+            crate::store::output::replace(path, 0o644, text.as_bytes()).map_err(|error| error.source)
         }
         Some("png") => {
             // The backend would report an unwritable file as a broken image.
