@@ -131,6 +131,12 @@ impl Finding {
         let words = words.filter(|_| self.severity > Severity::Info)?;
         Some(words.replace("{mailbox}", &quote(mailbox)).replace("{file}", &quote(&self.file)))
     }
+
+    /// True when `idx rebuild` mends it: the fix of the rule, and no variant that Dovecot itself reads on over.
+    pub fn is_mended_by_rebuild(&self) -> bool {
+        let rule = self.code.rule();
+        rule.is_mended_by_rebuild() && self.severity >= rule.severity && self.severity > Severity::Info
+    }
 }
 
 /// A path as a shell takes it.

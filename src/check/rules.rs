@@ -84,6 +84,13 @@ const WATCH: Remedy = (
     ),
 );
 
+impl Rule {
+    /// True when `idx rebuild` is the remedy.
+    pub fn is_mended_by_rebuild(&self) -> bool {
+        self.fix == REBUILD
+    }
+}
+
 macro_rules! rules {
     ($($code:ident $severity:ident $title:literal, $dovecot:literal, $remedy:expr;)*) => {
         /// The code of a rule.
@@ -175,7 +182,7 @@ rules! {
     I11 Error "the index's tail is a record boundary before the head, and skips no request",
         "beyond the head: 2.3 marks the log corrupted, 2.4 runs fsck; too high: clients' pending changes are silently undone", REBUILD;
     I12 Warning "the index holds what the logs say",
-        "nothing; it shows what the index says", REBUILD;
+        "shows what the index says without a word, or gives all messages new UIDs (virtual mailboxes)", REBUILD;
     I13 Error "extension headers are valid and have names of their own",
         "logs \"Broken extension\" or \"Duplicate header extension\"; fsck drops it, later extensions change their numbers", TRY;
     I14 Error "extension data lies inside the record and does not overlap",

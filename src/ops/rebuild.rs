@@ -138,7 +138,8 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
         // A run that was killed half-way left some files replaced. What it saved is what there is to plan with.
         let interrupted = saved.steps.pop_if(|step| step.was_interrupted(home, &survey));
         let before = before(home, &survey, interrupted.as_ref());
-        let plan = plan(&inputs(&before, index, options.base));
+        let names = MailboxFiles::at(index);
+        let plan = plan(&names, &inputs(&before, index, options.base));
         let mut after = after(&before, &plan);
         if survey.is_one_log()
             && before.iter().chain(&after).all(|(role, bytes)| *role != Role::OldLog || bytes.is_none())

@@ -11,7 +11,7 @@ use crate::format::record::{Append, RecordType, flag};
 use crate::model::chain::Start;
 use crate::model::mailbox::ModseqHeader;
 use crate::model::replay::{Replayed, Until};
-use crate::model::{Chain, LogPos, Mailbox, SyncError, SyncKind};
+use crate::model::{Chain, LogPos, Mailbox, SyncError, SyncKind, UidSet};
 
 /// Bytes of log that one raise of the modseq takes at least.
 const BYTES_PER_MODSEQ: u64 = 16;
@@ -38,6 +38,8 @@ pub struct Candidate {
     /// Between the index and the first log something is missing.
     pub gap: bool,
     pub margin: u64,
+    /// Why the log is damaged although all of it can be read.
+    pub refutes: Option<String>,
 }
 
 impl Candidate {
@@ -125,6 +127,11 @@ pub fn replay(
     }
     let seen = |error: &&SyncError| repeats && matches!(error.kind, SyncKind::AppendBelowNextUid { .. });
     let flaws = replayed.errors.iter().filter(|error| !seen(error)).map(ToString::to_string).collect();
+    let skipped = skipped(&chain, &replayed, repeats);
+    if !skipped.is_empty() {
+        lost.push(Loss::Skipped(skipped));
+    }
+    settle_modseqs(&mut replayed);
     replayed.errors.clear();
     let proven_from = if lost.is_empty() { proven_from } else { u32::MAX };
     Some(Candidate {
@@ -142,7 +149,48 @@ pub fn replay(
         same_log: true,
         gap: false,
         margin,
+        refutes: None,
     })
+}
+
+/// Messages that replay left out because a higher UID had been appended before theirs.
+fn skipped(chain: &Chain<'_>, replayed: &Replayed, repeats: bool) -> UidSet {
+    let mut uids = UidSet::new();
+    if repeats {
+        return uids;
+    }
+    for error in &replayed.errors {
+        let SyncKind::AppendBelowNextUid { uid, .. } = error.kind else { continue };
+        let file = chain.position_of(error.pos.seq).and_then(|at| chain.files.get(at));
+        let record = file.and_then(|file| file.records().from(error.pos.offset, 1).next());
+        let rest = record.iter().flat_map(|record| record.elements::<Append>()).skip_while(|append| append.uid != uid);
+        rest.filter(|append| replayed.mailbox.lookup(append.uid).is_none()).for_each(|append| uids.insert(append.uid));
+    }
+    uids
+}
+
+/// Of a modseq header and messages above it one is wrong: the message when it is the only one, for header and log agree
+/// against it; else the header.
+fn settle_modseqs(replayed: &mut Replayed) {
+    let mailbox = &mut replayed.mailbox;
+    let Some(header) = mailbox.modseq_header() else { return };
+    let top = header.highest_modseq.max(replayed.log_modseq);
+    let above: Vec<usize> =
+        (0..mailbox.physical_len()).filter(|i| mailbox.record_modseq(*i).is_some_and(|modseq| modseq > top)).collect();
+    match above[..] {
+        [] => {}
+        [one] => {
+            let bytes = mailbox.endian.u64_bytes(top);
+            let range = mailbox.extension(b"modseq").map(crate::model::Extension::range).unwrap_or_default();
+            if let Some(to) = mailbox.record_mut(one).get_mut(range).filter(|to| to.len() == bytes.len()) {
+                to.copy_from_slice(&bytes);
+            }
+        }
+        _ => {
+            let highest_modseq = above.iter().filter_map(|i| mailbox.record_modseq(*i)).max().unwrap_or(top);
+            mailbox.set_modseq_header(ModseqHeader { highest_modseq, ..header });
+        }
+    }
 }
 
 fn chain_of<'s>(files: &'s [Survey<'_>], header: &dyn Fn(&Survey<'_>) -> crate::format::log::LogFile) -> Chain<'s> {
@@ -288,6 +336,7 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
             same_log: true,
             gap: false,
             margin: MARGIN,
+            refutes: None,
         }
     } else {
         let known = mailbox.extensions.len();
@@ -296,7 +345,8 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
             // Extensions may have been created in between: later numbers are not what this index would take them for.
             files.iter_mut().for_each(|file| file.distrust_ids(0, known));
         }
-        let trusted = Logs { files, foreign: None, foreign_old: None, swapped: false, head_in_place: true };
+        let trusted =
+            Logs { files, foreign: None, foreign_old: None, swapped: false, old_is_ours: false, head_in_place: true };
         replay(base, mailbox, &trusted, from, unreset, repeats)?
     };
     if repeats {
@@ -313,6 +363,7 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
         replayed.mailbox.set_modseq_header(ModseqHeader { highest_modseq: known_modseq, ..header });
     }
     replayed.log_modseq = replayed.log_modseq.max(known_modseq);
+    settle_modseqs(&mut candidate.replayed);
     candidate.reset = reset;
     candidate.same_log = same_log;
     candidate.gap = gap;

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::candidates::Candidate;
 use super::order::Logs;
 use super::plan::Inputs;
+use super::storage::Storage;
 use crate::model::Mailbox;
 use crate::model::diff::{Difference, compare};
 
@@ -31,9 +32,18 @@ pub fn settle_reset(mut candidate: Candidate, full: &mut Option<Candidate>) -> O
 }
 
 /// Holds an index against the logs it was made from. What Dovecot changed without logging it (fsck, upgrades) is its own.
-pub fn compare_with_logs(candidate: &mut Candidate, full: Option<&Candidate>) {
+pub fn compare_with_logs(candidate: &mut Candidate, full: Option<&Candidate>, storage: Option<&Storage>) {
     let comparable = |full: &&Candidate| full.is_sound() && candidate.is_sound() && !full.fscked && !candidate.fscked;
     let Some(full) = full.filter(comparable) else { return };
+    let (index, logs) = (&candidate.replayed.mailbox.header, &full.replayed.mailbox.header);
+    // Two against one: the index and the storage have the same UIDVALIDITY, so it is the log that is damaged.
+    if index.uid_validity != logs.uid_validity
+        && storage.and_then(|storage| storage.uid_validity).is_some_and(|known| known == index.uid_validity)
+    {
+        let (have, want) = (logs.uid_validity, index.uid_validity);
+        candidate.refutes = Some(format!("it sets uid_validity {have}, index and storage have {want}"));
+        return;
+    }
     let found = differences(&candidate.replayed.mailbox, &full.replayed.mailbox);
     if found.is_empty() {
         candidate.proven_from = 1;

@@ -79,6 +79,8 @@ pub enum Loss {
     Modseqs,
     /// Flags, keywords and modseqs of these messages, which only the storage has.
     Flags(UidSet),
+    /// Messages whose append no replay executes, because a higher UID was appended before.
+    Skipped(UidSet),
     /// A stretch of a log that cannot be read.
     Hole {
         /// Where it begins.
@@ -112,9 +114,12 @@ impl Loss {
     pub const fn grade(&self) -> Grade {
         match self {
             Loss::UidValidity => Grade::UidValidity,
-            Loss::Records { .. } | Loss::Hole { .. } | Loss::Unread { .. } | Loss::Between(..) | Loss::After(_) => {
-                Grade::Messages
-            }
+            Loss::Records { .. }
+            | Loss::Skipped(_)
+            | Loss::Hole { .. }
+            | Loss::Unread { .. }
+            | Loss::Between(..)
+            | Loss::After(_) => Grade::Messages,
             Loss::Extension(..) | Loss::KeywordNames | Loss::Flags(_) => Grade::Flags,
             Loss::Modseqs | Loss::Expunges(..) | Loss::AllExpunges | Loss::OldExpunges(_) => Grade::History,
         }
@@ -123,7 +128,7 @@ impl Loss {
     /// The messages concerned, where they are known.
     pub const fn uids(&self) -> Option<&UidSet> {
         match self {
-            Loss::Flags(uids) => Some(uids),
+            Loss::Flags(uids) | Loss::Skipped(uids) => Some(uids),
             _ => None,
         }
     }
@@ -132,7 +137,7 @@ impl Loss {
     pub fn count(&self) -> Option<u64> {
         match self {
             Loss::Records { count, .. } => Some(u64::from(*count)),
-            Loss::Flags(uids) => Some(uids.count()),
+            Loss::Flags(uids) | Loss::Skipped(uids) => Some(uids.count()),
             _ => None,
         }
     }
@@ -143,6 +148,7 @@ impl Loss {
             Loss::UidValidity => Some("invents one, and clients download everything again"),
             Loss::Hole { .. } => Some("marks the log corrupted and loses this and all that follows"),
             Loss::Unread { .. } => Some("stops reading there as well"),
+            Loss::Skipped(_) => Some("skips them as well, and runs fsck"),
             Loss::Records { .. } => Some("drops the index and starts anew from the storage"),
             Loss::Expunges(..) | Loss::AllExpunges => Some("loses it as well, with the log it marks corrupted"),
             _ => None,
@@ -171,6 +177,9 @@ impl fmt::Display for Loss {
             Loss::Modseqs => f.write_str("modseqs of messages"),
             Loss::Flags(uids) => {
                 write!(f, "flags, keywords and modseqs of UIDs {uids}: only the storage still has these messages")
+            }
+            Loss::Skipped(uids) => {
+                write!(f, "messages with UIDs {uids}: appended after a higher UID, so that replay skips them")
             }
             Loss::Hole { at, size, what } => write!(f, "{size} bytes of log at {at}: {what}"),
             Loss::Unread { at, why } => write!(f, "everything after {at}: {why}"),

@@ -18,6 +18,8 @@ pub struct Logs<'a> {
     pub foreign: Option<String>,
     /// `.log` and `.log.2` stand in each other's place.
     pub swapped: bool,
+    /// The file in the place of `.log.2` is of this mailbox, though it does not lead to the log.
+    pub old_is_ours: bool,
     /// The newest of them is `.log`.
     pub head_in_place: bool,
 }
@@ -52,11 +54,26 @@ pub fn vote(inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) -> u32 {
     let votes: Vec<u32> = votes.into_iter().flatten().filter(|id| *id != 0).collect();
     let count = |id: u32| votes.iter().filter(|other| **other == id).count();
     let most = votes.iter().map(|id| count(*id)).max().unwrap_or(0);
-    votes.iter().copied().find(|id| count(*id) == most).unwrap_or(0)
+    let born = || of_log_stamp(inputs.log).unwrap_or(inputs.now);
+    votes.iter().copied().find(|id| count(*id) == most).unwrap_or_else(born)
+}
+
+/// When a log was created: what an index that is created with it gets as its id, should no file have one any more.
+fn of_log_stamp(bytes: Option<&[u8]>) -> Option<u32> {
+    let bytes = bytes?;
+    let log = crate::format::log::LogFile::parse(bytes, bytes.len() as u64).ok()?;
+    Some(log.header.create_stamp).filter(|stamp| *stamp != 0)
 }
 
 pub fn sort_logs<'a>(inputs: &Inputs<'a>, index: Option<&IndexFile<'_>>, indexid: u32) -> Logs<'a> {
-    let mut logs = Logs { files: Vec::new(), foreign_old: None, foreign: None, swapped: false, head_in_place: false };
+    let mut logs = Logs {
+        files: Vec::new(),
+        foreign_old: None,
+        foreign: None,
+        swapped: false,
+        old_is_ours: false,
+        head_in_place: false,
+    };
     let mut log = inputs.log.and_then(|bytes| Survey::new(bytes, index));
     let mut old = inputs.old_log.and_then(|bytes| Survey::new(bytes, None));
     if log.is_none() && inputs.log.is_some() {
@@ -75,6 +92,23 @@ pub fn sort_logs<'a>(inputs: &Inputs<'a>, index: Option<&IndexFile<'_>>, indexid
         && old.seq().checked_add(1) == Some(log.seq())
     {
         log.log.header.prev_file_seq = old.seq();
+        log.log.header.prev_file_offset = u32::try_from(old.end).unwrap_or(u32::MAX);
+    }
+    // The number of the log before is right and its end is not: the log before says where it ends.
+    if let (Some(log), Some(old)) = (&mut log, &old)
+        && log.log.header.prev_file_seq == old.seq()
+        && log.log.header.indexid == old.log.header.indexid
+        && u64::from(log.log.header.prev_file_offset) != old.end
+        && old.holes.is_empty()
+        && old.tail.is_none()
+        && log.log.header.initial_modseq == old.file().end_modseq
+    {
+        log.header_flaws.push(format!(
+            "prev_file_offset is {}, but log {} ends at {}",
+            log.log.header.prev_file_offset,
+            old.seq(),
+            old.end
+        ));
         log.log.header.prev_file_offset = u32::try_from(old.end).unwrap_or(u32::MAX);
     }
     if let Some(one) = &log
@@ -100,6 +134,7 @@ pub fn sort_logs<'a>(inputs: &Inputs<'a>, index: Option<&IndexFile<'_>>, indexid
             old = None;
         } else if !follows(one, newer) {
             let header = &newer.log.header;
+            logs.old_is_ours = one.log.header.indexid == indexid && !header.starts_empty() && one.seq() < newer.seq();
             logs.foreign_old = Some(format!(
                 "it ends at {}:{}, the log continues {}:{}",
                 one.seq(),

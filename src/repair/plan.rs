@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::candidates::{follow, full_replay};
+use super::candidates::{Candidate, follow, full_replay};
 use super::choose::{choose, compare_with_logs, no_base, settle_reset};
 use super::heal::fill::{fill, hints};
 use super::heal::index::mend;
@@ -16,7 +16,9 @@ use super::loss::Loss;
 use super::order::{has_undeleted, sort_logs, vote};
 use super::steps::{Step, finish};
 use super::storage::Storage;
+use super::verify::{Demands, judge};
 use crate::format::index::IndexFile;
+use crate::source::{MailboxFiles, Role};
 
 /// Where a state comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -91,6 +93,8 @@ pub struct Kept {
     pub keywords: Vec<String>,
     /// Extensions in the order of their numbers.
     pub extensions: Vec<String>,
+    /// The byte order of the result: a Dovecot on a host of the other one throws it away.
+    pub byte_order: String,
     /// Messages whose data in the cache stays linked.
     pub cache_links: u64,
 }
@@ -114,8 +118,43 @@ pub struct Plan {
     pub index: Vec<u8>,
 }
 
-/// Makes the plan.
-pub fn plan(inputs: &Inputs<'_>) -> Plan {
+impl<'a> Inputs<'a> {
+    /// The bytes of the file with that role.
+    pub fn bytes(&self, role: Role) -> Option<&'a [u8]> {
+        match role {
+            Role::Index => self.index,
+            Role::Backup => self.backup,
+            Role::OldLog => self.old_log,
+            Role::Log => self.log,
+            Role::Cache => self.cache,
+        }
+    }
+}
+
+/// How often the judge is asked.
+const ROUNDS: usize = 8;
+
+/// Makes the plan: one after the other, until the judge of `check` finds nothing in the result that a rebuild could mend. What
+/// the judge does find is what the next plan has to mend. `files` are the names for the findings; nothing is read.
+pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
+    let mut demands = Demands::default();
+    let mut last = None;
+    for round in 0..ROUNDS {
+        let mut plan = attempt(inputs, &demands);
+        if plan.refusal.is_some() {
+            return plan;
+        }
+        let found = judge(files, inputs, &plan);
+        let Some(first) = found.first() else { return plan };
+        plan.refusal = Some(format!("the result does not hold: {}: {}", first.code, first.message));
+        last = Some(plan);
+        demands.learn(files, &found, round);
+    }
+    last.unwrap_or_default()
+}
+
+/// One plan.
+fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
     let index_view = inputs.index.and_then(|bytes| IndexFile::parse(bytes).ok());
     let indexid = vote(inputs, index_view.as_ref());
     let logs = sort_logs(inputs, index_view.as_ref(), indexid);
@@ -125,13 +164,18 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     }
     let hints = hints(inputs, &logs, indexid);
     let index = inputs.index.and_then(|bytes| mend(bytes, &hints));
-    let backup = inputs.backup.and_then(|bytes| mend(bytes, &hints));
-    let full = full_replay(&logs, indexid);
-    let mut full = full;
+    let mut full = full_replay(&logs, indexid);
+    // A backup of an earlier life is no candidate beside logs that tell everything.
+    let of_this_life =
+        |bytes: &&[u8]| full.is_none() || IndexFile::parse(bytes).is_ok_and(|backup| backup.header.indexid == indexid);
+    let backup = inputs.backup.filter(of_this_life).and_then(|bytes| mend(bytes, &hints));
     let from_index = index.and_then(|mended| follow(Base::Index, mended, &logs));
     let mut from_index = from_index.and_then(|candidate| settle_reset(candidate, &mut full));
     if let Some(candidate) = &mut from_index {
-        compare_with_logs(candidate, full.as_ref());
+        compare_with_logs(candidate, full.as_ref(), inputs.storage.as_ref());
+    }
+    if demands.logs_win && full.as_ref().is_some_and(Candidate::is_sound) {
+        from_index = None;
     }
     let from_backup = backup.and_then(|mended| follow(Base::Backup, mended, &logs)).filter(|backup| !backup.reset);
     let Some((mut chosen, notes)) = choose(inputs, from_index, full, from_backup) else {
@@ -140,5 +184,5 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     if chosen.missing > 0 || chosen.gap {
         fill(&mut chosen, &logs, &hints);
     }
-    finish(inputs, &logs, indexid, chosen, notes)
+    finish(inputs, &logs, indexid, chosen, notes, demands)
 }

@@ -2,13 +2,13 @@
 
 use super::candidates::Candidate;
 use super::heal::cache::{cache_links, clear_cache_links, foreign_cache};
-use super::heal::index::fix_counters;
-use super::heal::log::{next_log, pending};
+use super::heal::index::{fix_counters, settle};
+use super::heal::log::{next_log, pending, silenced};
 use super::loss::Loss;
 use super::order::Logs;
 use super::plan::{Base, Inputs, Kept, Messages, Plan};
 use super::survey::Survey;
-use super::verify::verify;
+use super::verify::Demands;
 use crate::format::Disk;
 use crate::format::log::LogHeader;
 use crate::model::mailbox::ModseqHeader;
@@ -56,14 +56,32 @@ impl Step {
 }
 
 /// From a state to bytes: what happens to log and cache, and the index that goes with them.
-pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candidate, notes: Vec<String>) -> Plan {
-    let Candidate { base, replayed, flaws, mut lost, damaged, proven_from, beyond, wiped, margin, .. } = chosen;
-    let as_is = base == Base::Index && flaws.is_empty() && lost.is_empty();
+pub fn finish(
+    inputs: &Inputs<'_>,
+    logs: &Logs<'_>,
+    indexid: u32,
+    chosen: Candidate,
+    notes: Vec<String>,
+    demands: &Demands,
+) -> Plan {
+    let Candidate { base, replayed, flaws, mut lost, damaged, proven_from, beyond, wiped, margin, refutes, .. } =
+        chosen;
+    let as_is = base == Base::Index && flaws.is_empty() && lost.is_empty() && demands.index.is_empty();
     let mut steps: Vec<(Step, String)> = Vec::new();
-    let highest = replayed.highest_modseq();
+    let mut highest = replayed.highest_modseq();
     let Replayed { mut mailbox, position, .. } = replayed;
     mailbox.header.indexid = indexid;
-    let why_index = notes.join("; ");
+    let why_index = notes.iter().chain(&demands.index).cloned().collect::<Vec<_>>().join("; ");
+    if demands.modseq
+        && let Some(log) = logs.files.iter().rfind(|log| log.seq() == position.seq && log.log.header.minor_version >= 3)
+    {
+        let mut scan = log.file().log.records(&log.readable);
+        while scan.pos() < position.offset && scan.next().is_some() {}
+        highest = scan.modseq().max(1);
+        let (log_seq, log_offset) = (position.seq, u32::try_from(position.offset).unwrap_or(0));
+        mailbox.set_modseq_header(ModseqHeader { highest_modseq: highest, log_seq, log_offset });
+    }
+    settle(&mut mailbox, demands, highest);
     let mut write = (!as_is).then(|| why_index.clone());
     let mut raised = 0;
 
@@ -90,6 +108,7 @@ pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candid
     if beyond {
         reasons.push("it ends before the index".into());
     }
+    reasons.extend(demands.log.iter().chain(&refutes).cloned());
     if wiped {
         reasons.push("it starts from nothing, and would wipe the index".into());
     }
@@ -102,13 +121,14 @@ pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candid
         let margin = if head_lost { margin.max(MARGIN) } else { margin };
         raised = if lost.is_empty() { 0 } else { margin };
     }
-    let whole = head.filter(|log| log.holes.is_empty() && !head_lost && !wiped);
-    let had_history = |log: &Survey<'_>| !log.holes.is_empty() || (wiped && log.end > log.log.records_at);
+    let given_up = wiped || refutes.is_some() || demands.give_up_log;
+    let silent = head.filter(|_| !given_up).and_then(|log| silenced(log, &demands.silent));
+    let whole = head.filter(|log| log.holes.is_empty() && !head_lost && silent.is_some());
+    let had_history = |log: &Survey<'_>| !log.holes.is_empty() || (silent.is_none() && log.end > log.log.records_at);
     if replaced && whole.is_none() && head.is_some_and(had_history) {
         lost.push(Loss::AllExpunges);
     }
     let highest = highest.saturating_add(raised);
-    let mut chain_log: Option<Vec<u8>> = None;
     if replaced {
         let why = format!("replaced by its successor: {}", reasons.join("; "));
         let next = next_log(inputs, logs, &mailbox, indexid, highest, whole.is_some());
@@ -117,12 +137,8 @@ pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candid
         bytes.extend(pending);
         match whole {
             Some(log) => {
-                let mut old = log.readable.get(..usize::try_from(log.end).unwrap_or(0)).unwrap_or_default().to_vec();
-                let mut header = log.log.header.clone();
-                header.indexid = indexid;
-                let known = usize::from(header.hdr_size).min(LogHeader::SIZE).min(old.len());
-                let fixed = header.to_bytes(log.log.endian);
-                old[..known].copy_from_slice(&fixed[..known]);
+                let mut old = silent.unwrap_or_default();
+                with_header(&mut old, log, indexid);
                 let keep = "kept as .log.2 for QRESYNC".to_owned();
                 steps.push(if old == log.bytes { (Step::LinkOldLog, keep) } else { (Step::WriteOldLog(old), keep) });
             }
@@ -146,8 +162,7 @@ pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candid
             mailbox = done.mailbox;
             mailbox.header.log_file_tail_offset = 40;
         }
-        steps.push((Step::WriteLog(bytes.clone()), why.clone()));
-        chain_log = Some(bytes);
+        steps.push((Step::WriteLog(bytes), why));
         write.get_or_insert_with(|| format!("it follows the new log {}", next.file_seq));
     } else {
         if logs.swapped {
@@ -162,15 +177,31 @@ pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candid
                 format!("{torn} bytes of an unfinished transaction at {}: {tail}", log.end),
             ));
         }
+        let old = logs.files.first().filter(|_| logs.files.len() > 1 && !logs.swapped);
         if let Some(why) = &logs.foreign_old {
+            if logs.old_is_ours {
+                lost.push(Loss::OldExpunges(why.clone()));
+            }
             steps.push((Step::RemoveOldLog, why.clone()));
+        } else if let Some(old) = old.filter(|_| !demands.old.is_empty()) {
+            let why = demands.old.join("; ");
+            match silenced(old, &demands.old_silent).filter(|_| !demands.give_up_old && old.holes.is_empty()) {
+                Some(mut bytes) => {
+                    with_header(&mut bytes, old, indexid);
+                    steps.push((Step::WriteOldLog(bytes), why));
+                }
+                None => {
+                    lost.push(Loss::OldExpunges(why.clone()));
+                    steps.push((Step::RemoveOldLog, why));
+                }
+            }
         }
     }
 
     // The cache: what does not belong goes, and then the links to it.
     let mut links = cache_links(&mailbox);
     if let Some(bytes) = inputs.cache
-        && let Some(why) = foreign_cache(bytes, &mailbox, indexid)
+        && let Some(why) = foreign_cache(bytes, &mailbox, indexid).or_else(|| demands.cache.clone())
     {
         steps.push((Step::RemoveCache, why));
         if links > 0 {
@@ -181,6 +212,12 @@ pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candid
     }
     if write.is_some() {
         fix_counters(&mut mailbox);
+        if demands.tail && !replaced {
+            // Without a request in the log there is nothing before the head that is still to be done.
+            let waits = head.is_some_and(|log| log.file().records().any(|record| record.is_request()));
+            let header = &mut mailbox.header;
+            header.log_file_tail_offset = if waits { 0 } else { header.log_file_head_offset };
+        }
         let has_old = steps.iter().any(|(step, _)| matches!(step, Step::WriteOldLog(_) | Step::LinkOldLog))
             || (inputs.old_log.is_some() && !steps.iter().any(|(step, _)| *step == Step::RemoveOldLog));
         // "No .log.2" would keep it for ever. When it became that is when the log was created.
@@ -201,9 +238,6 @@ pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candid
     let index = mailbox.encode();
     let mut plan = Plan { base: Some(base), steps, lost, ..Plan::default() };
     if let Some(why) = write {
-        if let Err(why) = verify(&index, chain_log.as_deref(), head, indexid) {
-            plan.refusal = Some(format!("the result does not hold: {why}"));
-        }
         plan.steps.push((Step::WriteIndex(index.clone()), why));
     }
     plan.index = index;
@@ -216,9 +250,19 @@ pub fn finish(inputs: &Inputs<'_>, logs: &Logs<'_>, indexid: u32, chosen: Candid
         highest_modseq_raised_by: raised,
         keywords: mailbox.keywords().iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect(),
         extensions: mailbox.extensions.iter().map(|ext| String::from_utf8_lossy(&ext.name).into_owned()).collect(),
+        byte_order: format!("{}-endian", mailbox.endian.name()),
         cache_links: links,
     });
     plan
+}
+
+/// Puts the header that a log should have into a copy of it.
+fn with_header(bytes: &mut [u8], log: &Survey<'_>, indexid: u32) {
+    let mut header = log.log.header.clone();
+    header.indexid = indexid;
+    let known = usize::from(header.hdr_size).min(LogHeader::SIZE).min(bytes.len());
+    let fixed = header.to_bytes(log.log.endian);
+    bytes[..known].copy_from_slice(&fixed[..known]);
 }
 
 fn count(mailbox: &Mailbox, proven_from: u32, damaged: bool) -> Messages {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::format::index::IndexFile;
 use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, resynchronize};
-use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
+use crate::format::record::{Append, EXTERNAL, HEADER_SIZE, Record, RecordType};
 use crate::format::{Disk, Endian, Flaw, FlawKind, packed};
 use crate::model::ChainFile;
 
@@ -181,7 +181,9 @@ impl<'a> Survey<'a> {
             };
             self.readable = readable;
             let broken_at = bad.as_ref().map(|(from, ..)| *from).or(broken.as_ref().map(|end| end.offset));
+            // Each attempt looks at what follows: a log that is nothing but damage must not be looked through again and again.
             if let Some(broken_at) = broken_at
+                && self.mended.len() < MAX_HOLES
                 && let Some(next) = self.told_size(&mut before, broken_at, announced)
             {
                 self.end = next;
@@ -221,7 +223,7 @@ impl<'a> Survey<'a> {
             }
             self.end = next;
             at = next;
-            if self.holes.len() >= MAX_HOLES {
+            if self.holes.len() + self.mended.len() >= MAX_HOLES {
                 let end = self.bytes.len() as u64;
                 self.hole(at, end, "too much damage to go on".into());
                 self.end = end;
@@ -343,6 +345,21 @@ fn damage(record: &Record<'_>) -> Option<Flaw> {
     })
 }
 
+/// True when the first message that a log appends is UID 1, after UIDVALIDITY was set.
+fn begins_a_mailbox(log: &LogFile, bytes: &[u8]) -> bool {
+    let mut validity = false;
+    for record in log.records(bytes) {
+        match record.kind() {
+            Some(RecordType::HeaderUpdate) => validity |= record.header_chunks().any(|chunk| chunk.offset == 24),
+            Some(RecordType::Append) => {
+                return validity && record.elements::<Append>().next().is_some_and(|append| append.uid == 1);
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 /// The header of a log, with what is wrong in it. What is lost is taken from the index that points into the log.
 fn header(bytes: &[u8], index: Option<&IndexFile<'_>>) -> Option<(LogFile, Vec<String>)> {
     let size = bytes.len() as u64;
@@ -351,7 +368,25 @@ fn header(bytes: &[u8], index: Option<&IndexFile<'_>>) -> Option<(LogFile, Vec<S
         && log.header.file_seq != 0
         && log.records_at <= size
     {
-        let flaws = log.problems.iter().map(ToString::to_string).collect();
+        let mut flaws: Vec<String> = log.problems.iter().map(ToString::to_string).collect();
+        let known = LogHeader::SIZE as u64;
+        let begins = |at: u64| {
+            let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+            let first = rest.first_chunk::<4>().and_then(|raw| packed::decode(*raw)).unwrap_or(0) as usize;
+            first >= HEADER_SIZE && first <= rest.len() && log.endian.u32_at(rest, 4).and_then(RecordType::of).is_some()
+        };
+        if log.records_at != known && size > known && !begins(log.records_at) && begins(known) {
+            flaws.push(format!("hdr_size is {}, but the records begin at {known}", log.header.hdr_size));
+            log.records_at = known;
+        }
+        // No log continues itself or a later one.
+        if log.header.prev_file_seq >= log.header.file_seq && begins_a_mailbox(&log, bytes) {
+            flaws.push(format!(
+                "prev_file_seq is {}, but log {} begins with the mailbox",
+                log.header.prev_file_seq, log.header.file_seq
+            ));
+            (log.header.prev_file_seq, log.header.prev_file_offset) = (0, 0);
+        }
         log.header.major_version = 1;
         log.header.compat_flags = u8::from(log.endian == Endian::Little);
         if u64::from(log.header.hdr_size) != log.records_at {

@@ -1,41 +1,102 @@
-//! The result of a rebuild, decoded and judged before anything of it is written.
+//! What the judge of [`check`](crate::check) says of a plan's result, before anything of it is written, and what the next plan
+//! has to do about it.
 
-use super::heal::index::{Hints, mend};
-use super::survey::Survey;
-use crate::format::index::IndexFile;
-use crate::model::Chain;
+use super::changes::after;
+use super::plan::{Inputs, Plan};
+use crate::check::{self, Code, Finding, Severity};
+use crate::source::{Bytes, Input, MailboxFiles, Role, Stat};
 
-/// Decodes the result and holds it against every rule again.
-pub fn verify(index: &[u8], new_log: Option<&[u8]>, head: Option<&Survey<'_>>, indexid: u32) -> Result<(), String> {
-    let view = IndexFile::parse(index).map_err(|error| error.to_string())?;
-    if let Some(problem) = view.problems.first() {
-        return Err(problem.to_string());
-    }
-    let mended = mend(index, &Hints { indexid, ..Hints::default() }).ok_or("it cannot be read")?;
-    if let Some(flaw) = mended.flaws.first() {
-        return Err(flaw.clone());
-    }
-    if mended.mailbox.encode() != index {
-        return Err("it does not decode to itself".into());
-    }
-    let header = &view.header;
-    let chain = match (new_log, head) {
-        (Some(bytes), _) => {
-            let log =
-                crate::format::log::LogFile::parse(bytes, bytes.len() as u64).map_err(|error| error.to_string())?;
-            Chain::new([crate::model::ChainFile::new(log, bytes)])
+/// Plans after which what is left of a log is not mended any more, but given up.
+const PATIENCE: usize = 3;
+
+/// What a plan has to do because the judge found fault with the one before it.
+#[derive(Clone, Debug, Default)]
+pub struct Demands {
+    /// Why the log cannot stay.
+    pub log: Vec<String>,
+    /// Places in the log whose records must mean nothing in the copy that becomes `.log.2`.
+    pub silent: Vec<u64>,
+    /// Why `.log.2` cannot stay as it is.
+    pub old: Vec<String>,
+    /// Places in `.log.2` whose records must mean nothing.
+    pub old_silent: Vec<u64>,
+    /// Damaged logs are given up with the history in them.
+    pub give_up_log: bool,
+    /// `.log.2` is given up.
+    pub give_up_old: bool,
+    /// Why the index must be written.
+    pub index: Vec<String>,
+    /// Why the cache goes.
+    pub cache: Option<String>,
+    /// What the logs tell from the beginning counts, not the index.
+    pub logs_win: bool,
+    /// The modseq header is what the log counts.
+    pub modseq: bool,
+    /// Flag bits that mean nothing are cleared.
+    pub flags: bool,
+    /// Keyword bits without a keyword are cleared.
+    pub keywords: bool,
+    /// The sum of sizes is forgotten, so that Dovecot counts anew.
+    pub vsize: bool,
+    /// The tail is set anew.
+    pub tail: bool,
+}
+
+/// What is wrong with the files as a plan would leave them, as far as a rebuild answers for it.
+pub fn judge(files: &MailboxFiles, inputs: &Inputs<'_>, plan: &Plan) -> Vec<Finding> {
+    let before = Role::ALL.into_iter().map(|role| (role, inputs.bytes(role))).collect();
+    let left = after(&before, plan);
+    let list = left.into_iter().enumerate().filter_map(|(i, (role, bytes))| {
+        let bytes = bytes?;
+        // Files in memory have no inode; all that counts is that they are different ones.
+        let stat = Stat { dev: 0, ino: i as u64 + 1, size: bytes.len() as u64, mtime: (0, 0) };
+        Some((role, Input { bytes: Bytes::Owned(bytes.to_vec()), stat }))
+    });
+    let options = check::Options::at(i64::from(inputs.now));
+    let mut found = check::snapshot(files, &list.collect(), &options);
+    found.retain(|one| {
+        let unusable_cache = one.file == files.path(Role::Cache) && one.severity == Severity::Error;
+        unusable_cache || one.is_mended_by_rebuild()
+    });
+    found
+}
+
+impl Demands {
+    /// Takes in what the judge found after so many plans.
+    pub fn learn(&mut self, files: &MailboxFiles, found: &[Finding], rounds: usize) {
+        let name = |role: Role| files.path(role);
+        for one in found {
+            let why = format!("{}: {}", one.code, one.message);
+            if one.file == name(Role::Cache) {
+                self.cache.get_or_insert(why);
+            } else if one.file == name(Role::Log) {
+                self.log.push(why);
+                self.silent.extend(one.offset);
+                self.give_up_log |= rounds >= PATIENCE;
+            } else if one.file == name(Role::OldLog) {
+                match one.code {
+                    Code::L4 | Code::L5 => {}
+                    Code::L1 | Code::L3 | Code::L6 | Code::L7 | Code::L8 | Code::L9 => self.give_up_old = true,
+                    _ => self.old_silent.extend(one.offset),
+                }
+                self.old.push(why);
+                self.give_up_old |= rounds >= PATIENCE;
+            } else {
+                match one.code {
+                    Code::I9 => self.flags = true,
+                    Code::I11 => self.tail = true,
+                    Code::I16 => self.keywords = true,
+                    Code::I17 => self.modseq = true,
+                    Code::I19 => self.vsize = true,
+                    _ => self.logs_win = true,
+                }
+                self.index.push(why);
+                self.give_up_log |= rounds > PATIENCE;
+            }
         }
-        (None, Some(head)) => Chain::new([head.file()]),
-        (None, None) => return Err("there is no log".into()),
-    };
-    let start =
-        chain.start(header.log_file_seq, u64::from(header.log_file_head_offset)).map_err(|lost| lost.to_string())?;
-    if start.reset && view.count() > 0 {
-        return Err("the log would wipe it".into());
+        for list in [&mut self.log, &mut self.old, &mut self.index] {
+            let mut seen = std::collections::HashSet::new();
+            list.retain(|why| seen.insert(why.clone()));
+        }
     }
-    let (tail, top) = (header.log_file_tail_offset, header.log_file_head_offset);
-    if tail > top {
-        return Err(format!("tail {tail} is past head {top}"));
-    }
-    Ok(())
 }

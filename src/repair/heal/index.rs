@@ -8,10 +8,11 @@ use crate::format::index::{IndexFile, IndexHeader, RECORD_MIN_SIZE, header_flag}
 use crate::format::record::flag;
 use crate::format::{Disk, Endian, align8};
 use crate::model::ext::layout;
-use crate::model::mailbox::{Extension, ModseqHeader};
+use crate::model::mailbox::Extension;
 use crate::model::{Mailbox, UidSet};
 use crate::repair::loss::{ExtensionPart, Loss, NoRecord};
 use crate::repair::storage::Storage;
+use crate::repair::verify::Demands;
 
 /// What stands beside an index and may tell what it said.
 #[derive(Clone, Debug, Default)]
@@ -304,8 +305,8 @@ impl Mended {
         let Some(header) = mailbox.modseq_header() else { return };
         let highest = (0..mailbox.physical_len()).filter_map(|i| mailbox.record_modseq(i)).max().unwrap_or(0);
         if highest > header.highest_modseq {
+            // Which of the two is wrong is known when the log has been counted.
             self.flaws.push(format!("highest_modseq is {}, but a message has {highest}", header.highest_modseq));
-            mailbox.set_modseq_header(ModseqHeader { highest_modseq: highest, ..header });
         }
     }
 }
@@ -359,6 +360,35 @@ pub fn fix_counters(mailbox: &mut Mailbox) -> Vec<String> {
         header.flags |= header_flag::HAVE_DIRTY;
     }
     flaws
+}
+
+/// Takes out of a state what the judge of `check` found and nothing else tells. `highest` is HIGHESTMODSEQ.
+pub fn settle(mailbox: &mut Mailbox, demands: &Demands, highest: u64) {
+    let names = mailbox.keywords().len();
+    let keywords = mailbox.extension(b"keywords").map(Extension::range).filter(|_| demands.keywords);
+    let modseqs = mailbox.extension(b"modseq").map(Extension::range).filter(|range| demands.modseq && range.len() == 8);
+    let top = mailbox.endian.u64_bytes(highest);
+    for i in 0..mailbox.physical_len() {
+        let above = mailbox.record_modseq(i).is_some_and(|modseq| modseq > highest);
+        let record = mailbox.record_mut(i);
+        if demands.flags
+            && let Some(flags) = record.get_mut(4)
+        {
+            *flags &= flag::IMAP | flag::BACKEND | flag::DIRTY;
+        }
+        let bits = keywords.clone().and_then(|range| record.get_mut(range)).unwrap_or_default();
+        for (byte, bits) in bits.iter_mut().enumerate() {
+            let known = names.saturating_sub(byte * 8).min(8);
+            *bits &= u8::try_from((1_u16 << known) - 1).unwrap_or(u8::MAX);
+        }
+        if let Some(to) = modseqs.clone().filter(|_| above).and_then(|range| record.get_mut(range)) {
+            to.copy_from_slice(&top);
+        }
+    }
+    if demands.vsize {
+        let ext = mailbox.extensions.iter_mut().find(|ext| ext.name == b"hdr-vsize");
+        ext.into_iter().for_each(|ext| ext.data.fill(0));
+    }
 }
 
 /// Gives UIDs to records that have an impossible one: where the UIDs around a record leave only one possibility, that is it.

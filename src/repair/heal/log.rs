@@ -3,6 +3,7 @@
 use crate::format::Endian;
 use crate::format::index::IndexFile;
 use crate::format::log::LogHeader;
+use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
 use crate::model::Mailbox;
 use crate::repair::order::Logs;
 use crate::repair::plan::Inputs;
@@ -53,4 +54,43 @@ pub fn pending(log: &Survey<'_>, mailbox: &Mailbox) -> Vec<u8> {
     let file = log.file();
     let requests = file.records().filter(|record| record.offset >= tail && record.is_request());
     requests.flat_map(|record| record.bytes.to_vec()).collect()
+}
+
+/// A copy of a log in which the records at these places mean nothing: each becomes a header update that changes no byte, so that
+/// no offset and no modseq moves. `None` when one of them counts as a change, or creates an extension: without it the numbers of
+/// later ones would mean something else.
+pub fn silenced(log: &Survey<'_>, places: &[u64]) -> Option<Vec<u8>> {
+    let mut bytes = log.readable.get(..usize::try_from(log.end).ok()?)?.to_vec();
+    let file = log.file();
+    let mut places: Vec<u64> = places.to_vec();
+    places.sort_unstable();
+    places.dedup();
+    let mut records = file.records().peekable();
+    for place in places {
+        while records.next_if(|record| record.end() <= place).is_some() {}
+        let record = records.peek().filter(|record| record.offset <= place && may_be_silent(record))?;
+        let start = usize::try_from(record.offset).ok()?;
+        let (_, rest) = bytes.get_mut(start..start.checked_add(record.bytes.len())?)?.split_at_mut(4);
+        let (kind, payload) = rest.split_at_mut(HEADER_SIZE - 4);
+        kind.copy_from_slice(&record.endian.u32_bytes(RecordType::HeaderUpdate.raw() | EXTERNAL));
+        payload.fill(0);
+    }
+    Some(bytes)
+}
+
+fn may_be_silent(record: &Record<'_>) -> bool {
+    record.bytes.len() > HEADER_SIZE
+        && match record.kind() {
+            None
+            | Some(
+                RecordType::HeaderUpdate
+                | RecordType::ExtReset
+                | RecordType::ExtHdr
+                | RecordType::ExtHdr32
+                | RecordType::ExtRec
+                | RecordType::ExtAtomicInc,
+            ) => true,
+            Some(RecordType::ExtIntro) => record.intros().all(|intro| intro.name.is_empty()),
+            _ => false,
+        }
 }
