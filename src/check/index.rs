@@ -61,6 +61,12 @@ impl Judge<'_, '_> {
             return;
         }
         let header = &self.index.header;
+        let log = self.subject.log(Role::Log).filter(|_| self.role == Role::Index);
+        if let Some(log) = log.filter(|log| log.file.log.endian != self.index.endian) {
+            let (own, other) = (self.index.endian.name(), log.file.log.endian.name());
+            self.add(Code::I1, 12, format!("in {own}-endian order, but the log is in {other}-endian order"));
+            return;
+        }
         if header.compat_flags != u8::from(Endian::NATIVE == Endian::Little) {
             self.found.add(foreign(Code::I1, &self.path, self.index.endian).at(12));
         }
@@ -238,6 +244,12 @@ impl Judge<'_, '_> {
             self.add(Code::I3, 32, format!("messages_count is {wanted}, but the file holds {}", index.count()));
         } else if !index.trailing().is_empty() {
             let at = index.records_at + index.records.len();
+            let last = index.iter().last().and_then(|record| index.endian.u32_at(record, 0)).unwrap_or(0);
+            let next = index.trailing().get(..index.record_size).and_then(|record| index.endian.u32_at(record, 0));
+            if let Some(uid) = next.filter(|uid| *uid > last && *uid < index.header.next_uid) {
+                let message = format!("messages_count is {wanted}, but the record of UID {uid} follows the last one");
+                return self.add(Code::I3, at, message);
+            }
             self.info(Code::I3, at, format!("{} bytes after the last record", index.trailing().len()));
         }
     }

@@ -57,6 +57,9 @@ const MAX_EXTENSIONS: usize = 1000;
 
 /// Reads an index. `None` when neither header nor record layout can be had.
 pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
+    let counted = with_last_records(bytes);
+    let too_short = counted.is_some();
+    let bytes = counted.as_deref().unwrap_or(bytes);
     let index = IndexFile::parse(bytes).ok()?;
     let header = &index.header;
     let base = usize::from(header.base_header_size);
@@ -86,12 +89,32 @@ pub fn mend(bytes: &[u8], hints: &Hints<'_>) -> Option<Mended> {
         fscked: header.flags & header_flag::FSCKD != 0,
         old,
     };
+    if too_short {
+        mended.flaw("messages_count leaves out records at the end");
+    }
     mended.identity(header, hints);
     mended.extensions();
     mended.keywords(hints);
     mended.records(&index, hints);
     mended.counters();
     Some(mended)
+}
+
+/// The index with the records behind the last one counted, when they have the UIDs that come next.
+fn with_last_records(bytes: &[u8]) -> Option<Vec<u8>> {
+    let index = IndexFile::parse(bytes).ok()?;
+    let uid = |record: &[u8]| index.endian.u32_at(record, 0).unwrap_or(0);
+    let mut last = index.iter().last().map_or(0, uid);
+    let rest = index.trailing().chunks_exact(index.record_size.max(1)).take_while(|record| {
+        let follows = uid(record) > last && uid(record) < index.header.next_uid;
+        last = uid(record);
+        follows
+    });
+    let more = u32::try_from(rest.count()).ok().filter(|more| *more > 0)?;
+    let mut counted = bytes.to_vec();
+    let count = index.header.messages_count.checked_add(more)?;
+    counted.get_mut(32..36)?.copy_from_slice(&index.endian.u32_bytes(count));
+    Some(counted)
 }
 
 impl Mended {
