@@ -87,7 +87,7 @@ const WATCH: Remedy = (
 impl Rule {
     /// True when `idx rebuild` is the remedy.
     pub fn is_mended_by_rebuild(&self) -> bool {
-        self.fix == REBUILD
+        [REBUILD, TRY].contains(&(self.fix, self.advice))
     }
 }
 
