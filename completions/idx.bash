@@ -65,7 +65,7 @@ _idx() {
 
     case "${cmd}" in
         idx)
-            opts="-f -h -V --format --color --mmap --help --version check dump log show modseq expunges qresync rebuild undo scan simulate completions man help"
+            opts="-f -h -V --format --color --progress --mmap --help --version check dump log show modseq expunges qresync rebuild undo scan simulate completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -83,6 +83,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -95,7 +99,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__check)
-            opts="-v -j -f -h --verbose --deep --jobs --fail-on --nagios --prometheus --max-log-size --max-cache-size --min-window --format --color --mmap --help"
+            opts="-v -j -f -h --verbose --deep --jobs --fail-on --nagios --prometheus --max-log-size --max-cache-size --min-window --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -141,6 +145,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -153,7 +161,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__completions)
-            opts="-f -h --format --color --mmap --help bash elvish fish powershell zsh"
+            opts="-f -h --format --color --progress --mmap --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -171,6 +179,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -183,7 +195,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__dump)
-            opts="-f -h --section --uid --limit --hex --kind --format --color --mmap --help"
+            opts="-f -h --section --uid --limit --hex --kind --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -217,6 +229,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -229,7 +245,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__expunges)
-            opts="-f -h --since --uid --format --color --mmap --help"
+            opts="-f -h --since --uid --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -255,6 +271,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -267,7 +287,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__help)
-            opts="-f -h --format --color --mmap --help"
+            opts="-f -h --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -285,6 +305,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -297,7 +321,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__log)
-            opts="-f -h --uid --type --modseq --position --since --until --stats --follow --evidence --format --color --mmap --help"
+            opts="-f -h --uid --type --modseq --position --since --until --stats --follow --evidence --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -339,6 +363,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -351,7 +379,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__man)
-            opts="-f -h --format --color --mmap --help"
+            opts="-f -h --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -369,6 +397,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -381,7 +413,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__modseq)
-            opts="-f -h --uid --history --locate --decode --format --color --mmap --help"
+            opts="-f -h --uid --history --locate --decode --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -411,6 +443,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -423,7 +459,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__qresync)
-            opts="-f -h --uidvalidity --modseq --known --seq-match --versus --pvt --format --color --mmap --help"
+            opts="-f -h --uidvalidity --modseq --known --seq-match --versus --pvt --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -465,6 +501,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -477,7 +517,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__rebuild)
-            opts="-n -o -f -h --dry-run --output --base --accept-loss --lock-method --lock-timeout --no-undo --format --color --mmap --help"
+            opts="-n -o -f -h --dry-run --output --base --accept-loss --lock-method --lock-timeout --no-undo --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -493,6 +533,10 @@ _idx() {
                     ;;
                 --base)
                     COMPREPLY=($(compgen -W "auto index backup log" -- "${cur}"))
+                    return 0
+                    ;;
+                --accept-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --lock-method)
@@ -515,6 +559,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -527,7 +575,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__scan)
-            opts="-a -j -f -h --all --jobs --format --color --mmap --help"
+            opts="-a -j -f -h --all --jobs --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -553,6 +601,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -565,7 +617,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__show)
-            opts="-f -h --uid --at --pvt --format --color --mmap --help"
+            opts="-f -h --uid --at --pvt --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -595,6 +647,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -607,7 +663,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__simulate)
-            opts="-r -j -f -h --tree --recursive --worst --jobs --replay --synthetic --trace --appends-per-day --flags-per-day --expunges-per-day --sync-every --pattern --burst --messages --seed --storage --for --now --config --dovecot --log-rotate-min-size --log-rotate-max-size --log-rotate-min-age --log2-max-age --offline --clients --gaps --want --share --mailboxes --plot --format --color --mmap --help"
+            opts="-r -j -f -h --tree --recursive --worst --jobs --replay --synthetic --trace --appends-per-day --flags-per-day --expunges-per-day --sync-every --pattern --burst --messages --seed --storage --for --now --config --dovecot --log-rotate-min-size --log-rotate-max-size --log-rotate-min-age --log2-max-age --offline --clients --gaps --want --share --mailboxes --plot --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -737,6 +793,10 @@ _idx() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --mmap)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -749,7 +809,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__undo)
-            opts="-f -h --force --lock-method --lock-timeout --format --color --mmap --help"
+            opts="-f -h --force --lock-method --lock-timeout --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -772,6 +832,10 @@ _idx() {
                     return 0
                     ;;
                 --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;

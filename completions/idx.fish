@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_idx_global_optspecs
-    string join \n f/format= color= mmap= h/help V/version
+    string join \n f/format= color= progress= mmap= h/help V/version
 end
 
 function __fish_idx_needs_command
@@ -30,6 +30,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_needs_command" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_needs_command" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_needs_command" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -53,13 +56,16 @@ complete -c idx -n "__fish_idx_using_subcommand check" -s j -l jobs -d 'Threads 
 complete -c idx -n "__fish_idx_using_subcommand check" -l fail-on -d 'What makes the exit code 1' -r -f -a "warning\t'Warnings and errors'
 error\t'Errors'"
 complete -c idx -n "__fish_idx_using_subcommand check" -l prometheus -d 'Write metrics to FILE for the textfile collector of Prometheus\' node exporter' -r -F
-complete -c idx -n "__fish_idx_using_subcommand check" -l max-log-size -d 'Warn of logs larger than this (bytes, or with k, M, G)' -r
+complete -c idx -n "__fish_idx_using_subcommand check" -l max-log-size -d 'Warn of logs larger than this such as 64k, 1M, "1.5 MiB"' -r
 complete -c idx -n "__fish_idx_using_subcommand check" -l max-cache-size -d 'Warn of caches larger than this' -r
-complete -c idx -n "__fish_idx_using_subcommand check" -l min-window -d 'Warn of logs that reach back less than this (seconds, or with m, h, d, w)' -r
+complete -c idx -n "__fish_idx_using_subcommand check" -l min-window -d 'Warn of logs that reach back less than this such as 3d, "2 days", 90m' -r
 complete -c idx -n "__fish_idx_using_subcommand check" -s f -l format -d 'How to print results' -r -f -a "table\t'For people'
 json\t'One JSON document'
 ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand check" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand check" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand check" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
@@ -84,6 +90,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand dump" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand dump" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand dump" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -93,12 +102,15 @@ complete -c idx -n "__fish_idx_using_subcommand log" -l uid -d 'Only records tha
 complete -c idx -n "__fish_idx_using_subcommand log" -l type -d 'Only these record types, such as append, flag-update, expunge-guid' -r
 complete -c idx -n "__fish_idx_using_subcommand log" -l modseq -d 'Only records after which the modseq is N, or from A to B; either may be left out' -r
 complete -c idx -n "__fish_idx_using_subcommand log" -l position -d 'Only records that begin at or between these log positions; either may be left out' -r
-complete -c idx -n "__fish_idx_using_subcommand log" -l since -d 'Only what may have been written since: UNIX seconds, RFC 3339, a date, "3d ago"' -r
+complete -c idx -n "__fish_idx_using_subcommand log" -l since -d 'Only what may have been written since: "2026-11-23 03:52", 03:52, yesterday, "3d ago", UNIX seconds, RFC 3339' -r
 complete -c idx -n "__fish_idx_using_subcommand log" -l until -d 'Only what may have been written until then' -r
 complete -c idx -n "__fish_idx_using_subcommand log" -s f -l format -d 'How to print results' -r -f -a "table\t'For people'
 json\t'One JSON document'
 ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand log" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand log" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand log" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
@@ -117,6 +129,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand show" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand show" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand show" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -130,6 +145,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand modseq" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand modseq" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand modseq" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -141,6 +159,9 @@ complete -c idx -n "__fish_idx_using_subcommand expunges" -s f -l format -d 'How
 json\t'One JSON document'
 ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand expunges" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand expunges" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand expunges" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
@@ -159,6 +180,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand qresync" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand qresync" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand qresync" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -168,6 +192,7 @@ complete -c idx -n "__fish_idx_using_subcommand rebuild" -l base -d 'What to bui
 index\t'The main index and the logs after it'
 backup\t'dovecot.index.backup and the logs after it'
 log\t'Logs that start from an empty mailbox'"
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -l accept-loss -d 'Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code 1' -r
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l lock-method -d 'Dovecot\'s setting lock_method' -r -f -a "fcntl\t'POSIX record locks, Dovecot\'s default'
 flock\t'BSD locks'
 dotlock\t'A file dovecot.index.log.lock'
@@ -179,11 +204,13 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -s n -l dry-run -d 'Only say what would be done; needs no lock'
-complete -c idx -n "__fish_idx_using_subcommand rebuild" -l accept-loss -d 'Go on although messages, flags or history are lost; exit code 1'
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l no-undo -d 'Save nothing: the rebuild cannot be undone'
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idx -n "__fish_idx_using_subcommand undo" -l lock-method -d 'Dovecot\'s setting lock_method' -r -f -a "fcntl\t'POSIX record locks, Dovecot\'s default'
@@ -197,6 +224,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand undo" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand undo" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand undo" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -207,6 +237,9 @@ complete -c idx -n "__fish_idx_using_subcommand scan" -s f -l format -d 'How to 
 json\t'One JSON document'
 ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand scan" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand scan" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand scan" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
@@ -250,6 +283,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand simulate" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -263,6 +299,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand completions" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand completions" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand completions" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -273,6 +312,9 @@ ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand man" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand man" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand man" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
@@ -281,6 +323,9 @@ complete -c idx -n "__fish_idx_using_subcommand help" -s f -l format -d 'How to 
 json\t'One JSON document'
 ndjson\t'One JSON object per line'"
 complete -c idx -n "__fish_idx_using_subcommand help" -l color -d 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c idx -n "__fish_idx_using_subcommand help" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand help" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
