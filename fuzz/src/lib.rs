@@ -9,9 +9,9 @@ use idx::format::log::LogFile;
 use idx::format::spans;
 use idx::model::replay::Until;
 use idx::model::{Chain, ChainFile, Mailbox};
-use idx::ops::dump::{self, Beside, Options};
 use idx::render::Style;
 use idx::render::document::{LinesDocument, TableDocument};
+use idx::view::dump::{self, Beside, Options};
 
 /// Bytes in the formats of `idx dump`, every one of them named.
 pub fn dump(kind: FileKind, data: &[u8]) {

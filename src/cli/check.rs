@@ -46,7 +46,7 @@ pub struct Check {
     /// Print one line as a Nagios plugin does, and exit with 0 (OK) to 3 (UNKNOWN)
     #[arg(long, conflicts_with = "verbose")]
     nagios: bool,
-    /// Write metrics to FILE for the textfile collector of Prometheus' node exporter
+    /// Write metrics to FILE for the textfile collector of Prometheus' node exporter; - is standard output
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
     /// Warn of logs larger than this such as 64k, 1M, "1.5 MiB"
@@ -144,7 +144,10 @@ impl Check {
         let Run { tally, failures, .. } = run;
         if let Some(path) = &self.prometheus {
             let text = findings::prometheus(&tally, options.now, begun.elapsed().as_secs_f64(), failures.is_empty());
-            output::replace(path, 0o644, text.as_bytes())?;
+            match path.as_os_str() == "-" {
+                true => context.out.write_all(text.as_bytes())?,
+                false => output::replace(path, 0o644, text.as_bytes())?,
+            }
         }
         if self.nagios {
             let (state, line) = findings::nagios(&tally);

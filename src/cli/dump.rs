@@ -10,9 +10,9 @@ use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, grammar, is_single, paths};
 use crate::format::FileKind;
 use crate::model::UidSet;
-use crate::ops::dump::{self, DumpError, Options, Outcome, Section};
 use crate::render::document::Document;
 use crate::source::{MailboxFiles, Panicked, PathError, Role, guarded};
+use crate::view::dump::{self, DumpError, Options, Outcome, Section};
 use crate::with_document;
 
 /// Show what is physically in index files, field by field

@@ -313,6 +313,9 @@ pub fn main() -> ExitCode {
     };
     // Where it happened; what it ended is said by whoever caught it.
     std::panic::set_hook(Box::new(|panic| say(panic)));
+    // A file that grows past a limit of the system is an error of its writing and no reason to die.
+    let ignored = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let _ = signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), ignored);
     let mut context = Context::new(&cli.common);
     if context.format != Format::Table {
         context.out.stamp(cli.verb.paths());

@@ -1,5 +1,6 @@
 //! What people see of each report: tables, sentences, Nagios, Prometheus, plots. Nothing is decided here.
 
+pub mod dump;
 pub mod findings;
 pub mod log;
 #[cfg(feature = "plot")]

@@ -1,0 +1,239 @@
+//! A transaction log, record by record, and what can be read behind damage.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::{BLOCK, begin, emit_struct, list_bytes, list_problems};
+use crate::format::flaw::note;
+use crate::format::intros::ExtNames;
+use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
+use crate::format::{FileKind, Flaw};
+use crate::logs::records::{emit_record, names_before, touches};
+use crate::ops::dump::{Beside, DumpError, Options, Outcome, Section};
+use crate::render::document::{Document, Part};
+use crate::source::{LogStream, Stat, StreamStep, TailState, tail_state};
+
+pub(super) fn dump_log<D: Document>(
+    path: &Path,
+    log: &LogFile,
+    bytes: &[u8],
+    beside: &Beside,
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, io::Error> {
+    log_header(path, log, options, out)?;
+    let mut problems = log.problems.clone();
+    if options.wants(Section::Transactions) || options.wants(Section::Records) {
+        let names = beside.names.clone();
+        let mut scan = log.records(bytes);
+        out.list("records", |out, part| log_records(&mut scan, names, options, &mut problems, out, part))?;
+        scan.by_ref().for_each(drop);
+        if let Some(end) = scan.end() {
+            log_end(end, out)?;
+            problems.extend(end_problem(path, beside.stat.as_ref(), end));
+            salvage(log, bytes, end, options, &mut problems, out)?;
+        }
+    }
+    list_problems(&problems, out)?;
+    list_bytes(FileKind::Log, bytes, None, options, out)?;
+    out.end()?;
+    Ok(Outcome { problems })
+}
+
+/// A log that is read in pieces and formatted on all cores.
+pub(super) fn dump_stream<D: Document>(
+    path: &Path,
+    mut stream: LogStream,
+    options: &Options,
+    out: &mut D,
+) -> Result<Outcome, DumpError> {
+    let log = stream.log.clone();
+    let stat = stream.stat;
+    log_header(path, &log, options, out)?;
+    let mut problems = log.problems.clone();
+    let mut end = None;
+    if options.wants(Section::Transactions) || options.wants(Section::Records) {
+        let mut names = names_before(path, &log, options.mmap);
+        let mut left = options.limit();
+        let filter = options.uid.as_ref();
+        let found = Mutex::new(Vec::new());
+        let next = || -> io::Result<Option<LogBlock>> {
+            if end.is_some() || left == 0 {
+                return Ok(None);
+            }
+            let mut block = LogBlock {
+                bytes: Vec::with_capacity(BLOCK + 4096),
+                base: stream.pos(),
+                framer: stream.framer().clone(),
+                names: names.clone(),
+                most: 0,
+            };
+            while block.bytes.len() < BLOCK && left > 0 {
+                match stream.step()? {
+                    StreamStep::Record(record) => {
+                        names.follow(&record);
+                        block.bytes.extend_from_slice(record.bytes);
+                        if filter.is_none_or(|set| touches(&record, &names, set)) {
+                            left -= 1;
+                        }
+                        block.most += 1;
+                    }
+                    StreamStep::End(found) => {
+                        end = Some(found);
+                        break;
+                    }
+                }
+            }
+            Ok((block.most > 0).then_some(block))
+        };
+        out.list_in_blocks("records", next, |mut block, part| {
+            for _ in 0..block.most {
+                let Step::Record(record) = block.framer.step(&block.bytes, block.base) else { break };
+                block.names.follow(&record);
+                if let Some(problem) = record.fatal_error().or_else(|| record.payload_error()) {
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    note(&mut found, [problem]);
+                }
+                if filter.is_none_or(|set| touches(&record, &block.names, set)) {
+                    part.item(|emit| emit_record(emit, &record, &block.names));
+                }
+            }
+        })?;
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found.sort_by_key(|problem| problem.at);
+        note(&mut problems, found);
+        if let Some(end) = &end {
+            log_end(end, out)?;
+            problems.extend(end_problem(path, Some(&stat), end));
+            salvage_stream(&mut stream, end, options, &mut problems, out)?;
+        }
+    }
+    list_problems(&problems, out)?;
+    out.end()?;
+    Ok(Outcome { problems })
+}
+
+/// A stretch of log with all that is needed to format it alone.
+struct LogBlock {
+    bytes: Vec<u8>,
+    base: u64,
+    framer: Framer,
+    names: ExtNames,
+    most: usize,
+}
+
+fn log_header<D: Document>(path: &Path, log: &LogFile, options: &Options, out: &mut D) -> io::Result<()> {
+    begin(path, FileKind::Log, log.size, log.endian, log.endian_guessed, out)?;
+    if options.wants(Section::Header) {
+        out.object("header", &mut |emit| emit_struct(emit, &log.header))?;
+    }
+    Ok(())
+}
+
+fn log_end<D: Document>(end: &LogEnd, out: &mut D) -> io::Result<()> {
+    out.object("end", &mut |emit| {
+        emit.number("offset", end.offset);
+        emit.text("reason", end.reason.name().as_bytes());
+        match &end.error {
+            Some(error) => emit.text("message", error.to_string().as_bytes()),
+            None => emit.null("message"),
+        }
+    })
+}
+
+/// What a reader has to be told about the end of a log; a tail that is being written is no damage.
+fn end_problem(path: &Path, stat: Option<&Stat>, end: &LogEnd) -> Option<Flaw> {
+    let live = end.reason == EndReason::Partial
+        && stat.is_some_and(|stat| tail_state(path, stat).is_ok_and(|state| state == TailState::BeingWritten));
+    end.error.clone().filter(|_| !live)
+}
+
+fn log_records<D: Document>(
+    records: &mut crate::format::log::Scan<'_>,
+    mut names: ExtNames,
+    options: &Options,
+    problems: &mut Vec<Flaw>,
+    out: &mut D,
+    part: &mut D::Part,
+) -> io::Result<()> {
+    let mut left = options.limit();
+    for record in records {
+        note(problems, record.fatal_error().or_else(|| record.payload_error()));
+        names.follow(&record);
+        if left == 0 || options.uid.as_ref().is_some_and(|set| !touches(&record, &names, set)) {
+            continue;
+        }
+        left -= 1;
+        part.item(|emit| emit_record(emit, &record, &names));
+        out.take_some(part)?;
+    }
+    Ok(())
+}
+
+/// Shows the records that can be read again behind damage. Their modseqs are not known.
+fn salvage<D: Document>(
+    log: &LogFile,
+    bytes: &[u8],
+    end: &LogEnd,
+    options: &Options,
+    problems: &mut Vec<Flaw>,
+    out: &mut D,
+) -> io::Result<()> {
+    if end.reason == EndReason::Eof {
+        return Ok(());
+    }
+    let mut from = crate::format::log::resynchronize(bytes, end.offset.saturating_add(1), log.endian);
+    if from.is_none() {
+        return Ok(());
+    }
+    out.list("salvaged", |out, part| {
+        while let Some(at) = from {
+            let mut scan = log.records(bytes).from(at, 0);
+            log_records(&mut scan, ExtNames::default(), options, problems, out, part)?;
+            let end = scan.end().map_or(bytes.len() as u64, |end| end.offset);
+            from = crate::format::log::resynchronize(bytes, end.saturating_add(1), log.endian);
+        }
+        Ok(())
+    })
+}
+
+/// The same for a log that is read in pieces.
+fn salvage_stream<D: Document>(
+    stream: &mut LogStream,
+    end: &LogEnd,
+    options: &Options,
+    problems: &mut Vec<Flaw>,
+    out: &mut D,
+) -> io::Result<()> {
+    if end.reason == EndReason::Eof {
+        return Ok(());
+    }
+    let mut from = stream.resynchronize(end.offset.saturating_add(1))?;
+    if from.is_none() {
+        return Ok(());
+    }
+    let mut left = options.limit();
+    out.list("salvaged", |out, part| {
+        while let Some(at) = from {
+            stream.seek(at, 0);
+            let mut names = ExtNames::default();
+            let end = loop {
+                match stream.step()? {
+                    StreamStep::End(end) => break end,
+                    StreamStep::Record(record) => {
+                        note(problems, record.fatal_error().or_else(|| record.payload_error()));
+                        names.follow(&record);
+                        if left > 0 && options.uid.as_ref().is_none_or(|set| touches(&record, &names, set)) {
+                            left -= 1;
+                            part.item(|emit| emit_record(emit, &record, &names));
+                            out.take_some(part)?;
+                        }
+                    }
+                }
+            };
+            from = stream.resynchronize(end.offset.saturating_add(1))?;
+        }
+        Ok(())
+    })
+}
