@@ -433,7 +433,18 @@ fn compare(
     let ext_at = |ext: usize| index.extensions.get(ext).map_or(0, |view| view.at);
     let header_of = |ext: usize| index.extensions.get(ext).map_or(0, |view| view.data_at);
     let record = |i: usize| index.records_at + i * index.record_size;
-    for one in diff::compare(stored, told, |_| true) {
+    // Whoever throws a cache away clears the links into it without a word in the log; a sum of sizes that was forgotten is
+    // counted anew.
+    let zero = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+    let named = |ext: usize, name: &[u8]| stored.extensions.get(ext).filter(|ext| ext.name == name);
+    let matters = |one: &Difference| match one {
+        Difference::ExtRecord { i, ext, .. } => {
+            !named(*ext, b"cache").is_some_and(|cache| zero(stored.ext_bytes(*i, cache)))
+        }
+        Difference::ExtHeader { ext, .. } => !named(*ext, b"hdr-vsize").is_some_and(|sum| zero(Some(sum.header()))),
+        _ => true,
+    };
+    for one in diff::compare(stored, told, matters) {
         let message = one.to_string();
         match one {
             Difference::Header { at, .. } => differ(at, None, message),

@@ -134,7 +134,8 @@ pub fn sort_logs<'a>(inputs: &Inputs<'a>, index: Option<&IndexFile<'_>>, indexid
             old = None;
         } else if !follows(one, newer) {
             let header = &newer.log.header;
-            logs.old_is_ours = one.log.header.indexid == indexid && !header.starts_empty() && one.seq() < newer.seq();
+            // Where the log between the two is missing, nobody could use what .log.2 tells.
+            logs.old_is_ours = one.log.header.indexid == indexid && header.prev_file_seq == one.seq();
             logs.foreign_old = Some(format!(
                 "it ends at {}:{}, the log continues {}:{}",
                 one.seq(),
