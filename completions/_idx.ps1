@@ -50,7 +50,7 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
             [CompletionResult]::new('-j', '-j', [CompletionResultType]::ParameterName, 'Threads that read mailboxes [default: one per processor]')
             [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'Threads that read mailboxes [default: one per processor]')
             [CompletionResult]::new('--fail-on', '--fail-on', [CompletionResultType]::ParameterName, 'What makes the exit code 1')
-            [CompletionResult]::new('--prometheus', '--prometheus', [CompletionResultType]::ParameterName, 'Write metrics to FILE for the textfile collector of Prometheus'' node exporter')
+            [CompletionResult]::new('--prometheus', '--prometheus', [CompletionResultType]::ParameterName, 'Write metrics to FILE for the textfile collector of Prometheus'' node exporter; - is standard output')
             [CompletionResult]::new('--max-log-size', '--max-log-size', [CompletionResultType]::ParameterName, 'Warn of logs larger than this such as 64k, 1M, "1.5 MiB"')
             [CompletionResult]::new('--max-cache-size', '--max-cache-size', [CompletionResultType]::ParameterName, 'Warn of caches larger than this')
             [CompletionResult]::new('--min-window', '--min-window', [CompletionResultType]::ParameterName, 'Warn of logs that reach back less than this such as 3d, "2 days", 90m')
@@ -157,8 +157,8 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
             break
         }
         'idx;rebuild' {
-            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write the resulting files to DIR and touch nothing here; needs no lock')
-            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write the resulting files to DIR and touch nothing here; needs no lock')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write the resulting files to DIR, which is new or your own, and touch nothing here; needs no lock')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write the resulting files to DIR, which is new or your own, and touch nothing here; needs no lock')
             [CompletionResult]::new('--base', '--base', [CompletionResultType]::ParameterName, 'What to build on')
             [CompletionResult]::new('--accept-loss', '--accept-loss', [CompletionResultType]::ParameterName, 'Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code 1')
             [CompletionResult]::new('--lock-method', '--lock-method', [CompletionResultType]::ParameterName, 'Dovecot''s setting lock_method')
@@ -171,6 +171,7 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Only say what would be done; needs no lock')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Only say what would be done; needs no lock')
             [CompletionResult]::new('--no-undo', '--no-undo', [CompletionResultType]::ParameterName, 'Save nothing: the rebuild cannot be undone')
+            [CompletionResult]::new('--any-owner', '--any-owner', [CompletionResultType]::ParameterName, 'As root: take also files that belong to neither the owner of the mailbox directory nor root')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -183,7 +184,13 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured')
             [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'When to count on standard error what is done, after a second')
             [CompletionResult]::new('--mmap', '--mmap', [CompletionResultType]::ParameterName, 'When to map files into memory instead of copying them')
-            [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Do it although something has been written since the rebuild; that is lost then')
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Only say what would be done; needs no lock')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Only say what would be done; needs no lock')
+            [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'Go back to before the first of all the rebuilds that are kept (at most five)')
+            [CompletionResult]::new('--list', '--list', [CompletionResultType]::ParameterName, 'Only say which rebuilds can be undone, the oldest first')
+            [CompletionResult]::new('--clear', '--clear', [CompletionResultType]::ParameterName, 'Undo nothing, and remove the undo file')
+            [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Do it although something has been written since the rebuild; that is lost then, and -n says what it is')
+            [CompletionResult]::new('--any-owner', '--any-owner', [CompletionResultType]::ParameterName, 'As root: take also files that belong to neither the owner of the mailbox directory nor root')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break

@@ -517,7 +517,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__rebuild)
-            opts="-n -o -f -h --dry-run --output --base --accept-loss --lock-method --lock-timeout --no-undo --format --color --progress --mmap --help"
+            opts="-n -o -f -h --dry-run --output --base --accept-loss --lock-method --lock-timeout --no-undo --any-owner --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -809,7 +809,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__undo)
-            opts="-f -h --force --lock-method --lock-timeout --format --color --progress --mmap --help"
+            opts="-n -f -h --dry-run --all --list --clear --force --any-owner --lock-method --lock-timeout --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -46,7 +46,7 @@ set edit:completion:arg-completer[idx] = {|@words|
             cand -j 'Threads that read mailboxes [default: one per processor]'
             cand --jobs 'Threads that read mailboxes [default: one per processor]'
             cand --fail-on 'What makes the exit code 1'
-            cand --prometheus 'Write metrics to FILE for the textfile collector of Prometheus'' node exporter'
+            cand --prometheus 'Write metrics to FILE for the textfile collector of Prometheus'' node exporter; - is standard output'
             cand --max-log-size 'Warn of logs larger than this such as 64k, 1M, "1.5 MiB"'
             cand --max-cache-size 'Warn of caches larger than this'
             cand --min-window 'Warn of logs that reach back less than this such as 3d, "2 days", 90m'
@@ -146,8 +146,8 @@ set edit:completion:arg-completer[idx] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'idx;rebuild'= {
-            cand -o 'Write the resulting files to DIR and touch nothing here; needs no lock'
-            cand --output 'Write the resulting files to DIR and touch nothing here; needs no lock'
+            cand -o 'Write the resulting files to DIR, which is new or your own, and touch nothing here; needs no lock'
+            cand --output 'Write the resulting files to DIR, which is new or your own, and touch nothing here; needs no lock'
             cand --base 'What to build on'
             cand --accept-loss 'Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code 1'
             cand --lock-method 'Dovecot''s setting lock_method'
@@ -160,6 +160,7 @@ set edit:completion:arg-completer[idx] = {|@words|
             cand -n 'Only say what would be done; needs no lock'
             cand --dry-run 'Only say what would be done; needs no lock'
             cand --no-undo 'Save nothing: the rebuild cannot be undone'
+            cand --any-owner 'As root: take also files that belong to neither the owner of the mailbox directory nor root'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -171,7 +172,13 @@ set edit:completion:arg-completer[idx] = {|@words|
             cand --color 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured'
             cand --progress 'When to count on standard error what is done, after a second'
             cand --mmap 'When to map files into memory instead of copying them'
-            cand --force 'Do it although something has been written since the rebuild; that is lost then'
+            cand -n 'Only say what would be done; needs no lock'
+            cand --dry-run 'Only say what would be done; needs no lock'
+            cand --all 'Go back to before the first of all the rebuilds that are kept (at most five)'
+            cand --list 'Only say which rebuilds can be undone, the oldest first'
+            cand --clear 'Undo nothing, and remove the undo file'
+            cand --force 'Do it although something has been written since the rebuild; that is lost then, and -n says what it is'
+            cand --any-owner 'As root: take also files that belong to neither the owner of the mailbox directory nor root'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }

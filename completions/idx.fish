@@ -55,7 +55,7 @@ complete -c idx -n "__fish_idx_needs_command" -f -a "help" -d 'Show the man page
 complete -c idx -n "__fish_idx_using_subcommand check" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
 complete -c idx -n "__fish_idx_using_subcommand check" -l fail-on -d 'What makes the exit code 1' -r -f -a "warning\t'Warnings and errors'
 error\t'Errors'"
-complete -c idx -n "__fish_idx_using_subcommand check" -l prometheus -d 'Write metrics to FILE for the textfile collector of Prometheus\' node exporter' -r -F
+complete -c idx -n "__fish_idx_using_subcommand check" -l prometheus -d 'Write metrics to FILE for the textfile collector of Prometheus\' node exporter; - is standard output' -r -F
 complete -c idx -n "__fish_idx_using_subcommand check" -l max-log-size -d 'Warn of logs larger than this such as 64k, 1M, "1.5 MiB"' -r
 complete -c idx -n "__fish_idx_using_subcommand check" -l max-cache-size -d 'Warn of caches larger than this' -r
 complete -c idx -n "__fish_idx_using_subcommand check" -l min-window -d 'Warn of logs that reach back less than this such as 3d, "2 days", 90m' -r
@@ -187,7 +187,7 @@ complete -c idx -n "__fish_idx_using_subcommand qresync" -l mmap -d 'When to map
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand qresync" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c idx -n "__fish_idx_using_subcommand rebuild" -s o -l output -d 'Write the resulting files to DIR and touch nothing here; needs no lock' -r -F
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -s o -l output -d 'Write the resulting files to DIR, which is new or your own, and touch nothing here; needs no lock' -r -F
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l base -d 'What to build on' -r -f -a "auto\t'The first of these that loses nothing'
 index\t'The main index and the logs after it'
 backup\t'dovecot.index.backup and the logs after it'
@@ -212,6 +212,7 @@ always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -s n -l dry-run -d 'Only say what would be done; needs no lock'
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l no-undo -d 'Save nothing: the rebuild cannot be undone'
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -l any-owner -d 'As root: take also files that belong to neither the owner of the mailbox directory nor root'
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idx -n "__fish_idx_using_subcommand undo" -l lock-method -d 'Dovecot\'s setting lock_method' -r -f -a "fcntl\t'POSIX record locks, Dovecot\'s default'
 flock\t'BSD locks'
@@ -230,7 +231,12 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand undo" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
-complete -c idx -n "__fish_idx_using_subcommand undo" -l force -d 'Do it although something has been written since the rebuild; that is lost then'
+complete -c idx -n "__fish_idx_using_subcommand undo" -s n -l dry-run -d 'Only say what would be done; needs no lock'
+complete -c idx -n "__fish_idx_using_subcommand undo" -l all -d 'Go back to before the first of all the rebuilds that are kept (at most five)'
+complete -c idx -n "__fish_idx_using_subcommand undo" -l list -d 'Only say which rebuilds can be undone, the oldest first'
+complete -c idx -n "__fish_idx_using_subcommand undo" -l clear -d 'Undo nothing, and remove the undo file'
+complete -c idx -n "__fish_idx_using_subcommand undo" -l force -d 'Do it although something has been written since the rebuild; that is lost then, and -n says what it is'
+complete -c idx -n "__fish_idx_using_subcommand undo" -l any-owner -d 'As root: take also files that belong to neither the owner of the mailbox directory nor root'
 complete -c idx -n "__fish_idx_using_subcommand undo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idx -n "__fish_idx_using_subcommand scan" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
 complete -c idx -n "__fish_idx_using_subcommand scan" -s f -l format -d 'How to print results' -r -f -a "table\t'For people'

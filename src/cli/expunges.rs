@@ -68,12 +68,13 @@ impl Expunges {
             }
         };
         let (format, style) = (context.format, context.style);
-        with_document!(format, expunges::SCHEMA, style, &mut context.out, |out| {
-            expunges::write(path, &mut list, format == Format::Table, out)?;
+        let written = with_document!(format, expunges::SCHEMA, style, &mut context.out, |out| {
+            expunges::write(path, &mut list, format == Format::Table, out)
         });
+        // What is wrong is said even to those who read no further.
         for (path, problem) in list.problems() {
             context.finding(path, problem);
         }
-        Ok(())
+        Ok(written?)
     }
 }

@@ -78,14 +78,15 @@ impl Modseq {
             Err(error) => return self.fail(path, context, &error),
         };
         let (format, style) = (context.format, context.style);
-        with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-            modseq::write_overview(path, &overview, self.uid.as_ref(), out)?;
+        let written = with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
+            modseq::write_overview(path, &overview, self.uid.as_ref(), out)
         });
+        // What is wrong is said even to those who read no further.
         for (path, problem) in &overview.agreement.problems {
             context.finding(path, problem);
         }
         context.problems(overview.state.problems);
-        Ok(())
+        Ok(written?)
     }
 
     fn fail(&self, path: &Path, context: &mut Context, error: &dyn std::fmt::Display) -> anyhow::Result<()> {

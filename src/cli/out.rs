@@ -10,6 +10,9 @@ use crate::render::Json;
 /// Bytes that the schema at the head of an object fits into.
 const HEAD: usize = 64;
 
+/// Paths that are named; the others are counted.
+const GIVEN: usize = 1000;
+
 /// Standard output of a run.
 pub struct Out {
     inner: BufWriter<Stdout>,
@@ -26,6 +29,13 @@ impl Out {
         Out { inner: BufWriter::with_capacity(64 << 10, io::stdout()), stamp: None, head: Vec::new(), written: 0 }
     }
 
+    /// Names the paths that were read from standard input in place of the `-` that stood for them.
+    pub fn given(&mut self, paths: &[PathBuf]) {
+        if self.stamp.is_some() {
+            self.stamp(paths);
+        }
+    }
+
     /// Adds to the first object the version of idx, the host, the time, and the paths as they were given.
     pub fn stamp(&mut self, given: &[PathBuf]) {
         let mut json = Json::new();
@@ -35,8 +45,11 @@ impl Out {
         let now = now.round(jiff::Unit::Second).unwrap_or(now);
         json.text("at", now.to_string().as_bytes());
         json.list_begin("given");
-        given.iter().for_each(|path| json.text("", path.as_os_str().as_bytes()));
+        given.iter().take(GIVEN).for_each(|path| json.text("", path.as_os_str().as_bytes()));
         json.list_end();
+        if given.len() > GIVEN {
+            json.number("given_more", (given.len() - GIVEN) as u64);
+        }
         self.stamp = Some(json.buf);
     }
 

@@ -19,9 +19,10 @@ const NAMED: usize = 5;
 /// # Errors
 /// When standard input cannot be read.
 pub fn expand(context: &mut Context, paths: &[PathBuf]) -> io::Result<Option<Vec<PathBuf>>> {
-    let mut list = Vec::new();
+    let (mut list, mut given) = (Vec::new(), Vec::new());
     for path in paths {
         if path.as_os_str() != "-" {
+            given.push(path.clone());
             list.push(tidied(context, path));
             continue;
         }
@@ -33,13 +34,16 @@ pub fn expand(context: &mut Context, paths: &[PathBuf]) -> io::Result<Option<Vec
         let separator = if names.contains(&0) { 0 } else { b'\n' };
         let names = names.split(|byte| *byte == separator).filter(|name| !name.is_empty());
         for name in names {
-            list.push(tidied(context, Path::new(OsStr::from_bytes(name))));
+            let name = Path::new(OsStr::from_bytes(name));
+            given.push(name.to_owned());
+            list.push(tidied(context, name));
         }
     }
     if list.is_empty() && !paths.is_empty() {
         context.failure(&"no paths on standard input");
         return Ok(None);
     }
+    context.out.given(&given);
     Ok(Some(list))
 }
 

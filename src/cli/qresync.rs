@@ -104,13 +104,14 @@ impl Qresync {
             }
         };
         let (format, style) = (context.format, context.style);
-        with_document!(format, qresync::SCHEMA, style, &mut context.out, |out| {
-            qresync::write(path, &outcome, format == Format::Table, out)?;
+        let written = with_document!(format, qresync::SCHEMA, style, &mut context.out, |out| {
+            qresync::write(path, &outcome, format == Format::Table, out)
         });
+        // What is wrong is said even to those who read no further.
         if outcome.differences.as_ref().is_some_and(|list| !list.is_empty()) {
             context.raise(Status::Findings);
         }
         context.problems(outcome.state.problems);
-        Ok(())
+        Ok(written?)
     }
 }

@@ -80,11 +80,12 @@ impl Show {
                 }
             };
             let (format, style) = (context.format, context.style);
-            with_document!(format, show::SCHEMA, style, &mut context.out, |out| {
-                show::write(path, &state, &options, out)?;
+            let written = with_document!(format, show::SCHEMA, style, &mut context.out, |out| {
+                show::write(path, &state, &options, out)
             });
+            // What is wrong is said even to those who read no further.
             context.problems(&state.problems);
-            Ok(())
+            Ok(written?)
         })
     }
 }

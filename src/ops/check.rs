@@ -46,7 +46,7 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
         // Asked about one file that is none of an index, idx says so; beside a sound log it would be a finding.
         let known = Role::ALL.into_iter().any(|role| files.path(role) == path)
             && Family::ALL.iter().any(|family| files.index.file_name().is_some_and(|name| name == family.prefix()));
-        if !known && path.is_file() {
+        if !known && path.exists() {
             let head = crate::source::head(path).map_err(|source| PathError::Io { path: path.to_owned(), source })?;
             let size = Stat::at(path).map_or(0, |stat| stat.size);
             if recognise(path, &head, size).is_none() {
