@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_schema_ends_at_its_quote() {
-        assert_eq!(end_of_schema(b"{\"schema\":\"idx.show/1\",\"path\""), Some(23));
+        assert_eq!(end_of_schema(b"{\"schema\":\"idx.show/1\",\"path\""), Some(22));
         assert_eq!(end_of_schema(b"{\"schema\":\"idx.sho"), None);
         assert_eq!(end_of_schema(b"#compdef idx"), None);
     }

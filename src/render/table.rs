@@ -241,6 +241,7 @@ impl Table {
                 let gap = if rest.is_empty() { 0 } else { usize::from(GAP) };
                 line = format!("{line}{text}{}{rest}", " ".repeat(gap));
             }
+            line.truncate(line.trim_end().len());
             let line = if heading && number == 0 { self.style.heading(&line) } else { self.style.coloured(line) };
             writeln!(out, "{}{line}", " ".repeat(if line.is_empty() { 0 } else { self.indent }))?;
         }

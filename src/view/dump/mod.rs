@@ -27,7 +27,7 @@ use crate::source::PathError;
 pub(super) const BLOCK: usize = 128 << 10;
 
 /// Bytes that a table shows as hex digits beside their name.
-const SHORT: usize = 16;
+const SHORT: usize = 32;
 
 /// Dumps one file.
 ///
