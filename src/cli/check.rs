@@ -24,12 +24,13 @@ use crate::with_document;
 
 /// Check index files for damage; silent when all is well
 ///
-/// Reads each mailbox's index, logs, cache and backup, and judges them by Dovecot's own rules and a few more. Nothing is
-/// locked or changed, and a mailbox that is being written to raises no alarm.
+/// Reads each mailbox's index, logs, cache and backup, and judges them by Dovecot's own rules and a few more. Nothing
+/// is locked or changed, and a mailbox that is being written to raises no alarm.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Check {
-    /// Directories, searched for mailboxes (a Maildir with its folders), or index files; - reads names from standard input, separated by NUL or newline
+    /// Directories, searched for mailboxes (a Maildir with its folders), or index files; - reads names from standard
+    /// input, separated by NUL or newline
     #[arg(value_name = "PATH", default_value = ".")]
     pub(super) paths: Vec<PathBuf>,
     /// Also show what Dovecot does about each finding, the remedy, and what is merely worth knowing

@@ -13,7 +13,8 @@ use crate::with_document;
 
 /// List expunged messages: which, when, asked for by whom, and how far back the logs know
 ///
-/// Each has the modseq and the log position of the expunge, the position of the request, the GUID, and the time it must lie in.
+/// Each has the modseq and the log position of the expunge, the position of the request, the GUID, and the time it must
+/// lie in.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Expunges {
@@ -21,8 +22,8 @@ pub struct Expunges {
     pub(super) mailboxes: Mailboxes,
     /// What a client has not seen that knows this modseq, or what may have happened since this time
     ///
-    /// A time is "2026-11-23 03:52", RFC 3339, a span such as "3d ago", or @ and UNIX seconds. A bare number is a modseq, unless it is above
-    /// every modseq of the logs and can be UNIX seconds.
+    /// A time is "2026-11-23 03:52", RFC 3339, a span such as "3d ago", or @ and UNIX seconds. A bare number is a
+    /// modseq, unless it is above every modseq of the logs and can be UNIX seconds.
     #[arg(long, value_name = "MODSEQ|TIME", value_parser = since)]
     since: Option<Since>,
     /// Only these messages

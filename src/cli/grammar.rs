@@ -1,4 +1,5 @@
-//! The one grammar for times, spans, sizes and UID sets on the command line. What is not understood is answered with what is.
+//! The one grammar for times, spans, sizes and UID sets on the command line. What is not understood is answered with
+//! what is.
 
 use std::time::Duration;
 

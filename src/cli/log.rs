@@ -17,9 +17,9 @@ use crate::view::log::LogWriter;
 
 /// Show the history of a mailbox: every record of .log.2 and .log, in order, and when it was written
 ///
-/// Records carry no time. The bracket in which each was written follows from every clock the files hold; --evidence names
-/// them. With --uid the records are told as the life of these messages. --since and --until keep what may have been written
-/// in that time.
+/// Records carry no time. The bracket in which each was written follows from every clock the files hold; --evidence
+/// names them. With --uid the records are told as the life of these messages. --since and --until keep what may have
+/// been written in that time.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Log {

@@ -15,8 +15,9 @@ use crate::with_document;
 
 /// Show modseqs: the highest, each file's, each message's, and the log position one stands for
 ///
-/// Without options: HIGHESTMODSEQ from the index header and from the log, which must agree, where tracking began, the range of
-/// each log, and per message its modseq, its createseq (the modseq of its append) and the record that set the modseq.
+/// Without options: HIGHESTMODSEQ from the index header and from the log, which must agree, where tracking began, the
+/// range of each log, and per message its modseq, its createseq (the modseq of its append) and the record that set the
+/// modseq.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Modseq {

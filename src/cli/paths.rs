@@ -64,8 +64,8 @@ fn tidied(context: &mut Context, path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-/// Runs a verb for each of its mailboxes. Several JSON documents become one, with a list of them. What ends one in a panic is
-/// said as a bug, and the others are answered.
+/// Runs a verb for each of its mailboxes. Several JSON documents become one, with a list of them. What ends one in a
+/// panic is said as a bug, and the others are answered.
 ///
 /// # Errors
 /// When standard input cannot be read or standard output cannot be written to.

@@ -24,8 +24,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A counter of `what`, of which there are `total`. `scrolls` says that results are printed meanwhile: on the same terminal
-    /// they are progress enough.
+    /// A counter of `what`, of which there are `total`. `scrolls` says that results are printed meanwhile: on the same
+    /// terminal they are progress enough.
     pub fn new(ask: Ask, what: &'static str, total: Option<u64>, scrolls: bool) -> Progress {
         let wanted = match ask {
             Ask::Always => true,

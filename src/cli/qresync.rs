@@ -14,8 +14,8 @@ use crate::with_document;
 
 /// Say what a server must answer to SELECT (QRESYNC (V M ...))
 ///
-/// The answer is Dovecot's, of 2.2 and later: exact while the logs reach back to the modseq, else every known UID that is not
-/// there. With a recorded session it says where the server or the client went wrong.
+/// The answer is Dovecot's, of 2.2 and later: exact while the logs reach back to the modseq, else every known UID that
+/// is not there. With a recorded session it says where the server or the client went wrong.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Qresync {

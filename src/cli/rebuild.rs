@@ -13,9 +13,9 @@ use crate::repair::{Base, Grade};
 
 /// Write a new dovecot.index from the logs, on the best base that survives
 ///
-/// Keeps UIDVALIDITY, UIDNEXT, UIDs, flags, keywords, modseqs, GUIDs and cache links, so that no client resynchronises. Holds
-/// Dovecot's own lock, checks its result before it replaces anything, and saves what it replaces in dovecot.index.idx-undo. Where
-/// something would be lost it says exactly what, and refuses.
+/// Keeps UIDVALIDITY, UIDNEXT, UIDs, flags, keywords, modseqs, GUIDs and cache links, so that no client resynchronises.
+/// Holds Dovecot's own lock, checks its result before it replaces anything, and saves what it replaces in
+/// dovecot.index.idx-undo. Where something would be lost it says exactly what, and refuses.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Rebuild {
@@ -30,7 +30,8 @@ pub struct Rebuild {
     /// What to build on
     #[arg(long, default_value = "auto", value_name = "BASE", value_parser = choice(BASES))]
     base: Choose,
-    /// Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code 1
+    /// Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code
+    /// 1
     #[arg(long, value_name = "GRADES", num_args = 0..=1, require_equals = true, value_delimiter = ',',
         default_missing_value = "history,flags,messages,uidvalidity", value_parser = grade)]
     accept_loss: Vec<Grade>,
@@ -44,8 +45,8 @@ pub struct Rebuild {
     any_owner: bool,
 }
 
-/// The base that is to be taken; `None`: the first that loses nothing. The other name keeps clap from taking it for an option
-/// that may be left out.
+/// The base that is to be taken; `None`: the first that loses nothing. The other name keeps clap from taking it for an
+/// option that may be left out.
 type Choose = Option<Base>;
 
 const BASES: &[Choice<Choose>] = &[

@@ -29,15 +29,17 @@ use crate::view::plot::Drawing;
 
 /// Simulate log rotation and what it means for QRESYNC clients
 ///
-/// Rotation of dovecot.index.log, expiry of .log.2 and rewrites of dovecot.index under given settings; how far back the logs
-/// reach over time; how often clients that come back after a while get an exact VANISHED answer, and what the others cost;
-/// what the next rotation drops; and the cheapest settings that keep a wanted window.
+/// Rotation of dovecot.index.log, expiry of .log.2 and rewrites of dovecot.index under given settings; how far back the
+/// logs reach over time; how often clients that come back after a while get an exact VANISHED answer, and what the
+/// others cost; what the next rotation drops; and the cheapest settings that keep a wanted window.
 ///
-/// Times T are seconds, spans such as 14d or "5 mins", or points in time: UNIX seconds from 1000000000 on, RFC 3339, "3d ago".
+/// Times T are seconds, spans such as 14d or "5 mins", or points in time: UNIX seconds from 1000000000 on, RFC 3339,
+/// "3d ago".
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub struct Simulate {
-    /// Mailboxes, index files, or directories with mailboxes below them; - reads names from standard input, separated by NUL or newline
+    /// Mailboxes, index files, or directories with mailboxes below them; - reads names from standard input, separated
+    /// by NUL or newline
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     /// Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir
@@ -74,16 +76,19 @@ pub struct Simulate {
     #[arg(long, help_heading = "Workload", value_name = "even|office|FILE", default_value = "even")]
     pattern: String,
     /// Commands that come at once
-    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, help_heading = "Workload",
+          value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     burst: u32,
     /// Messages in the mailbox at the start
-    #[arg(long, help_heading = "Workload", value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=50_000_000))]
+    #[arg(long, help_heading = "Workload",
+          value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=50_000_000))]
     messages: u32,
     /// Start of the random numbers
     #[arg(long, help_heading = "Workload", value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Storage format, which decides how many bytes of log a command takes
-    #[arg(long, help_heading = "Workload", default_value = "maildir", value_name = "STORAGE", value_parser = choice(STORAGES))]
+    #[arg(long, help_heading = "Workload",
+          default_value = "maildir", value_name = "STORAGE", value_parser = choice(STORAGES))]
     storage: Storage,
     /// How long to simulate [default: 30 days, or four times --want]
     #[arg(long = "for", help_heading = "Workload", value_name = "T", value_parser = grammar::when)]
@@ -96,7 +101,8 @@ pub struct Simulate {
     #[arg(long, help_heading = "Settings", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Whose rules and defaults
-    #[arg(long, help_heading = "Settings", value_name = "VERSION", default_value = "2.3.19", value_parser = Version::from_str)]
+    #[arg(long, help_heading = "Settings",
+          value_name = "VERSION", default_value = "2.3.19", value_parser = Version::from_str)]
     dovecot: Version,
     /// mail_index_log_rotate_min_size
     #[arg(long, help_heading = "Settings", value_name = "S", value_parser = grammar::size)]

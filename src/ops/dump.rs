@@ -215,7 +215,8 @@ impl CacheLinks {
         links
     }
 
-    /// The links of a few messages, straight from an index that is up to date with its log: replay would change nothing.
+    /// The links of a few messages, straight from an index that is up to date with its log: replay would change
+    /// nothing.
     fn of_current_index(path: &Path, options: &Options) -> Option<CacheLinks> {
         let set = options.uid.as_ref()?;
         let files = MailboxFiles::locate(path).ok()?;
@@ -249,7 +250,8 @@ impl CacheLinks {
         if self.reset_id != Some(cache.header.file_seq) {
             return Vec::new();
         }
-        // Each record once, or messages that share a long chain would take its length each. Records start at multiples of 4.
+        // Each record once, or messages that share a long chain would take its length each. Records start at multiples
+        // of 4.
         let mut taken = vec![0_u64; cache.bytes().len() / 256 + 1];
         let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.newest.len());
         for (uid, newest) in &self.newest {

@@ -25,8 +25,8 @@ pub trait Part: Send {
     fn item(&mut self, write: impl FnOnce(&mut Self::Out));
     /// Writes one item that is a plain value, emitted by `write` without a name.
     fn value(&mut self, write: impl FnOnce(&mut Self::Out));
-    /// Shows bytes that have no meaning, for people; `offset` is that of the first one in the file. Other formats have them as
-    /// hex in an item.
+    /// Shows bytes that have no meaning, for people; `offset` is that of the first one in the file. Other formats have
+    /// them as hex in an item.
     fn plain(&mut self, offset: u64, bytes: &[u8]) {
         let _ = (offset, bytes);
     }
@@ -153,7 +153,8 @@ pub trait Document {
     /// # Errors
     /// When the output cannot be written to.
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()>;
-    /// Begins an object as [`begin`](Self::begin) does; `more` emits members that need not be said again with every line.
+    /// Begins an object as [`begin`](Self::begin) does; `more` emits members that need not be said again with every
+    /// line.
     ///
     /// # Errors
     /// When the output cannot be written to.
@@ -253,8 +254,8 @@ pub trait Document {
         self.list_end()
     }
 
-    /// A member that is a list whose items come in blocks that can be formatted independently. `next` hands out the blocks
-    /// one after the other on this thread; `format` runs on all cores.
+    /// A member that is a list whose items come in blocks that can be formatted independently. `next` hands out the
+    /// blocks one after the other on this thread; `format` runs on all cores.
     ///
     /// # Errors
     /// What `next` returns, or when the output cannot be written to.

@@ -6,8 +6,8 @@ use hexyl::{BorderStyle, PrinterBuilder};
 
 use super::Style;
 
-/// Shows bytes: offset, hex and characters, sixteen to a line; lines that repeat are shown once. `offset` is that of the first
-/// byte in its file.
+/// Shows bytes: offset, hex and characters, sixteen to a line; lines that repeat are shown once. `offset` is that of
+/// the first byte in its file.
 ///
 /// # Errors
 /// When `out` cannot be written to.

@@ -21,7 +21,8 @@ impl Json {
         Json::default()
     }
 
-    // Names are nearly always literals: inlined, the check is made by the compiler and the bytes are moved in registers.
+    // Names are nearly always literals: inlined, the check is made by the compiler and the bytes are moved in
+    // registers.
     #[inline(always)]
     fn key(&mut self, name: &str) {
         let comma = std::mem::replace(&mut self.comma, true);

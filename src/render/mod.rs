@@ -84,7 +84,8 @@ pub trait Report: Serialize {
     }
 }
 
-/// A path, or another name from a file system, in a document made by serde: text, or `{"base64": "..."}` when it is not UTF-8.
+/// A path, or another name from a file system, in a document made by serde: text, or `{"base64": "..."}` when it is not
+/// UTF-8.
 #[derive(Clone, Copy, Debug)]
 pub struct PathText<'a>(pub &'a Path);
 

@@ -25,8 +25,8 @@ impl Paint {
         }
     }
 
-    /// Stands for the colour in the cell of a table until its lines are laid out: a tag character, which takes no room. No
-    /// text that is shown has one, for [`printable`](super::text::printable) escapes them.
+    /// Stands for the colour in the cell of a table until its lines are laid out: a tag character, which takes no room.
+    /// No text that is shown has one, for [`printable`](super::text::printable) escapes them.
     const fn mark(self) -> char {
         match self {
             Paint::Heading => '\u{e0031}',

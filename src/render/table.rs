@@ -1,7 +1,7 @@
 //! Every table: rows of cells, laid out by comfy-table in batches, so that a table of any length takes constant memory.
 //!
-//! The widths of a batch are lower bounds of those of the next. On a terminal a table is as wide as that: columns of lesser
-//! weight are left out, and the last column wraps. Elsewhere each row is one line, however long.
+//! The widths of a batch are lower bounds of those of the next. On a terminal a table is as wide as that: columns of
+//! lesser weight are left out, and the last column wraps. Elsewhere each row is one line, however long.
 
 use std::io::{self, Write};
 

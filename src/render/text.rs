@@ -10,8 +10,8 @@ use jiff::tz::{Offset, TimeZone};
 use super::Emit;
 use crate::format::ext::Visit;
 
-/// Makes bytes safe for a terminal, a mail or a journal: control characters, characters that turn the direction of text or are
-/// not seen at all, and what is not UTF-8 are shown escaped. Whatever goes to people goes through here.
+/// Makes bytes safe for a terminal, a mail or a journal: control characters, characters that turn the direction of text
+/// or are not seen at all, and what is not UTF-8 are shown escaped. Whatever goes to people goes through here.
 pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -42,8 +42,8 @@ fn is_unseen(c: char) -> bool {
         )
 }
 
-/// UNIX seconds for people, in the zone of the system as mail logs are: `2026-11-23 03:52:08Z` where that is UTC, elsewhere
-/// `2026-11-23 04:52:08+01:00`.
+/// UNIX seconds for people, in the zone of the system as mail logs are: `2026-11-23 03:52:08Z` where that is UTC,
+/// elsewhere `2026-11-23 04:52:08+01:00`.
 pub fn local(seconds: i64) -> String {
     static ZONE: OnceLock<TimeZone> = OnceLock::new();
     let zone = ZONE.get_or_init(TimeZone::system);

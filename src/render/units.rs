@@ -1,5 +1,5 @@
-//! Spans of time and sizes as text, written and read. What is read is all that Dovecot reads in its settings, and what people
-//! type: several parts (`1h 30m`), fractions, units in full.
+//! Spans of time and sizes as text, written and read. What is read is all that Dovecot reads in its settings, and what
+//! people type: several parts (`1h 30m`), fractions, units in full.
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ pub fn short_bytes(n: u64) -> String {
     }
 }
 
-/// Reads a span: parts such as `5 mins`, `1.5h`, `2days`, `500ms`, one after the other. A part needs a unit, which may be cut
-/// short as in Dovecot's settings; months and years have no length.
+/// Reads a span: parts such as `5 mins`, `1.5h`, `2days`, `500ms`, one after the other. A part needs a unit, which may
+/// be cut short as in Dovecot's settings; months and years have no length.
 ///
 /// `None` when it is none, or longer than 2^53 milliseconds.
 pub fn read_span(text: &str) -> Option<Duration> {

@@ -11,8 +11,8 @@ use crate::render::text::{printable, shown};
 use crate::render::{Paint, Style};
 use crate::source::Role;
 
-/// Prints findings as they come: code, severity, mailbox, file with offset, message; when told to, also what Dovecot does, and
-/// the remedy.
+/// Prints findings as they come: code, severity, mailbox, file with offset, message; when told to, also what Dovecot
+/// does, and the remedy.
 #[derive(Debug)]
 pub struct Findings {
     table: Table,
@@ -124,10 +124,11 @@ pub fn nagios(tally: &Tally) -> (Nagios, String) {
     (state, text)
 }
 
-/// The metrics of a check in the text format of Prometheus: no sample carries a time, every label has few values, the order is
-/// always the same.
+/// The metrics of a check in the text format of Prometheus: no sample carries a time, every label has few values, the
+/// order is always the same.
 ///
-/// `now` is the time of the check, UNIX seconds; `seconds` how long it took; `success` whether every mailbox could be judged.
+/// `now` is the time of the check, UNIX seconds; `seconds` how long it took; `success` whether every mailbox could be
+/// judged.
 pub fn prometheus(tally: &Tally, now: i64, seconds: f64, success: bool) -> String {
     let mut out = String::new();
     let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, String)]| {

@@ -18,7 +18,7 @@ use crate::model::{LogPos, UidSet};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{flag_text, local, printable, rfc3339, shown};
 use crate::render::units::short_span;
-use crate::render::{Compact, Emit, Format, Json, Paint, PathText, Style};
+use crate::render::{Compact, Emit, Format, Json, Paint, PathText, Style, line};
 
 /// The JSON schema of every document and line.
 pub const SCHEMA: &str = "idx.log/1";
@@ -591,10 +591,14 @@ pub fn stats(path: &Path, stats: &Stats, format: Format, style: Style, out: &mut
                 .into()
         };
         let file = |path: &Path| serde_json::to_value(PathText(path)).unwrap_or_default();
+        let files = stats.files.iter().map(|(path, size)| serde_json::json!({"path": file(path), "size": size}));
+        let hours = stats.hours();
+        let hours = hours.iter().map(
+            |(hour, count)| serde_json::json!({"from": rfc3339(*hour), "count": count.count, "bytes": count.bytes}),
+        );
         let document = serde_json::json!({
-            "schema": SCHEMA,
             "path": file(path),
-            "files": stats.files.iter().map(|(path, size)| serde_json::json!({"path": file(path), "size": size})).collect::<Vec<_>>(),
+            "files": files.collect::<Vec<_>>(),
             "count": total.count,
             "bytes": total.bytes,
             "types": counts(&stats.types()),
@@ -602,9 +606,9 @@ pub fn stats(path: &Path, stats: &Stats, format: Format, style: Style, out: &mut
             "from": span_of.map(|(from, _)| rfc3339(from)),
             "to": span_of.map(|(_, to)| rfc3339(to)),
             "bytes_per_hour": stats.bytes_per_hour(),
-            "hours": stats.hours().iter().map(|(hour, count)| serde_json::json!({"from": rfc3339(*hour), "count": count.count, "bytes": count.bytes})).collect::<Vec<_>>(),
+            "hours": hours.collect::<Vec<_>>(),
         });
-        return writeln!(out, "{document}");
+        return line(out, SCHEMA, &document);
     }
     for (path, size) in &stats.files {
         writeln!(out, "{}  {size} bytes", style.heading(&shown(path)))?;

@@ -67,8 +67,8 @@ impl Report for RebuildReport {
             };
             let (keywords, extensions) = (kept.keywords.len(), kept.extensions.len());
             let text = format!(
-                "uid_validity {}, next_uid {}, highest_modseq {}{raised}, {keywords} keywords, {extensions} extensions, \
-                 {} cache links",
+                "uid_validity {}, next_uid {}, highest_modseq {}{raised}, {keywords} keywords, \
+                 {extensions} extensions, {} cache links",
                 kept.uid_validity, kept.next_uid, kept.highest_modseq, kept.cache_links,
             );
             lines.add("kept", text)?;

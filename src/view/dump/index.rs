@@ -80,8 +80,8 @@ struct ExtColumn<'a> {
     kind: Option<RecordKind>,
 }
 
-/// The extensions with data in the records. Data that lies outside the record or makes more than a record in all is left out
-/// and named.
+/// The extensions with data in the records. Data that lies outside the record or makes more than a record in all is
+/// left out and named.
 fn columns<'a>(
     index: &IndexFile<'_>,
     keys: &'a [Cow<'_, str>],

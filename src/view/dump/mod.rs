@@ -31,9 +31,8 @@ const SHORT: usize = 32;
 
 /// Dumps one file.
 ///
-/// # Errors
-/// [`DumpError::Path`] when the file cannot be read or is of no known kind; [`DumpError::Output`] when `out` cannot be written
-/// to.
+/// # Errors [`DumpError::Path`] when the file cannot be read or is of no known kind; [`DumpError::Output`] when `out`
+/// cannot be written to.
 pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<Outcome, DumpError> {
     match open(path, options)? {
         Subject::Stream(stream) => log::dump_stream(path, *stream, options, out),
