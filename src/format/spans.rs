@@ -442,8 +442,11 @@ mod tests {
     fn the_header_of_an_extension_is_named_field_by_field() {
         let header = VsizeHeader { vsize: 9, highest_uid: 2, message_count: 1 };
         let list = names(FileKind::Index, &index(b"hdr-vsize", &header.to_bytes(Endian::Little)));
-        let of_header: Vec<_> =
-            list.iter().filter(|(.., name)| name.contains(".header")).map(|(_, len, name)| (*len, &**name)).collect();
+        let of_header: Vec<_> = list
+            .iter()
+            .filter(|(.., name)| name.starts_with("extension hdr-vsize.header"))
+            .map(|(_, len, name)| (*len, &**name))
+            .collect();
         assert_eq!(
             of_header,
             [
