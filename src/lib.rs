@@ -43,6 +43,7 @@ pub mod repair;
 #[cfg(feature = "cli")]
 pub mod simulate;
 pub mod source;
+pub mod storage;
 #[cfg(feature = "cli")]
 pub mod store;
 #[cfg(feature = "cli")]

@@ -6,8 +6,8 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use idx::check::deep::check;
 use idx::check::{Code, Finding, Options, Severity};
+use idx::ops::deep::check;
 use idx::ops::inspect;
 use idx::source::{MailboxFiles, Unit, walk};
 use serde_json::Value;

@@ -194,7 +194,7 @@ fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Opti
         let why = "the index files have errors, which would show again as differences";
         all.not_compared.push(NotCompared { what: "mail storage", why });
     } else if deep {
-        one.findings.append(&mut check::deep::check(files, options));
+        one.findings.append(&mut super::deep::check(files, options));
     }
     all.findings.append(&mut one.findings);
     all.sizes.append(&mut one.sizes);

@@ -1,11 +1,12 @@
 //! From files on disk to the verdict of [`crate::check`]: reading, asking the file system, and reading again while somebody
 //! writes. Every verb that says "damaged" or "sound" has it from here.
 
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Level, Options, Severity};
 use crate::format::log::LogFile;
-use crate::source::{MailboxFiles, PathError, Role, Snapshot, Stat, Tail, is_locked, with_suffix};
+use crate::source::{MailboxFiles, PathError, Role, Snapshot, Tail, with_suffix};
 
 /// How often a mailbox with findings is read again when it changed meanwhile.
 const TRIES: u32 = 5;
@@ -150,7 +151,7 @@ fn leftovers(files: &MailboxFiles) -> Vec<Leftover> {
     let beside = LEFTOVERS.iter().map(|(suffix, is_lock)| (with_suffix(&files.index, suffix), *is_lock));
     beside
         .filter_map(|(path, is_lock)| {
-            let mtime = Stat::at(&path).ok()?.mtime.0;
+            let mtime = files.dir().ok()?.stat(path.file_name()?.as_bytes()).ok()?.stat.mtime.0;
             Some(Leftover { path, mtime, is_lock })
         })
         .collect()
@@ -175,10 +176,10 @@ impl Checked {
 /// True when nothing has changed since the files were read and nobody holds the log's lock.
 fn at_rest(files: &MailboxFiles, roles: &[Role], read: &Snapshot) -> bool {
     let same = roles.iter().all(|role| {
-        let now = Stat::at(&files.path(*role)).ok();
+        let now = files.stat(*role).ok().filter(|meta| meta.special.is_none()).map(|meta| meta.stat);
         now == read.get(*role).map(|input| input.stat)
     });
-    same && !is_locked(&files.path(Role::Log))
+    same && !files.is_locked()
 }
 
 /// True when no file was written to in the last ten seconds: longer than any change of several files takes without a lock.

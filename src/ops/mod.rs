@@ -1,6 +1,7 @@
 //! One file per verb: options in, report out. No command line, no printing.
 
 pub mod check;
+pub mod deep;
 pub mod dump;
 pub mod expunges;
 pub mod inspect;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::plan::{Base, Inputs, Plan};
 use super::steps::Step;
 use super::storage::Storage;
-use crate::source::{Role, Stat};
+use crate::source::{MailboxFiles, Role, Stat};
 use crate::store::home::{Home, Survey};
 use crate::store::transaction::Change;
 use crate::store::undo;
@@ -42,7 +42,7 @@ pub(crate) fn inputs<'a>(files: &Files<'a>, index: &Path, base: Option<Base>) ->
         old_log: bytes(files, Role::OldLog),
         log: bytes(files, Role::Log),
         cache: bytes(files, Role::Cache),
-        storage: Storage::find(index),
+        storage: Storage::beside(&MailboxFiles::at(index)),
         now: u32::try_from(now).unwrap_or(u32::MAX),
         base,
     }

@@ -1,43 +1,20 @@
 //! D7 and D8: mdbox. A mailbox refers to mails by their UID in the map, the map to places in the files `m.N`
 //! (`mdbox-map.c`, `mdbox-storage-rebuild.c`).
 
-use std::collections::HashMap;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-
-use super::storage::{counterparts, dbox_root, mdbox_file_id};
-use super::{Code, Finding, Findings, Severity, Subject, load, names_in};
+use super::{Code, Finding, Findings, Severity, Subject};
 use crate::format::Disk;
-use crate::format::ext::{MapRecord, MdboxHeader, MdboxRecord};
-use crate::format::record::flag;
+use crate::format::ext::{MapRecord, MdboxHeader};
 use crate::model::Mailbox;
-use crate::source::{Family, MailboxFiles, walk};
-
-fn map_files(root: &Path) -> Option<MailboxFiles> {
-    let files = MailboxFiles::at(root.join("storage").join(Family::Map.prefix()));
-    (!files.present().is_empty()).then_some(files)
-}
+use crate::storage::{MapFiles, map_uid};
 
 fn refcount(map: &Mailbox, i: usize) -> Option<u16> {
     let ext = map.extension(b"ref")?;
     map.endian.u16_at(map.ext_bytes(i, ext)?, 0)
 }
 
-/// The map UID of a message.
-fn map_uid(mailbox: &Mailbox, i: usize) -> Option<u32> {
-    let ext = mailbox.extension(b"mdbox")?;
-    let bytes = mailbox.ext_bytes(i, ext).filter(|bytes| bytes.len() >= 4)?;
-    Some(MdboxRecord::read(bytes, mailbox.endian).map_uid)
-}
-
 /// D7.
-pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
+pub(super) fn check(subject: &Subject<'_>, map: &Mailbox, found: &mut Findings) {
     let mailbox = subject.mailbox;
-    let Some(map) =
-        dbox_root(subject.dir).and_then(|root| map_files(&root)).and_then(|f| load(&f, subject.options.mmap))
-    else {
-        return;
-    };
     let header = mailbox.extension(b"mdbox-hdr").map(|ext| MdboxHeader::read(ext.header(), mailbox.endian));
     match header {
         None => {
@@ -58,7 +35,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
             None | Some(0) => format!("UID {uid} has no map_uid"),
             Some(map_uid) => match map.lookup(map_uid) {
                 None => format!("UID {uid} is mail {map_uid} of the map, which is not there"),
-                Some(at) if refcount(&map, at) == Some(0) => {
+                Some(at) if refcount(map, at) == Some(0) => {
                     format!("UID {uid} is mail {map_uid} of the map, whose reference count is 0")
                 }
                 Some(_) => continue,
@@ -68,58 +45,10 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
     }
 }
 
-/// How often a mail is referred to, and whether one of those messages says it is in the alternate storage.
-#[derive(Clone, Copy, Debug, Default)]
-struct References {
-    count: u32,
-    alt: bool,
-}
-
-/// The references of all mailboxes of a root; `None` when one of them cannot be read.
-fn references(root: &Path, subject: &Subject<'_>) -> Option<HashMap<u32, References>> {
-    let mut all: HashMap<u32, References> = HashMap::new();
-    let mut complete = true;
-    let mmap = subject.options.mmap;
-    walk(
-        &[root.join("mailboxes")],
-        1,
-        |dir| {
-            dir.units
-                .iter()
-                .filter(|unit| unit.family == Family::Mailbox && !unit.is_cache_only())
-                .map(|u| load(&u.files, mmap))
-                .collect::<Vec<_>>()
-        },
-        |mailboxes| {
-            match mailboxes {
-                Err(_) => complete = false,
-                Ok(mailboxes) => {
-                    for mailbox in mailboxes {
-                        let Some(mailbox) = mailbox else {
-                            complete = false;
-                            break;
-                        };
-                        for i in mailbox.positions() {
-                            let Some(uid) = map_uid(&mailbox, i) else { continue };
-                            let entry = all.entry(uid).or_default();
-                            entry.count = entry.count.saturating_add(1);
-                            entry.alt |= mailbox.flags(i) & flag::BACKEND != 0;
-                        }
-                    }
-                }
-            }
-            if complete { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        },
-    );
-    complete.then_some(all)
-}
-
 /// D8.
-pub(super) fn check_map(subject: &Subject<'_>, found: &mut Findings) {
+pub(super) fn check_map(subject: &Subject<'_>, seen: &MapFiles, found: &mut Findings) {
     let map = subject.mailbox;
-    let Some(root) = subject.dir.parent() else { return };
-    let references = references(root, subject);
-    if let Some(references) = &references {
+    if let Some(references) = &seen.references {
         for i in map.positions() {
             let uid = map.uid(i);
             let have = u32::from(refcount(map, i).unwrap_or(0));
@@ -135,29 +64,13 @@ pub(super) fn check_map(subject: &Subject<'_>, found: &mut Findings) {
             }
         }
     }
-    files(subject, references.as_ref(), found);
+    files(subject, seen, found);
 }
 
-/// The directory with the files `m.N` of a map.
-fn storage_of(dir: &Path) -> Option<(PathBuf, Vec<Vec<u8>>)> {
-    let with_files = |dir: PathBuf| {
-        let names = names_in(&dir)?;
-        names.iter().any(|name| mdbox_file_id(name).is_some()).then_some((dir, names))
-    };
-    with_files(dir.to_owned()).or_else(|| counterparts(dir).into_iter().find_map(with_files))
-}
-
-fn files(subject: &Subject<'_>, references: Option<&HashMap<u32, References>>, found: &mut Findings) {
+fn files(subject: &Subject<'_>, seen: &MapFiles, found: &mut Findings) {
     let map = subject.mailbox;
-    let (Some(ext), Some((dir, names))) = (map.extension(b"map"), storage_of(subject.dir)) else { return };
-    let mut sizes: HashMap<u32, u64> = HashMap::new();
-    for name in &names {
-        if let Some(id) = mdbox_file_id(name)
-            && let Ok(meta) = std::fs::metadata(dir.join(format!("m.{id}")))
-        {
-            sizes.insert(id, meta.len());
-        }
-    }
+    let (Some(ext), Some((dir, sizes))) = (map.extension(b"map"), &seen.files) else { return };
+    let references = seen.references.as_ref();
     let mut pieces: Vec<(u32, u32, u32, u32)> = Vec::new();
     for i in map.positions() {
         let uid = map.uid(i);

@@ -1,15 +1,9 @@
 //! D10: a private index and the shared one (`index-sync-pvt.c`).
 
-use std::path::PathBuf;
+use super::{Code, Finding, Findings, Severity, Subject, uids};
+use crate::model::Mailbox;
 
-use super::storage::counterparts;
-use super::{Code, Finding, Findings, Severity, Subject, load, uids};
-use crate::source::{Family, MailboxFiles};
-
-pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
-    let around = std::iter::once(subject.dir.to_owned()).chain(counterparts(subject.dir));
-    let shared = around.map(files_in).find(|files| !files.present().is_empty());
-    let Some(shared) = shared.and_then(|files| load(&files, subject.options.mmap)) else { return };
+pub(super) fn check(subject: &Subject<'_>, shared: &Mailbox, found: &mut Findings) {
     let private = subject.mailbox;
     let (own, its) = (private.header.uid_validity, shared.header.uid_validity);
     if own != 0 && its != 0 && own != its {
@@ -24,12 +18,8 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
         let message = format!("UID {uid} was never in the shared index, whose next_uid is {}", shared.header.next_uid);
         found.add(Finding::new(Code::D10, subject.state_file(), message).uid(uid));
     }
-    for uid in uids(&shared).take_while(|uid| *uid < last).filter(|uid| private.lookup(*uid).is_none()) {
+    for uid in uids(shared).take_while(|uid| *uid < last).filter(|uid| private.lookup(*uid).is_none()) {
         let message = format!("UID {uid} of the shared index is missing, though later ones are here");
         found.add(Finding::new(Code::D10, subject.state_file(), message).uid(uid));
     }
-}
-
-fn files_in(dir: PathBuf) -> MailboxFiles {
-    MailboxFiles::at(dir.join(Family::Mailbox.prefix()))
 }

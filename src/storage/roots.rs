@@ -3,34 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::names_in;
 use crate::source::place::{self, DBOX_MAILS};
+use crate::source::{Dir, Special};
 
 /// Roots side by side that are looked at.
 const MAX_SIBLINGS: usize = 64;
-
-/// True for a directory with message files of sdbox.
-pub(super) fn has_sdbox_files(dir: &Path) -> bool {
-    names_in(dir).is_some_and(|names| names.iter().any(|name| sdbox_uid(name).is_some()))
-}
-
-/// The UID in the name of a message file of sdbox.
-pub(super) fn sdbox_uid(name: &[u8]) -> Option<u32> {
-    number_after(name, b"u.")
-}
-
-/// The number in the name of an mdbox file.
-pub(super) fn mdbox_file_id(name: &[u8]) -> Option<u32> {
-    number_after(name, b"m.")
-}
-
-fn number_after(name: &[u8], prefix: &[u8]) -> Option<u32> {
-    let digits = name.strip_prefix(prefix)?;
-    if digits.is_empty() || digits.len() > 10 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
 
 /// The directory below `dir`'s dbox root that all mailboxes are in, and the root: `root/mailboxes/a/b[/dbox-Mails]`.
 pub(super) fn dbox_root(dir: &Path) -> Option<PathBuf> {
@@ -38,25 +15,29 @@ pub(super) fn dbox_root(dir: &Path) -> Option<PathBuf> {
     Some(mailboxes.parent()?.to_owned())
 }
 
-/// The directories that stand for the same mailbox as `dir` in the other roots of the user.
-pub(super) fn counterparts(dir: &Path) -> Vec<PathBuf> {
-    let Ok(dir) = std::fs::canonicalize(dir) else { return Vec::new() };
-    let Some((root, below)) = split(&dir) else { return Vec::new() };
-    let Some(home) = root.parent() else { return Vec::new() };
-    let mut names: Vec<_> = std::fs::read_dir(home)
-        .map(|entries| entries.flatten().take(MAX_SIBLINGS).map(|entry| entry.path()).collect())
-        .unwrap_or_default();
-    names.sort();
-    let mut found = Vec::new();
-    for other in names.into_iter().filter(|other| *other != root && other.is_dir()) {
-        for below in &below {
-            let path = if below.as_os_str().is_empty() { other.clone() } else { other.join(below) };
-            if path.is_dir() {
-                found.push(path);
-            }
+/// The directories that stand for the same mailbox as `dir` in the other roots of the user. Only the path to the roots is
+/// resolved; from there on no link is followed.
+pub(super) fn counterparts(dir: &Dir) -> Vec<Dir> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = if dir.path().as_os_str().is_empty() { Path::new(".") } else { dir.path() };
+    let Ok(path) = std::fs::canonicalize(path) else { return Vec::new() };
+    let Some((root, below)) = split(&path) else { return Vec::new() };
+    let (Some(home), Some(own)) = (root.parent(), root.file_name()) else { return Vec::new() };
+    let Ok(home) = Dir::open(home) else { return Vec::new() };
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    let listed = home.each(|name, special| {
+        if special == Some(Special::Directory) && name != own.as_bytes() && names.len() < MAX_SIBLINGS {
+            names.push(name.to_vec());
         }
+    });
+    if listed.is_err() {
+        return Vec::new();
     }
-    found
+    names.sort();
+    let others = names.iter().filter_map(|name| home.below(name).ok());
+    others
+        .flat_map(|other| below.iter().filter_map(move |path| other.below(path.as_os_str().as_bytes()).ok()))
+        .collect()
 }
 
 /// The mail root a mailbox lies in, and the paths below a root that mean this mailbox.
@@ -98,14 +79,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_in_names() {
-        assert_eq!(sdbox_uid(b"u.7"), Some(7));
-        assert_eq!(sdbox_uid(b"u.7.tmp"), None);
-        assert_eq!(mdbox_file_id(b"m.4294967295"), Some(u32::MAX));
-        assert_eq!(mdbox_file_id(b"m."), None);
-    }
-
-    #[test]
     fn roots_side_by_side() {
         let home = tempfile::tempdir().expect("directory");
         let home = std::fs::canonicalize(home.path()).expect("path");
@@ -115,10 +88,14 @@ mod tests {
             std::fs::create_dir_all(home.join(dir)).expect("directory");
         }
         std::fs::write(home.join("index/dovecot.list.index.log"), b"").expect("file");
-        assert_eq!(counterparts(&home.join("index/.Sent")), [home.join("Maildir/.Sent")]);
-        assert!(counterparts(&home.join("index/.INBOX")).contains(&home.join("Maildir")));
+        let counterparts = |below: &str| -> Vec<PathBuf> {
+            let dir = Dir::open(&home.join(below)).expect("directory");
+            counterparts(&dir).iter().map(|dir| dir.path().to_owned()).collect()
+        };
+        assert_eq!(counterparts("index/.Sent"), [home.join("Maildir/.Sent")]);
+        assert!(counterparts("index/.INBOX").contains(&home.join("Maildir")));
         assert_eq!(
-            counterparts(&home.join("pvt/mailboxes/a")),
+            counterparts("pvt/mailboxes/a"),
             [home.join("sdbox/mailboxes/a"), home.join("sdbox/mailboxes/a/dbox-Mails")]
         );
     }

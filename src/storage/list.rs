@@ -1,0 +1,106 @@
+//! The mailboxes that a mailbox list names, as their own indexes describe them (`mailbox-list-index-status.c`,
+//! `mailbox-list-index-backend.c`).
+
+use super::load;
+use crate::format::index::IndexHeader;
+use crate::model::list::{ListNode, list_flag};
+use crate::model::{Mailbox, MailboxList};
+use crate::source::place::{self, DBOX_MAILS, DOT_IMAP};
+use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, Role, Special, Stat};
+
+/// The mailboxes on a list that can be selected.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// In the order of the list's records.
+    pub mailboxes: Vec<ListedMailbox>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct ListedMailbox {
+    /// What the list says.
+    pub node: ListNode,
+    /// Its name, levels joined by `/`.
+    pub name: String,
+    /// What its index says; `None` when there is none or it is not sound.
+    pub own: Option<Own>,
+    /// Mailboxes of this root have directories called by their GUIDs, and this one has none.
+    pub lacks_directory: bool,
+}
+
+/// What the index of a listed mailbox says.
+#[derive(Debug)]
+pub struct Own {
+    /// The header after all logs.
+    pub header: IndexHeader,
+    /// Number of messages.
+    pub messages: u32,
+    /// The state of the log; `None` when it changed while it was read.
+    pub log: Option<Stat>,
+}
+
+impl Listed {
+    /// Reads the indexes of all mailboxes on the list in a directory; `None` when it is no list.
+    pub(super) fn read(dir: &Dir, mailbox: &Mailbox, mmap: MmapPolicy) -> Option<Listed> {
+        let list = MailboxList::load(mailbox)?;
+        let in_imap = dir.path().file_name().is_some_and(|name| name.as_encoded_bytes() == DOT_IMAP);
+        let root = if in_imap { Dir::open(dir.path().parent()?).ok()? } else { dir.clone() };
+        let by_guid = named_by_guid(&root);
+        let mut mailboxes = Vec::new();
+        for node in &list.nodes {
+            if node.flags & (list_flag::NONEXISTENT | list_flag::NOSELECT) != 0 || node.record.uid_validity == 0 {
+                continue;
+            }
+            let Some(levels) = list.levels(node) else { continue };
+            let name = String::from_utf8_lossy(&levels.join(&b'/')).into_owned();
+            let files = files_of(&root, &levels, &node.record.guid);
+            let guid_dir = ["mailboxes/", &hex(&node.record.guid)].concat();
+            let lacks_directory = files.is_none() && by_guid && root.below(guid_dir).is_err();
+            let own = files.and_then(|files| own(&files, mmap));
+            mailboxes.push(ListedMailbox { node: node.clone(), name, own, lacks_directory });
+        }
+        Some(Listed { mailboxes })
+    }
+}
+
+fn own(files: &MailboxFiles, mmap: MmapPolicy) -> Option<Own> {
+    let stat = || files.stat(Role::Log).ok().map(|meta| meta.stat);
+    let before = stat();
+    let mailbox = load(files, mmap)?;
+    let messages = u32::try_from(mailbox.len()).unwrap_or(u32::MAX);
+    Some(Own { header: mailbox.header, messages, log: before.filter(|_| stat() == before) })
+}
+
+/// A GUID as directories are called.
+pub fn hex(guid: &[u8; 16]) -> String {
+    guid.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// True when the directories of mailboxes are called by their GUIDs.
+fn named_by_guid(root: &Dir) -> bool {
+    let names = root.below("mailboxes").and_then(|dir| dir.list()).unwrap_or_default();
+    let mut dirs = names.iter().filter(|entry| entry.special == Some(Special::Directory)).peekable();
+    dirs.peek().is_some() && dirs.all(|entry| place::guid_of(&entry.name).is_some())
+}
+
+/// The index files of a mailbox, in whatever layout this root has.
+fn files_of(root: &Dir, levels: &[&[u8]], guid: &[u8; 16]) -> Option<MailboxFiles> {
+    let safe = levels.iter().all(|level| !matches!(*level, b"" | b"." | b"..") && !level.contains(&b'/'));
+    let (last, above) = levels.split_last().filter(|_| safe)?;
+    let fs = levels.join(&b'/');
+    let imap = above.iter().chain([&DOT_IMAP, last]).copied().collect::<Vec<_>>().join(&b'/');
+    let mut dirs = vec![
+        [b"mailboxes/", hex(guid).as_bytes()].concat(),
+        [b"mailboxes/", fs.as_slice()].concat(),
+        [b".", levels.join(&b'.').as_slice()].concat(),
+        fs,
+        imap,
+    ];
+    if levels == [b"INBOX"] {
+        dirs.push(b".".to_vec());
+    }
+    dirs.iter().flat_map(|dir| [[dir, b"/".as_slice(), DBOX_MAILS].concat(), dir.clone()]).find_map(|dir| {
+        let files = MailboxFiles::within(&root.below(dir).ok()?, Family::Mailbox.prefix().as_bytes());
+        files.stat(Role::Log).is_ok_and(|meta| meta.special.is_none()).then_some(files)
+    })
+}
