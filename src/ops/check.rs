@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::inspect::{self, Checked, NotCompared};
 use super::names::Lists;
-use crate::check::{self, Code, Finding, Options, Severity};
+use crate::check::{Code, Finding, Options, Severity};
 use crate::format::FileKind;
 use crate::format::ext::Visit;
 use crate::render::document::{Document, Part};
