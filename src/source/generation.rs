@@ -141,6 +141,10 @@ impl Generation {
     }
 
     pub(super) fn snapshot(self, policy: MmapPolicy) -> Result<Snapshot, PathError> {
+        // To call such a file missing would be untrue, and what the others say without it may be wrong.
+        if let Some((role, kind)) = self.special.first() {
+            return Err(PathError::io(&self.files.path(*role), NotRegular(*kind).into()));
+        }
         let mut inputs = Vec::with_capacity(self.opened.len());
         for one in &self.opened {
             inputs.extend(self.input(one.role, policy)?.map(|input| (one.role, input)));
@@ -169,7 +173,8 @@ impl MailboxFiles {
     /// Reads the files with the given roles as one set: when one of them is replaced meanwhile, all are read again.
     ///
     /// # Errors
-    /// As open(2) and read(2) for a file that exists; [`PathError::Busy`] after five tries.
+    /// As open(2) and read(2) for a file that exists, [`NotRegular`] for what is no regular file; [`PathError::Busy`] after
+    /// five tries.
     pub fn read(&self, roles: &[Role], policy: MmapPolicy) -> Result<Snapshot, PathError> {
         again(self, || {
             let snapshot = Generation::open_once(self, roles, &[])?.snapshot(policy)?;
@@ -204,11 +209,6 @@ impl Snapshot {
     /// The file with that role, if there is one, to be changed in memory.
     pub fn get_mut(&mut self, role: Role) -> Option<&mut Input> {
         self.inputs.iter_mut().find(|(have, _)| *have == role).map(|(_, input)| input)
-    }
-
-    /// Roles under whose names there is something else than a regular file.
-    pub fn special(&self) -> &[(Role, Special)] {
-        self.source.as_ref().map_or(&[], Generation::special)
     }
 
     /// The open files that were read; `None` for a set made in memory.
