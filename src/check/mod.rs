@@ -259,6 +259,13 @@ impl Findings {
         self.list.iter().any(|one| one.file == file && one.offset.is_some_and(|at| range.contains(&at)))
     }
 
+    /// True when more of a kind are only counted: where they are is no longer known, so that a second rule cannot tell
+    /// whether it would say the same again.
+    pub(crate) fn is_full(&self, of: &Finding) -> bool {
+        let is_it = |one: &Alike| one.code == of.code && one.severity == of.severity && one.file == of.file;
+        self.alike.iter().any(|one| is_it(one) && one.count > MAX_ALIKE)
+    }
+
     fn finish(mut self) -> Vec<Finding> {
         for one in &self.alike {
             let more = one.count.saturating_sub(MAX_ALIKE);

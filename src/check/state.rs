@@ -212,7 +212,10 @@ fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, passed: bool, found: 
             finding
         };
         let said_already = code == Code::I5 && found.has(code, None);
-        if !said_already && !found.within(&finding.file, error.pos.offset..error.pos.offset + size) {
+        if !said_already
+            && !found.is_full(&finding)
+            && !found.within(&finding.file, error.pos.offset..error.pos.offset + size)
+        {
             found.add(finding);
         }
     }

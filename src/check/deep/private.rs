@@ -1,6 +1,6 @@
 //! D10: a private index and the shared one (`index-sync-pvt.c`).
 
-use super::{Code, Finding, Findings, Severity, Subject, uids};
+use super::{Code, Finding, Findings, Subject, uids};
 use crate::model::Mailbox;
 
 pub(super) fn check(subject: &Subject<'_>, shared: &Mailbox, found: &mut Findings) {
@@ -9,7 +9,7 @@ pub(super) fn check(subject: &Subject<'_>, shared: &Mailbox, found: &mut Finding
     if own != 0 && its != 0 && own != its {
         let message =
             format!("uid_validity is {own}, that of the shared index {its}: these flags are of another folder");
-        let finding = Finding::new(Code::D10, subject.state_file(), message).severity(Severity::Warning);
+        let finding = Finding::new(Code::D10, subject.state_file(), message);
         return found.add(finding.does("resets the private index: no message is \\Seen any more"));
     }
     let Some(last) = uids(private).last() else { return };
