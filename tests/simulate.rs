@@ -263,12 +263,18 @@ fn a_log_without_records_is_answered_for() {
     let bytes = fs::read(source).expect("a log");
     fs::write(dir.path().join("dovecot.index.log"), &bytes[..40]).expect("a log");
     let path = dir.path().to_str().unwrap();
-    let document = json(&[path]);
+    // The judge says that the log continues one that is gone; the answer is given all the same.
+    let answer = |args: &[&str]| -> Value {
+        let output = idx(&[&["-f", "json"], args].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON document")
+    };
+    let document = answer(&[path]);
     assert_eq!(document["retention"], Value::Null);
     assert!(document["notes"].to_string().contains("no records"), "{}", document["notes"]);
     assert_eq!(document["now"]["log"]["size"], json!(40));
     // A clock that is behind the log's.
-    let document = json(&[path, "--now", "2020-01-01T00:00:00Z"]);
+    let document = answer(&[path, "--now", "2020-01-01T00:00:00Z"]);
     assert!(document["notes"].to_string().contains("later than now"), "{}", document["notes"]);
     fs::write(dir.path().join("dovecot.index.log"), b"").expect("a file");
     assert_eq!(idx(&[path]).status.code(), Some(2));
