@@ -1,8 +1,8 @@
 //! Dovecot's mailbox index files: read to the byte, replayed, explained, checked, rebuilt.
 //!
-//! Dovecot's three files are one database: the log is the database, the index a snapshot of it, the cache a side table. Bytes become
-//! views ([`format`](mod@format)), views become a model ([`model`]), one function gives a log record its meaning
-//! ([`model::Mailbox::apply`]), and everything else is a use of that function.
+//! Dovecot's three files are one database: the log is the database, the index a snapshot of it, the cache a side table.
+//! Bytes become views ([`format`](mod@format)), views become a model ([`model`]), one function gives a log record its
+//! meaning ([`model::Mailbox::apply`]), and everything else is a use of that function.
 //!
 //! ```text
 //! paths --source--> bytes --format--> views --load--> Mailbox <--apply-- log records
@@ -18,8 +18,8 @@
 //!
 //! Arrows point one way: a module imports only from those it stands on.
 //!
-//! Without the feature `cli` there are the rooms that read, replay and judge: [`format`](mod@format), [`model`], [`source`] and
-//! [`check`]. `cli` adds the verbs and all that writes, `plot` the pictures of `idx simulate`.
+//! Without the feature `cli` there are the rooms that read, replay and judge: [`format`](mod@format), [`model`],
+//! [`source`] and [`check`]. `cli` adds the verbs and all that writes, `plot` the pictures of `idx simulate`.
 
 #![deny(missing_docs, unsafe_code)]
 #![cfg_attr(

@@ -142,8 +142,7 @@ fn one_byte_changed() {
     };
     mutant(0, 0, &|bytes| bytes[40] += 1);
     let mut number = 0;
-    for which in 0..3 {
-        let size = files[which].1.len();
+    for (which, size) in files.iter().map(|(_, bytes)| bytes.len()).enumerate() {
         for at in (0..size.min(480)).step_by(7).chain((480..size).step_by(size / 16)) {
             number += 1;
             mutant(number, which, &|bytes| bytes[at] ^= 1 << (at % 8));

@@ -15,7 +15,7 @@ use idx::view::dump::{self, Beside, Options};
 
 /// Bytes in the formats of `idx dump`, every one of them named.
 pub fn dump(kind: FileKind, data: &[u8]) {
-    let options = Options { hex: data.len() % 2 == 0, ..Options::default() };
+    let options = Options { hex: data.len().is_multiple_of(2), ..Options::default() };
     let (path, beside) = (Path::new("file"), Beside::default());
     let mut out = sink();
     let mut lines = LinesDocument::new(dump::SCHEMA, &mut out);

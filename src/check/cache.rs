@@ -74,8 +74,8 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
         offsets.iter().for_each(|(uid, offset)| walk.message(*uid, *offset));
         walk
     };
-    // The halves of a large mailbox are walked side by side. How many parts there are depends on the mailbox alone, so that the
-    // findings do not differ from machine to machine.
+    // The halves of a large mailbox are walked side by side. How many parts there are depends on the mailbox alone, so
+    // that the findings do not differ from machine to machine.
     let mut walk = if offsets.len() < LARGE {
         judge(&offsets)
     } else {
@@ -242,9 +242,9 @@ impl<'c, 'a> Walk<'c, 'a> {
         }
     }
 
-    /// What is wrong with a record: the first field that cannot be read, those included that have a structure of their own.
-    /// If all can, what is unlikely (C3): a field twice, padding that is not zero, text with a NUL in it, and headers under
-    /// another header's name.
+    /// What is wrong with a record: the first field that cannot be read, those included that have a structure of their
+    /// own. If all can, what is unlikely (C3): a field twice, padding that is not zero, text with a NUL in it, and
+    /// headers under another header's name.
     fn wrong(&mut self, record: &CacheRecord) -> Option<Wrong> {
         let cache = self.cache;
         let mut unlikely = None;
@@ -361,8 +361,8 @@ fn last_used(cache: &Cache<'_>, path: &Path, latest: i64, found: &mut Findings) 
     }
 }
 
-/// C4. Each record that is written is counted once, as the first of its message or as one that continues it, until its message
-/// is expunged; mdbox does not count those out. A purge counts anew.
+/// C4. Each record that is written is counted once, as the first of its message or as one that continues it, until its
+/// message is expunged; mdbox does not count those out. A purge counts anew.
 fn counters(cache: &Cache<'_>, path: &Path, chains: u64, continued: u64, found: &mut Findings) {
     let header = &cache.header;
     let (mut written, mut linked, mut ends) = (0_u64, 0_u64, vec![0, cache.bytes().len() as u64]);

@@ -1,5 +1,5 @@
-//! Which rule is broken: the one place where what format and model find fault with becomes a [`Code`]. A new kind of flaw
-//! does not compile until somebody says here what it is.
+//! Which rule is broken: the one place where what format and model find fault with becomes a [`Code`]. A new kind of
+//! flaw does not compile until somebody says here what it is.
 
 use std::path::Path;
 
@@ -104,7 +104,8 @@ pub fn of_flaw(kind: FlawKind) -> Option<Code> {
         | K::BinaryParts => Code::C3,
         K::CacheUnreadable => Code::C4,
 
-        // The thread index and the mailbox log are caches of nobody's; Unlisted stands for flaws that were not told apart.
+        // The thread index and the mailbox log are caches of nobody's; Unlisted stands for flaws that were not told
+        // apart.
         K::NoKnownFile
         | K::Unlisted
         | K::HeaderField(_)

@@ -340,8 +340,9 @@ impl Judge<'_, '_> {
         let keywords = extension(b"keywords");
         let keyword_count =
             keywords.as_ref().map_or(0, |(ext, _)| index.endian.u32_at(ext.data, 0).unwrap_or(0) as usize);
-        // When extensions move in the record, Dovecot keeps its first eight bytes as they were (sync_ext_reorder). What an
-        // extension without alignment, header-md5 say, had in them stays, and keywords that grow into them inherit it.
+        // When extensions move in the record, Dovecot keeps its first eight bytes as they were (sync_ext_reorder). What
+        // an extension without alignment, header-md5 say, had in them stays, and keywords that grow into them inherit
+        // it.
         let moved = index
             .extensions
             .iter()

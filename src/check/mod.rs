@@ -1,11 +1,11 @@
 //! The judge: the rules a mailbox's index files must obey, and what breaks them.
 //!
-//! [`judge`] is a function of its arguments: files in memory, the time, and what the file system said of them when they were
-//! read go in, findings come out. Nothing is opened, waited for, mended or printed here. Whoever has files asks it: `check`
-//! and `scan` of files on disk, `rebuild` of the files it has made and not yet written.
+//! [`judge`] is a function of its arguments: files in memory, the time, and what the file system said of them when they
+//! were read go in, findings come out. Nothing is opened, waited for, mended or printed here. Whoever has files asks
+//! it: `check` and `scan` of files on disk, `rebuild` of the files it has made and not yet written.
 //!
-//! Rules that look at one file are in `log`, `index` and `cache`; those that need several, or the replayed state, in `state`.
-//! A flaw is reported once, by the rule it breaks first: what only follows from it is left out.
+//! Rules that look at one file are in `log`, `index` and `cache`; those that need several, or the replayed state, in
+//! `state`. A flaw is reported once, by the rule it breaks first: what only follows from it is left out.
 
 mod cache;
 pub mod codes;
@@ -153,11 +153,11 @@ fn quote(path: &Path) -> String {
 /// How much to look at. Every rule is the same at each level; a level only leaves rules out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// What index, backup and logs say, each by itself and together with the logs replayed once: all that makes a Dovecot
-    /// complain when it opens the mailbox, apart from the cache.
+    /// What index, backup and logs say, each by itself and together with the logs replayed once: all that makes a
+    /// Dovecot complain when it opens the mailbox, apart from the cache.
     Files,
-    /// Also the cache, the index and its backup against what the logs say from their beginning on, and values that no Dovecot
-    /// writes.
+    /// Also the cache, the index and its backup against what the logs say from their beginning on, and values that no
+    /// Dovecot writes.
     All,
 }
 
@@ -227,8 +227,8 @@ impl Findings {
         true
     }
 
-    /// As [`add`](Findings::add) for a rule that may be broken by thousands of records: `say` is asked for what is wrong, and
-    /// where, only while that is kept.
+    /// As [`add`](Findings::add) for a rule that may be broken by thousands of records: `say` is asked for what is
+    /// wrong, and where, only while that is kept.
     pub(crate) fn info(&mut self, code: Code, file: &Path, say: impl FnOnce() -> Finding) {
         if self.counts(code, Severity::Info, file, 1) {
             self.list.push(say().severity(Severity::Info));
@@ -327,15 +327,15 @@ impl<'a> Subject<'a> {
         self.logs.iter().find(|log| log.file.seq() == seq)
     }
 
-    /// The logs that tell of this mailbox's present life, newest first. A log that starts from nothing leaves a `.log.2` of an
-    /// earlier life where it is.
+    /// The logs that tell of this mailbox's present life, newest first. A log that starts from nothing leaves a
+    /// `.log.2` of an earlier life where it is.
     fn history(&self) -> impl DoubleEndedIterator<Item = &Log<'a>> {
         let alone = self.log(Role::Log).is_some_and(|log| log.file.log.header.starts_empty());
         self.logs.iter().filter(move |log| log.role == Role::Log || !alone)
     }
 
-    /// True when a Dovecot before 2.2 has written to this mailbox: the index is older than 2.2.0, or one of the files still
-    /// has the version of such a Dovecot.
+    /// True when a Dovecot before 2.2 has written to this mailbox: the index is older than 2.2.0, or one of the files
+    /// still has the version of such a Dovecot.
     fn is_old(&self) -> bool {
         let version = |role: Role, at: usize| self.snapshot.get(role).and_then(|input| input.bytes.get(at).copied());
         self.indexid.is_some_and(|created| created < FIRST_2_2)
@@ -376,8 +376,8 @@ pub struct Leftover {
     pub is_lock: bool,
 }
 
-/// What Dovecot appends to the name of an index for its lock files (true) and temporary files (`mail-transaction-log-file.c`,
-/// `file-dotlock.c`, `mail-index-write.c`, `mail-cache-purge.c`).
+/// What Dovecot appends to the name of an index for its lock files (true) and temporary files
+/// (`mail-transaction-log-file.c`, `file-dotlock.c`, `mail-index-write.c`, `mail-cache-purge.c`).
 pub const LEFTOVERS: [(&str, bool); 7] = [
     (".log.newlock", true),
     (".log.lock", true),

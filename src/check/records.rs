@@ -1,5 +1,5 @@
-//! L7, L11 to L15 and L20 where Dovecot itself checks nothing: values that it would take from a log, but that no Dovecot writes
-//! there. They are what is left to tell a damaged log from a sound one: there are no checksums.
+//! L7, L11 to L15 and L20 where Dovecot itself checks nothing: values that it would take from a log, but that no
+//! Dovecot writes there. They are what is left to tell a damaged log from a sound one: there are no checksums.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The table of rules: one code each, with what breaking it means to Dovecot and what mends it. Codes are the numbers of the
-//! invariants and never change their meaning; `T` codes are thresholds that the administrator set.
+//! The table of rules: one code each, with what breaking it means to Dovecot and what mends it. Codes are the numbers
+//! of the invariants and never change their meaning; `T` codes are thresholds that the administrator set.
 
 use std::fmt;
 
@@ -42,8 +42,8 @@ pub struct Rule {
     pub title: &'static str,
     /// What Dovecot logs or does.
     pub dovecot: &'static str,
-    /// The command that mends it and loses nothing, with `{mailbox}` and `{file}` to be filled in; `None` when there is nothing
-    /// to do, or nothing a command could do.
+    /// The command that mends it and loses nothing, with `{mailbox}` and `{file}` to be filled in; `None` when there is
+    /// nothing to do, or nothing a command could do.
     pub fix: Option<&'static str>,
     /// What can be done where no command mends it without loss, with what it costs.
     pub advice: Option<&'static str>,

@@ -1,5 +1,5 @@
-//! L5, L21, I10 to I12, I17, I21 and the D rules that index files alone answer: what takes several files, or the state that
-//! the logs lead to (`mail-transaction-log-view.c`, `mail-index-sync-update.c`, `mail-index-modseq.c`).
+//! L5, L21, I10 to I12, I17, I21 and the D rules that index files alone answer: what takes several files, or the state
+//! that the logs lead to (`mail-transaction-log-view.c`, `mail-index-sync-update.c`, `mail-index-modseq.c`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -191,8 +191,8 @@ fn position(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, tor
     }
 }
 
-/// L10 to L15 and I5: what Dovecot's sync would complain about. What lies before the index's position it has `passed`, and
-/// does not read again while the index lasts.
+/// L10 to L15 and I5: what Dovecot's sync would complain about. What lies before the index's position it has `passed`,
+/// and does not read again while the index lasts.
 fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, passed: bool, found: &mut Findings) {
     for error in &replayed.errors {
         let Some(log) = subject.logs.iter().find(|log| log.file.seq() == error.pos.seq) else { continue };
@@ -425,8 +425,8 @@ fn backup(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found
     }
 }
 
-/// Tells where an index differs from what the logs say: byte offset in the index, UID, words. After a difference that what
-/// follows rests on there is no more.
+/// Tells where an index differs from what the logs say: byte offset in the index, UID, words. After a difference that
+/// what follows rests on there is no more.
 fn compare(
     index: &IndexFile<'_>,
     stored: &Mailbox,
@@ -436,8 +436,8 @@ fn compare(
     let ext_at = |ext: usize| index.extensions.get(ext).map_or(0, |view| view.at);
     let header_of = |ext: usize| index.extensions.get(ext).map_or(0, |view| view.data_at);
     let record = |i: usize| index.records_at + i * index.record_size;
-    // Whoever throws a cache away clears the links into it without a word in the log; a sum of sizes that was forgotten is
-    // counted anew.
+    // Whoever throws a cache away clears the links into it without a word in the log; a sum of sizes that was forgotten
+    // is counted anew.
     let zero = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
     let named = |ext: usize, name: &[u8]| stored.extensions.get(ext).filter(|ext| ext.name == name);
     let matters = |one: &Difference| match one {
@@ -502,8 +502,8 @@ fn outcome(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
     }
 }
 
-/// I19: the sum of the messages' sizes, in the state that index and logs lead to. A value that the logs have set since the
-/// index was written is as good as one in the index (`index-mailbox-size.c`).
+/// I19: the sum of the messages' sizes, in the state that index and logs lead to. A value that the logs have set since
+/// the index was written is as good as one in the index (`index-mailbox-size.c`).
 fn vsize(subject: &Subject<'_>, index: Option<&IndexFile<'_>>, mailbox: &Mailbox, found: &mut Findings) {
     let Some(total) = mailbox.extension(b"hdr-vsize").filter(|ext| ext.header().len() == 16) else { return };
     let endian = mailbox.endian;

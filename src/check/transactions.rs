@@ -1,6 +1,6 @@
 //! L9 to L16 for logs of version 1.3, that is, of Dovecot 2.2.29 and later: what it writes has one shape
-//! (`mail-index-transaction-export.c`, `mail-index-transaction-finish.c`, `mail-transaction-log-append.c`). It reads any
-//! other without a word, so that only damage, or another writer, can be behind it.
+//! (`mail-index-transaction-export.c`, `mail-index-transaction-finish.c`, `mail-transaction-log-append.c`). It reads
+//! any other without a word, so that only damage, or another writer, can be behind it.
 
 use std::collections::HashMap;
 

@@ -1,12 +1,14 @@
-//! When log records were written. A record carries no time, but the files hold clocks: stamps in headers and records, GUIDs,
-//! and the times of the files themselves. Each says of some position in the logs "not written before" or "not written after",
-//! and since a log only grows, the first kind holds for all later records and the second for all earlier ones.
+//! When log records were written. A record carries no time, but the files hold clocks: stamps in headers and records,
+//! GUIDs, and the times of the files themselves. Each says of some position in the logs "not written before" or "not
+//! written after", and since a log only grows, the first kind holds for all later records and the second for all
+//! earlier ones.
 //!
-//! A clock counts only for what it proves. Most stamps are taken before their record is written, by a process that may then
-//! wait for a lock or still be busy with its command, and many are copied from elsewhere (save dates, GUIDs, attribute stamps):
-//! these are lower bounds and nothing more. Only file times, and the few stamps that are known to be fresh, bound from above;
-//! the latter with [`LAG`] to spare. UIDVALIDITY and `indexid` are no clocks: both are counted up where several are made in a
-//! second, and kept when a mailbox is copied. A clock that contradicts a stronger one is left out.
+//! A clock counts only for what it proves. Most stamps are taken before their record is written, by a process that may
+//! then wait for a lock or still be busy with its command, and many are copied from elsewhere (save dates, GUIDs,
+//! attribute stamps): these are lower bounds and nothing more. Only file times, and the few stamps that are known to be
+//! fresh, bound from above; the latter with [`LAG`] to spare. UIDVALIDITY and `indexid` are no clocks: both are counted
+//! up where several are made in a second, and kept when a mailbox is copied. A clock that contradicts a stronger one is
+//! left out.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,8 +22,8 @@ use crate::format::{Disk, Endian, Field};
 use crate::model::LogPos;
 use crate::source::{LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep};
 
-/// Seconds by which a fresh stamp may be older than the record it is in: `ioloop_time` stands still during a command, and a
-/// lock may be waited for 180 seconds.
+/// Seconds by which a fresh stamp may be older than the record it is in: `ioloop_time` stands still during a command,
+/// and a lock may be waited for 180 seconds.
 pub const LAG: i64 = 600;
 /// Nanoseconds by which a file's mtime may lag behind the clock: the kernel takes it from its tick.
 const TICK: i64 = 10_000_000;
@@ -140,8 +142,8 @@ pub struct Guid {
 }
 
 impl Guid {
-    /// Takes a GUID apart; `None` when it was not made from a clock. Maildir GUIDs are digests of file names, of which one in
-    /// four thousand passes: [`Clock`] wants to have seen the host before it believes one.
+    /// Takes a GUID apart; `None` when it was not made from a clock. Maildir GUIDs are digests of file names, of which
+    /// one in four thousand passes: [`Clock`] wants to have seen the host before it believes one.
     pub fn decode(raw: &[u8]) -> Option<Guid> {
         let word = |at| Endian::Little.u32_at(raw, at);
         let host_hash = *raw.get(12..16)?.first_chunk::<4>()?;
@@ -263,7 +265,8 @@ impl Clock {
         Ok(clock)
     }
 
-    /// The clocks that are known before the first record of `logs`, oldest first, is read: file times, and what the index says.
+    /// The clocks that are known before the first record of `logs`, oldest first, is read: file times, and what the
+    /// index says.
     ///
     /// # Errors
     /// When an index that exists cannot be read.
@@ -305,8 +308,8 @@ impl Clock {
         Clock { now: now(), ..Clock::default() }
     }
 
-    /// Takes the clocks of an index file: its mtime, and the stamps in its headers. `log` is the log it points into, if that
-    /// is there.
+    /// Takes the clocks of an index file: its mtime, and the stamps in its headers. `log` is the log it points into, if
+    /// that is there.
     pub fn index(&mut self, role: Role, index: &IndexFile<'_>, stat: &Stat, log: Option<&LogHeader>) {
         let header = &index.header;
         let pos = LogPos { seq: header.log_file_seq, offset: u64::from(header.log_file_head_offset) };
@@ -318,8 +321,8 @@ impl Clock {
         for ext in &index.extensions {
             self.ext_header(pos, pos, Ext::of(ext.name), 0, ext.data, index.endian);
         }
-        // What the index repeats was fresh when it was logged, not when the index was written; and the records before its head
-        // are still to come.
+        // What the index repeats was fresh when it was logged, not when the index was written; and the records before
+        // its head are still to come.
         self.fresh.clear();
         self.last_check = 0;
         self.late.append(&mut self.lowers);
@@ -466,9 +469,9 @@ impl Clock {
         }
     }
 
-    /// The types of which [`record`](Clock::record) must see every record, as bits of the type word; of boundaries and of
-    /// intros by number it needs only the last before one of these. An expunge by GUID shares bits with some of them. It
-    /// changes only with what `record` is shown.
+    /// The types of which [`record`](Clock::record) must see every record, as bits of the type word; of boundaries and
+    /// of intros by number it needs only the last before one of these. An expunge by GUID shares bits with some of
+    /// them. It changes only with what `record` is shown.
     pub fn watched(&self) -> u32 {
         const ALWAYS: u32 = RecordType::HeaderUpdate.raw()
             | RecordType::ExtIntro.raw()

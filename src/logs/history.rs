@@ -1,4 +1,5 @@
-//! The logs of a mailbox as streams, oldest first: what questions about the past need, in memory that does not grow with them.
+//! The logs of a mailbox as streams, oldest first: what questions about the past need, in memory that does not grow
+//! with them.
 
 use std::io;
 use std::path::PathBuf;
@@ -34,8 +35,8 @@ pub struct Logs {
     pub left_out: Option<(u32, Unlinked)>,
     /// What is wrong, each with the file it is in.
     pub problems: Vec<(PathBuf, String)>,
-    /// Where the logs do not decode, as far as [`Logs::each`] has read: no Dovecot reads past these. What stands in `.log.2`
-    /// behind the place where `.log` goes on is not among them.
+    /// Where the logs do not decode, as far as [`Logs::each`] has read: no Dovecot reads past these. What stands in
+    /// `.log.2` behind the place where `.log` goes on is not among them.
     pub damaged: Vec<LogPos>,
 }
 
@@ -79,7 +80,8 @@ impl Logs {
             && let Err(why) = belongs(&old.segment, &log.segment)
         {
             let (seq, path) = (old.segment.seq, old.path.clone());
-            // A log that starts anew leaves the one before it where it is, and in a rotation both names lead to one file.
+            // A log that starts anew leaves the one before it where it is, and in a rotation both names lead to one
+            // file.
             let same = old.stream.stat.same_file(&log.stream.stat);
             let harmless = same || (seq < log.segment.seq && !matches!(why, Unlinked::Foreign { .. }));
             if !harmless {
@@ -97,8 +99,8 @@ impl Logs {
         Ok(logs)
     }
 
-    /// Finds out where each log but the last one ends. A log that is finished ends with its file; only if the next one says
-    /// otherwise it has to be read.
+    /// Finds out where each log but the last one ends. A log that is finished ends with its file; only if the next one
+    /// says otherwise it has to be read.
     fn find_ends(&mut self) -> Result<(), PathError> {
         for i in 1..self.list.len() {
             let Some(continued_at) = self.list.get(i).map(|log| u64::from(log.segment.prev_file_offset)) else { break };
@@ -146,8 +148,8 @@ impl Logs {
         Ok(Ok((i, LogPos { seq: log.segment.seq, offset })))
     }
 
-    /// Hands every record of every file from file number `first` on to `take`, with the file's number, until that says to
-    /// stop. Damage is noted and read over; the records behind it have modseq 0, since nobody can say what it hides.
+    /// Hands every record of every file from file number `first` on to `take`, with the file's number, until that says
+    /// to stop. Damage is noted and read over; the records behind it have modseq 0, since nobody can say what it hides.
     ///
     /// # Errors
     /// What `take` returns, or when a file cannot be read.

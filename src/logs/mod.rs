@@ -1,5 +1,5 @@
-//! The history of a mailbox: its logs walked, followed, filtered, dated and summed up. No files are opened here by path and
-//! nothing is written for people.
+//! The history of a mailbox: its logs walked, followed, filtered, dated and summed up. No files are opened here by path
+//! and nothing is written for people.
 
 pub mod clock;
 pub mod history;

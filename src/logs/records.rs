@@ -35,9 +35,9 @@ pub fn names_before(path: &Path, log: &LogFile, mmap: MmapPolicy) -> ExtNames {
     let index = read(&files.path(Role::Index), mmap, true).ok();
     let names = index.and_then(|input| {
         let index = IndexFile::parse(&input.bytes).ok()?;
-        Some(index.extensions.iter().map(|ext| ext.name.to_vec()).collect())
+        Some(index.extensions.iter().map(|ext| ext.name.to_vec()).collect::<Vec<_>>())
     });
-    ExtNames::new(names.unwrap_or_else(Vec::new))
+    ExtNames::new(names.unwrap_or_default())
 }
 
 /// Emits a log record's members, `data` included.

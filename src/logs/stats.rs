@@ -197,7 +197,8 @@ const INTRO: u32 = RecordType::ExtIntro.raw();
 const HEADER_UPDATE: u32 = RecordType::HeaderUpdate.raw();
 /// Size of an ext-intro record that gives one extension by its number.
 const NUMBERED_INTRO: u32 = 28;
-/// Size of a header-update of one 32-bit field, and the field that most of them are about: the tail offset (`offset` 64).
+/// Size of a header-update of one 32-bit field, and the field that most of them are about: the tail offset (`offset`
+/// 64).
 const FIELD_UPDATE: u32 = 16;
 const TAIL_OFFSET: u32 = 64;
 
@@ -212,8 +213,8 @@ fn slot_of(masked: u32) -> u32 {
     }
 }
 
-/// Counts records block by block. Most need no more than a look at their first twelve bytes: the clock is shown only those
-/// that may hold one, and what it must know of the others (the transaction, the extension) when it is.
+/// Counts records block by block. Most need no more than a look at their first twelve bytes: the clock is shown only
+/// those that may hold one, and what it must know of the others (the transaction, the extension) when it is.
 struct Tally<'a> {
     end: u64,
     endian: Endian,
@@ -313,8 +314,8 @@ impl Skim<'_> {
 }
 
 impl Tally<'_> {
-    /// Counts the whole records of `window`, which begins at `pos`, and says how many bytes they are; `None` when the first
-    /// one is not plain.
+    /// Counts the whole records of `window`, which begins at `pos`, and says how many bytes they are; `None` when the
+    /// first one is not plain.
     fn block(&mut self, window: &[u8]) -> Option<usize> {
         let beyond = self.end.saturating_sub(self.pos).saturating_sub(window.len() as u64);
         let mut skim = Skim { window, rest: window, beyond, slots: [0; SLOTS], boundary: &[], intro: &[] };

@@ -247,7 +247,8 @@ pub struct History {
 }
 
 impl History {
-    /// Opens the logs of a mailbox. `timed` says that the times of records will be asked for, which takes a pass over the logs.
+    /// Opens the logs of a mailbox. `timed` says that the times of records will be asked for, which takes a pass over
+    /// the logs.
     ///
     /// # Errors
     /// When there is no readable log.
@@ -395,7 +396,8 @@ impl History {
         result.map(|_| stats)
     }
 
-    /// Shows what is there and then what comes, until `stop` says so: across rotations, without loss and without doubling.
+    /// Shows what is there and then what comes, until `stop` says so: across rotations, without loss and without
+    /// doubling.
     ///
     /// # Errors
     /// When a log cannot be read, or what `sink` returns.
@@ -464,8 +466,8 @@ fn directory(files: &MailboxFiles) -> &Path {
     files.index.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Opens each log that replaces another as soon as it is there, on a thread of its own: once open, a log can be read however
-/// often it is rotated away meanwhile.
+/// Opens each log that replaces another as soon as it is there, on a thread of its own: once open, a log can be read
+/// however often it is rotated away meanwhile.
 struct Successors {
     logs: Receiver<Open>,
     stop: Arc<AtomicBool>,

@@ -1,8 +1,9 @@
-//! The one meaning of a log record (`mail-index-sync-update.c`, `mail-index-modseq.c`): messages, flags, the base header.
-//! Extensions are in [`super::ext`], keywords in [`super::keywords`].
+//! The one meaning of a log record (`mail-index-sync-update.c`, `mail-index-modseq.c`): messages, flags, the base
+//! header. Extensions are in `model/ext.rs`, keywords in `model/keywords.rs`.
 //!
-//! A record that Dovecot would complain about is complained about here in the same words, and skipped to the same extent;
-//! what comes after it is applied. Nothing here knows of files: what a replay needs of the logs themselves it asks of [`Past`].
+//! A record that Dovecot would complain about is complained about here in the same words, and skipped to the same
+//! extent; what comes after it is applied. Nothing here knows of files: what a replay needs of the logs themselves it
+//! asks of [`Past`].
 
 use std::cmp::Ordering;
 
@@ -47,8 +48,8 @@ pub struct Run<'p> {
     pub(super) unknown_ids: Vec<u32>,
     /// Bytes that headers and records may grow to: a log cannot ask for more memory than it could fill.
     pub(super) budget: usize,
-    /// Steps of work left, a step being a message or a few bytes touched. A log can ask for more than any time allows: each of
-    /// its records may be about every message, or lay out all records anew.
+    /// Steps of work left, a step being a message or a few bytes touched. A log can ask for more than any time allows:
+    /// each of its records may be about every message, or lay out all records anew.
     work: u64,
     /// What Dovecot would have logged.
     pub errors: Vec<SyncError>,
@@ -59,8 +60,8 @@ pub struct Run<'p> {
 }
 
 impl<'p> Run<'p> {
-    /// Begins a replay of the logs `past` onto `mailbox` at `pos` (`mail_index_sync_map_init`): modseqs that an index writer
-    /// left behind are caught up first.
+    /// Begins a replay of the logs `past` onto `mailbox` at `pos` (`mail_index_sync_map_init`): modseqs that an index
+    /// writer left behind are caught up first.
     pub fn begin(past: &'p dyn Past, mailbox: &mut Mailbox, pos: LogPos, modseq: u64) -> Run<'p> {
         let bytes = past.bytes().saturating_add(mailbox.records_bytes()).saturating_add(mailbox.header_size());
         let mut run = Run {
@@ -106,14 +107,15 @@ impl<'p> Run<'p> {
         self.work > 0
     }
 
-    /// True when the records so far have asked for more work than a log of that size can need; the last one may have been
-    /// applied in part.
+    /// True when the records so far have asked for more work than a log of that size can need; the last one may have
+    /// been applied in part.
     pub fn is_exhausted(&self) -> bool {
         self.work == 0
     }
 }
 
-/// Sets the modseq of every message that has none to `modseq`; with `only_zero` false also of those that have a lower one.
+/// Sets the modseq of every message that has none to `modseq`; with `only_zero` false also of those that have a lower
+/// one.
 pub(super) fn raise_all(mailbox: &mut Mailbox, modseq: u64, only_zero: bool, run: &mut Run<'_>) {
     raise(mailbox, 0..mailbox.physical_len(), modseq, only_zero, run);
 }

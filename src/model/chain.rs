@@ -2,7 +2,8 @@
 //! (`mail-transaction-log.c`, `mail-transaction-log-view.c`). The one place that answers these, for logs in memory
 //! ([`Chain`]) and for streams of which only the headers are known ([`Segment`]).
 //!
-//! `.log` is the newest log whatever `.log.2` says of itself: files of different lives are not put in order by their numbers.
+//! `.log` is the newest log whatever `.log.2` says of itself: files of different lives are not put in order by their
+//! numbers.
 
 use super::mailbox::{Mailbox, ModseqHeader};
 use super::reach::{Births, Whole, Why};
@@ -109,8 +110,8 @@ impl Segment {
         LogPos { seq: self.prev_file_seq, offset: u64::from(self.prev_file_offset) }
     }
 
-    /// True when the log continues none: the index was created with it, or begun anew. That the *mailbox* was empty then is
-    /// another claim, see [`Births`]. `(1, 0)` is what Dovecot 1.x to 2.1 wrote for none.
+    /// True when the log continues none: the index was created with it, or begun anew. That the *mailbox* was empty
+    /// then is another claim, see [`Births`]. `(1, 0)` is what Dovecot 1.x to 2.1 wrote for none.
     pub fn starts_empty(&self) -> bool {
         self.prev_file_seq == 0 || (self.prev_file_seq, self.prev_file_offset) == (1, 0)
     }
@@ -161,7 +162,8 @@ pub enum Unlinked {
     },
 }
 
-/// Whether `new` continues `old`, as Dovecot decides it (`mail_transaction_log_find_file`, `mail_transaction_log_view_set`).
+/// Whether `new` continues `old`, as Dovecot decides it (`mail_transaction_log_find_file`,
+/// `mail_transaction_log_view_set`).
 ///
 /// # Errors
 /// [`Unlinked`] when it does not.
@@ -185,8 +187,8 @@ pub fn follows(old: Option<&Segment>, new: &Segment) -> Result<(), Unlinked> {
     }
 }
 
-/// Whether `.log.2` belongs before `.log` at all. One that merely does not end where it should is kept: what a damaged end
-/// hides is said where it matters.
+/// Whether `.log.2` belongs before `.log` at all. One that merely does not end where it should is kept: what a damaged
+/// end hides is said where it matters.
 ///
 /// # Errors
 /// [`Unlinked`] when it is to be left out of every answer.
@@ -244,7 +246,8 @@ pub struct Lost {
 }
 
 impl<'a> Chain<'a> {
-    /// The two logs of a mailbox by their roles: `.log` is the newest, and `.log.2` comes before it if it belongs there.
+    /// The two logs of a mailbox by their roles: `.log` is the newest, and `.log.2` comes before it if it belongs
+    /// there.
     pub fn of(log: Option<ChainFile<'a>>, old: Option<ChainFile<'a>>) -> Chain<'a> {
         let left_out = match (&log, &old) {
             (Some(log), Some(old)) => belongs(&Segment::of(old), &Segment::of(log)).err().map(|why| (old.seq(), why)),
@@ -282,8 +285,8 @@ impl<'a> Chain<'a> {
         mailbox
     }
 
-    /// The first place at or after a position where the logs do not decode. The end of a log that is being written is none,
-    /// nor is what stands in an older log behind the place where the next one goes on.
+    /// The first place at or after a position where the logs do not decode. The end of a log that is being written is
+    /// none, nor is what stands in an older log behind the place where the next one goes on.
     pub fn damage_since(&self, from: LogPos) -> Option<(LogPos, Flaw)> {
         let newer = self.files.iter().skip(1).map(Some).chain([None]);
         self.files.iter().zip(newer).filter(|(file, _)| file.seq() >= from.seq).find_map(|(file, newer)| {
@@ -298,8 +301,8 @@ impl<'a> Chain<'a> {
         })
     }
 
-    /// Whether the logs tell of everything that ever happened to this mailbox: they begin with the index, and every UID below
-    /// `next_uid` was appended in them.
+    /// Whether the logs tell of everything that ever happened to this mailbox: they begin with the index, and every UID
+    /// below `next_uid` was appended in them.
     ///
     /// # Errors
     /// [`Why`] when that is not proven.
@@ -332,8 +335,8 @@ impl<'a> Chain<'a> {
         self.head().map_or(LogPos::default(), |file| LogPos { seq: file.seq(), offset: file.end.offset })
     }
 
-    /// The files from the last one that starts from an empty mailbox on, when they follow each other without a gap: what a
-    /// mailbox can be built from with nothing but logs.
+    /// The files from the last one that starts from an empty mailbox on, when they follow each other without a gap:
+    /// what a mailbox can be built from with nothing but logs.
     pub fn complete_from(&self) -> Option<usize> {
         let start = self.files.iter().rposition(|file| file.log.header.starts_empty())?;
         self.links_hold(start).then_some(start)
@@ -418,8 +421,8 @@ impl<'a> Chain<'a> {
         Ok(Start { file: cur, offset: at, reset: false })
     }
 
-    /// The log's modseq at a position (`mail_transaction_log_file_get_highest_modseq_at`). `known` is the index's modseq
-    /// header, from which Dovecot counts on when it lies in the same file.
+    /// The log's modseq at a position (`mail_transaction_log_file_get_highest_modseq_at`). `known` is the index's
+    /// modseq header, from which Dovecot counts on when it lies in the same file.
     pub fn modseq_at(&self, file: usize, offset: u64, known: Option<ModseqHeader>) -> u64 {
         let Some(file) = self.files.get(file) else { return 0 };
         let mut scan = file.records();
@@ -436,8 +439,8 @@ impl<'a> Chain<'a> {
         scan.modseq()
     }
 
-    /// The records from (`file`, `offset`) up to but not including `end`, across files. `modseq` is the log's modseq at the
-    /// start.
+    /// The records from (`file`, `offset`) up to but not including `end`, across files. `modseq` is the log's modseq at
+    /// the start.
     pub fn records_between(
         &self,
         file: usize,

@@ -160,8 +160,8 @@ impl<F: Fn(&Difference) -> bool> List<F> {
     }
 }
 
-/// Where a stored state differs from the one that is told, in what matters to the caller; at most a thousand places. Where the
-/// modseq header stands is left out: a rotation leaves it at the end of the old log.
+/// Where a stored state differs from the one that is told, in what matters to the caller; at most a thousand places.
+/// Where the modseq header stands is left out: a rotation leaves it at the end of the old log.
 pub fn compare(stored: &Mailbox, told: &Mailbox, matters: impl Fn(&Difference) -> bool) -> Vec<Difference> {
     let mut list = List { found: Vec::new(), matters };
     let (a, b) = (&stored.header, &told.header);

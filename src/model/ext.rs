@@ -1,5 +1,5 @@
-//! What records about extensions do to a mailbox (`mail-index-sync-ext.c`): introductions, resets, headers, records, and
-//! where extensions lie in a message's record.
+//! What records about extensions do to a mailbox (`mail-index-sync-ext.c`): introductions, resets, headers, records,
+//! and where extensions lie in a message's record.
 
 use super::apply::{Current, Run};
 use super::mailbox::{Extension, Mailbox};
@@ -144,8 +144,8 @@ impl Mailbox {
         true
     }
 
-    /// Places the extensions in the record anew (`sync_ext_reorder`); `changed` had `old_size` bytes before. False, with
-    /// nothing changed, when the record would become too large.
+    /// Places the extensions in the record anew (`sync_ext_reorder`); `changed` had `old_size` bytes before. False,
+    /// with nothing changed, when the record would become too large.
     fn lay_out_records(&mut self, changed: usize, old_size: u16) -> bool {
         let old: Vec<(usize, usize)> = self
             .extensions
@@ -250,8 +250,8 @@ impl Mailbox {
         }
     }
 
-    /// Where the message is that an element is about, if it is there at all; `wrong` says what is wrong with a UID that was
-    /// never given.
+    /// Where the message is that an element is about, if it is there at all; `wrong` says what is wrong with a UID that
+    /// was never given.
     fn ext_target(&self, uid: u32, wrong: fn(u32) -> SyncKind) -> Result<Option<usize>, SyncKind> {
         if uid == 0 || uid >= self.header.next_uid { Err(wrong(uid)) } else { Ok(self.lookup(uid)) }
     }
@@ -308,8 +308,8 @@ impl Mailbox {
     }
 }
 
-/// Where Dovecot places extensions in a record, and the record's size: largest alignment first, gaps filled where something fits.
-/// `None` when the record would not stay below 64 KiB.
+/// Where Dovecot places extensions in a record, and the record's size: largest alignment first, gaps filled where
+/// something fits. `None` when the record would not stay below 64 KiB.
 pub fn layout(extensions: &[Extension]) -> Option<(Vec<usize>, usize)> {
     let mut unplaced: Vec<usize> = (0..extensions.len()).filter(|id| extensions[*id].record_size > 0).collect();
     unplaced.sort_by_key(|id| std::cmp::Reverse(extensions[*id].record_align));

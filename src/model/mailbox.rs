@@ -88,8 +88,8 @@ impl Mailbox {
         }
     }
 
-    /// The state stored in a main index. Bytes that could not be decoded are left out; headers of versions before 7.3 are
-    /// upgraded as Dovecot does it in memory (`mail_index_map_check_header`).
+    /// The state stored in a main index. Bytes that could not be decoded are left out; headers of versions before 7.3
+    /// are upgraded as Dovecot does it in memory (`mail_index_map_check_header`).
     pub fn load(index: &IndexFile<'_>) -> Mailbox {
         let mut mailbox = Mailbox {
             endian: index.endian,
@@ -281,8 +281,8 @@ impl Mailbox {
         (i < self.physical_len() && self.uid(i) == uid && !self.is_dead(i)).then_some(i)
     }
 
-    /// Position of the first message with at least that UID. UIDs ascend by one or more, which leaves little to search where
-    /// few are missing.
+    /// Position of the first message with at least that UID. UIDs ascend by one or more, which leaves little to search
+    /// where few are missing.
     fn lower_bound(&self, uid: u32) -> usize {
         let Some(end) = self.physical_len().checked_sub(1) else { return 0 };
         let (first, last) = (self.uid(0), self.uid(end));

@@ -1,5 +1,5 @@
-//! What a mailbox *is*: owned state, no I/O. [`Mailbox`] is the map Dovecot keeps in memory, [`apply`] gives a log record its
-//! one meaning, [`chain`] puts the log files in order, [`replay`] reads them onto a state.
+//! What a mailbox *is*: owned state, no I/O. [`Mailbox`] is the map Dovecot keeps in memory, [`apply`] gives a log
+//! record its one meaning, [`chain`] puts the log files in order, [`replay`] reads them onto a state.
 
 pub mod apply;
 pub mod chain;

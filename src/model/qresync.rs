@@ -33,14 +33,14 @@ impl Finder {
 
     /// The offset. `end` is where the file ends, and `modseq` its modseq there, when all records have been taken.
     pub fn finish(self, end: u64, modseq: u64) -> u64 {
-        // A client that knows the file's highest modseq knows the whole file, records without a modseq included. But 0 is
-        // no modseq: in a log that was never tracked it stands for the beginning.
+        // A client that knows the file's highest modseq knows the whole file, records without a modseq included. But 0
+        // is no modseq: in a log that was never tracked it stands for the beginning.
         if self.modseq >= modseq && self.modseq > 0 { end } else { self.offset.unwrap_or(end) }
     }
 }
 
-/// The log position that a modseq stands for (`mail_index_modseq_get_next_log_offset`): what comes after it the client has
-/// not seen. A modseq above the highest stands for the end.
+/// The log position that a modseq stands for (`mail_index_modseq_get_next_log_offset`): what comes after it the client
+/// has not seen. A modseq above the highest stands for the end.
 ///
 /// # Errors
 /// [`TooOld`] when the logs do not reach back to it.
@@ -129,14 +129,14 @@ pub enum Kind {
     Fallback,
     /// The client must forget everything; nothing is sent beyond a plain SELECT.
     UidValidityChanged,
-    /// Nobody has enabled CONDSTORE in this mailbox yet, so no client can know a modseq. A server that is asked all the same
-    /// starts tracking and answers from the logs, with HIGHESTMODSEQ as the modseq of every message.
+    /// Nobody has enabled CONDSTORE in this mailbox yet, so no client can know a modseq. A server that is asked all the
+    /// same starts tracking and answers from the logs, with HIGHESTMODSEQ as the modseq of every message.
     NotTracked,
-    /// The modseq is above HIGHESTMODSEQ: it is of an earlier life of the mailbox. A server sends what it has from there on,
-    /// which is usually nothing, and the client never hears what it missed.
+    /// The modseq is above HIGHESTMODSEQ: it is of an earlier life of the mailbox. A server sends what it has from
+    /// there on, which is usually nothing, and the client never hears what it missed.
     Future,
-    /// The logs do not decode from the modseq's position to their end: what may lie behind nobody knows. VANISHED names every
-    /// known UID that is proven gone.
+    /// The logs do not decode from the modseq's position to their end: what may lie behind nobody knows. VANISHED names
+    /// every known UID that is proven gone.
     Damaged,
 }
 

@@ -76,8 +76,8 @@ pub enum Lack {
     },
 }
 
-/// The file that a modseq lies in: the newest whose `initial_modseq` is not above it, as long as the files follow each other
-/// without a gap. `segments` are in order, oldest first. An `initial_modseq` of 0 covers every modseq.
+/// The file that a modseq lies in: the newest whose `initial_modseq` is not above it, as long as the files follow each
+/// other without a gap. `segments` are in order, oldest first. An `initial_modseq` of 0 covers every modseq.
 ///
 /// # Errors
 /// [`TooOld`] when the oldest file that can be reached begins above it.
@@ -159,8 +159,8 @@ pub struct Whole<'a> {
 }
 
 impl Whole<'_> {
-    /// The claim, or what it lacks: every UID below `next_uid` was appended in the logs or is present, and the logs decode
-    /// from their headers to their ends.
+    /// The claim, or what it lacks: every UID below `next_uid` was appended in the logs or is present, and the logs
+    /// decode from their headers to their ends.
     ///
     /// # Errors
     /// [`Why`] when it is not proven.

@@ -1,4 +1,5 @@
-//! Replaying the logs onto a state (`mail_index_sync_map`): from which record to which, and what is left to do at the end.
+//! Replaying the logs onto a state (`mail_index_sync_map`): from which record to which, and what is left to do at the
+//! end.
 
 use super::LogPos;
 use super::apply::{Past, Run, raise_all, raise_range};
@@ -34,8 +35,8 @@ pub struct Replayed {
     pub errors: Vec<SyncError>,
     /// Records whose changes Dovecot ignores without a word.
     pub ignored: Vec<Ignored>,
-    /// A record that makes a released Dovecot stop reading and mark the log corrupted, or one that asks for more work than any
-    /// log of that size needs; nothing after it was applied.
+    /// A record that makes a released Dovecot stop reading and mark the log corrupted, or one that asks for more work
+    /// than any log of that size needs; nothing after it was applied.
     pub stopped: Option<Flaw>,
 }
 

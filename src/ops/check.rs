@@ -293,6 +293,9 @@ fn name(found: &Found, lists: &Lists) -> Option<Finding> {
 /// # Errors
 /// When `out` cannot be written to.
 pub fn list_problems<D: Document>(mailbox: &Path, problems: &[Finding], out: &mut D) -> std::io::Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
     out.list("problems", |_, part| {
         problems.iter().for_each(|finding| part.item(|item| emit(mailbox, finding, item)));
         Ok(())

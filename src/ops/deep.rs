@@ -12,8 +12,8 @@ const LOOKS: u32 = 4;
 /// A change that is younger may be half of a larger one, seconds.
 const YOUNG: i64 = 10;
 
-/// Judges a mailbox whose index files are sound against its storage. A finding is one that several looks have in common, unless
-/// nothing was changed between two of them.
+/// Judges a mailbox whose index files are sound against its storage. A finding is one that several looks have in
+/// common, unless nothing was changed between two of them.
 pub fn check(files: &MailboxFiles, options: &Options) -> Vec<Finding> {
     let mut common: Option<Vec<Finding>> = None;
     for look in 0..LOOKS {

@@ -89,7 +89,7 @@ pub enum Subject {
     /// A large log.
     Stream(Box<LogStream>),
     /// Any other file.
-    Whole(Whole),
+    Whole(Box<Whole>),
 }
 
 /// A file in memory, and what the files around it say of it.
@@ -132,7 +132,7 @@ pub fn open(path: &Path, options: &Options) -> Result<Subject, PathError> {
     }
     let input = read(path, options.mmap, kind != FileKind::Log).map_err(|e| PathError::io(path, e))?;
     let beside = Beside::find(path, kind, &input, options);
-    Ok(Subject::Whole(Whole { kind, input, beside }))
+    Ok(Subject::Whole(Box::new(Whole { kind, input, beside })))
 }
 
 /// What the files around a file say of it.

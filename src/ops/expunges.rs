@@ -19,8 +19,8 @@ use crate::source::{MailboxFiles, MmapPolicy, PathError, Role};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.expunges/1";
-/// UIDs that are listed as expunged though neither the logs nor the index know that they existed: expunges of messages from
-/// before the logs, or a damaged range that names every UID there is.
+/// UIDs that are listed as expunged though neither the logs nor the index know that they existed: expunges of messages
+/// from before the logs, or a damaged range that names every UID there is.
 const MOST_OF_A_RANGE: u32 = 1 << 20;
 /// Expunges that are kept in memory instead of reading the logs a second time.
 const MOST_ROWS: usize = 1 << 16;
@@ -111,7 +111,8 @@ pub struct Expunge {
 }
 
 impl Expunge {
-    /// Who did it: `request` (a user of Dovecot asked for it), `external` (the message was gone from the storage), or `dsync`.
+    /// Who did it: `request` (a user of Dovecot asked for it), `external` (the message was gone from the storage), or
+    /// `dsync`.
     pub fn origin(&self) -> &'static str {
         match (self.sync, self.requested) {
             (true, _) => "dsync",

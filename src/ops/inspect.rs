@@ -1,5 +1,5 @@
-//! From files on disk to the verdict of [`crate::check`]: reading, asking the file system, and reading again while somebody
-//! writes. Every verb that says "damaged" or "sound" has it from here.
+//! From files on disk to the verdict of [`crate::check`]: reading, asking the file system, and reading again while
+//! somebody writes. Every verb that says "damaged" or "sound" has it from here.
 
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -54,8 +54,8 @@ pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathE
     Ok(Checked::new(look.findings, &look.snapshot, options))
 }
 
-/// The same for files that were read while a directory was listed. `leftovers` says whether the listing had lock files or
-/// temporary files.
+/// The same for files that were read while a directory was listed. `leftovers` says whether the listing had lock files
+/// or temporary files.
 ///
 /// # Errors
 /// As [`inspect`].
@@ -81,7 +81,8 @@ pub struct Look {
     settled: bool,
 }
 
-/// Reads the files with these roles and judges them, again and again while there is something wrong and somebody writes.
+/// Reads the files with these roles and judges them, again and again while there is something wrong and somebody
+/// writes.
 ///
 /// # Errors
 /// When the files cannot be read, or are replaced all the time.
@@ -95,8 +96,8 @@ pub fn look(files: &MailboxFiles, roles: &[Role], options: &Options) -> Result<L
         if quiet(&found) || (attempt == 0 && untouched(&snapshot, options.now) && at_rest()) {
             return Ok(Look { snapshot, findings: found, settled: true });
         }
-        // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree. They
-        // do so only while somebody works on them.
+        // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree.
+        // They do so only while somebody works on them.
         std::thread::sleep(Duration::from_millis(20 << attempt));
         let settled = at_rest();
         let findings = match common.take() {
@@ -182,7 +183,8 @@ fn at_rest(files: &MailboxFiles, roles: &[Role], read: &Snapshot) -> bool {
     same && !files.is_locked()
 }
 
-/// True when no file was written to in the last ten seconds: longer than any change of several files takes without a lock.
+/// True when no file was written to in the last ten seconds: longer than any change of several files takes without a
+/// lock.
 fn untouched(read: &Snapshot, now: i64) -> bool {
     let mut mtimes = Role::ALL.into_iter().filter_map(|role| read.get(role)).map(|input| input.stat.mtime.0);
     mtimes.all(|mtime| mtime < now.saturating_sub(10))

@@ -95,9 +95,9 @@ pub struct Loaded {
     pub left_out: Option<(u32, Unlinked)>,
 }
 
-/// The state of a mailbox as Dovecot would present it: the index, if there is a usable one, with the logs replayed onto it.
-/// `until` other than the end needs a base that is not newer: the index, else the backup, else nothing with a log that starts
-/// from nothing.
+/// The state of a mailbox as Dovecot would present it: the index, if there is a usable one, with the logs replayed onto
+/// it. `until` other than the end needs a base that is not newer: the index, else the backup, else nothing with a log
+/// that starts from nothing.
 ///
 /// # Errors
 /// [`Lost`] when `until` is not the end and no base reaches it.

@@ -78,8 +78,8 @@ pub struct Agreement {
     pub problems: Vec<(PathBuf, String)>,
 }
 
-/// Counts the modseqs of a log as the Dovecot that wrote it did: up to 2.2.28 internal flag changes raised them in the map, but
-/// not in what was written.
+/// Counts the modseqs of a log as the Dovecot that wrote it did: up to 2.2.28 internal flag changes raised them in the
+/// map, but not in what was written.
 fn counted_without_internal(file: &ChainFile<'_>, offset: u64) -> Option<u64> {
     let mut log: LogFile = file.log.clone();
     log.header.minor_version = log.header.minor_version.max(3);
@@ -102,8 +102,8 @@ pub fn agreement(files: &MailboxFiles, chain: &Chain<'_>, index: Option<ModseqHe
                 let here = chain.modseq_at(i, offset, None);
                 counted = Some(here);
                 let old = || counted_without_internal(file, offset) == Some(header.highest_modseq);
-                // Where tracking began in the middle of a log, the extension header may not have been filled in yet: then the
-                // log had counted nothing before.
+                // Where tracking began in the middle of a log, the extension header may not have been filled in yet:
+                // then the log had counted nothing before.
                 let fresh = file.log.header.initial_modseq == 0 && (here == 0 || header.highest_modseq == 0);
                 if here != header.highest_modseq && !fresh && !old() {
                     problems.push((
@@ -150,8 +150,8 @@ pub fn agreement(files: &MailboxFiles, chain: &Chain<'_>, index: Option<ModseqHe
     Agreement { index, counted, log, problems }
 }
 
-/// Where tracking began: the first intro of the `modseq` extension after a log that did not count. `None` when it began before
-/// the oldest log, or never did.
+/// Where tracking began: the first intro of the `modseq` extension after a log that did not count. `None` when it began
+/// before the oldest log, or never did.
 fn tracking_began(chain: &Chain<'_>) -> Option<(LogPos, u64)> {
     let (i, first) = chain.files.iter().enumerate().find(|(_, file)| file.end_modseq > 0)?;
     if first.log.header.initial_modseq > 0 {
@@ -175,8 +175,9 @@ pub struct Origin {
 
 /// Finds for messages, given by rising UID with their modseqs, where they and their modseqs come from.
 ///
-/// A record sets the modseq of messages only if it is the one they have: so it is held against those alone, however many
-/// messages it names, and each message is done once. Records of any size take no more than a look-up for each range.
+/// A record sets the modseq of messages only if it is the one they have: so it is held against those alone, however
+/// many messages it names, and each message is done once. Records of any size take no more than a look-up for each
+/// range.
 fn origins(chain: &Chain<'_>, messages: &[(u32, u64)]) -> Vec<Origin> {
     let mut list = vec![Origin::default(); messages.len()];
     let mut unset: HashMap<u64, BTreeMap<u32, usize>> = HashMap::new();
@@ -464,7 +465,8 @@ pub fn write_located<D: Document>(path: &Path, located: &Located, out: &mut D) -
 pub enum Scheme {
     /// A count of changes, as every release makes them.
     Counter,
-    /// A position, as snapshots of 15 March to 11 June 2008 made them: `((indexid + log_file_seq) << 32) | log_file_offset`.
+    /// A position, as snapshots of 15 March to 11 June 2008 made them: `((indexid + log_file_seq) << 32) |
+    /// log_file_offset`.
     Position,
     /// Too large for a count of changes, but no position of this index: raised by a modseq-update.
     Raised,

@@ -1,7 +1,8 @@
-//! `idx rebuild`: a new `dovecot.index` from what survives, so that the next Dovecot logs not one line and no client notices.
+//! `idx rebuild`: a new `dovecot.index` from what survives, so that the next Dovecot logs not one line and no client
+//! notices.
 //!
-//! Read everything, plan, and save what is to be replaced; then take Dovecot's own lock, see whether all is as it was, and
-//! replace it. Nothing that a mail user can make slow is done while Dovecot waits.
+//! Read everything, plan, and save what is to be replaced; then take Dovecot's own lock, see whether all is as it was,
+//! and replace it. Nothing that a mail user can make slow is done while Dovecot waits.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,7 +91,7 @@ pub struct RebuildReport {
 /// directory is the caller's.
 ///
 /// # Errors
-/// [`RebuildError`]: in all cases but [`CommitError::Torn`] nothing has changed.
+/// [`RebuildError`]: in all cases but `CommitError::Torn` nothing has changed.
 pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError> {
     // The backup stands for its mailbox; it is never itself rebuilt.
     let named = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);

@@ -79,8 +79,8 @@ pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
     Ok(State { loaded, private, problems })
 }
 
-/// The private flags that belong to a mailbox: none when they are of another UIDVALIDITY, as Dovecot then makes them anew
-/// (`index-sync-pvt.c`).
+/// The private flags that belong to a mailbox: none when they are of another UIDVALIDITY, as Dovecot then makes them
+/// anew (`index-sync-pvt.c`).
 pub(super) fn matching(private: Mailbox, shared: &Mailbox) -> Mailbox {
     let (own, its) = (private.header.uid_validity, shared.header.uid_validity);
     if own == 0 || its == 0 || own == its { private } else { Mailbox::empty(private.header.indexid, private.endian) }

@@ -72,8 +72,8 @@ fn constants(files: &MailboxFiles) -> Option<&'static str> {
     }
 }
 
-/// Whether a path is searched for mailboxes: a directory that is none itself, or any directory when all below is asked for.
-/// What is a mailbox, such as a Maildir with its folders, is that one mailbox otherwise.
+/// Whether a path is searched for mailboxes: a directory that is none itself, or any directory when all below is asked
+/// for. What is a mailbox, such as a Maildir with its folders, is that one mailbox otherwise.
 pub fn is_tree(path: &Path, recursive: bool) -> bool {
     let files = |dir: PathBuf| MailboxFiles::at(dir.join(Family::Mailbox.prefix()));
     let is_mailbox =
@@ -84,8 +84,9 @@ pub fn is_tree(path: &Path, recursive: bool) -> bool {
 /// What came of one mailbox: what is wrong with its files although it was simulated, or why it was not.
 pub type Told = Result<Vec<(PathBuf, String)>, SimulateError>;
 
-/// Simulates every mailbox below directories on `jobs` threads. `each` is told of each in the order of the walk. One that
-/// cannot be simulated does not stop the others; a root without mailboxes is an error like one that cannot be read.
+/// Simulates every mailbox below directories on `jobs` threads. `each` is told of each in the order of the walk. One
+/// that cannot be simulated does not stop the others; a root without mailboxes is an error like one that cannot be
+/// read.
 pub fn trees(
     simulation: &mut Simulation<'_>,
     options: &Options,

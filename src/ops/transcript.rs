@@ -78,8 +78,8 @@ impl Difference {
     }
 }
 
-/// Splits a transcript into lines with their speaker. Lines may be marked `C: ` and `S: `; without marks the server is known
-/// by `* `, `+ ` and by the tag of a command that it answers.
+/// Splits a transcript into lines with their speaker. Lines may be marked `C: ` and `S: `; without marks the server is
+/// known by `* `, `+ ` and by the tag of a command that it answers.
 fn lines(bytes: &[u8]) -> Vec<Line> {
     let mut tags: Vec<String> = Vec::new();
     let mut list = Vec::new();
@@ -131,8 +131,8 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 impl Session {
-    /// Finds the SELECT or EXAMINE to compare: the last one with QRESYNC whose UIDVALIDITY, as client or server has it, is the
-    /// mailbox's, else the last one with QRESYNC.
+    /// Finds the SELECT or EXAMINE to compare: the last one with QRESYNC whose UIDVALIDITY, as client or server has it,
+    /// is the mailbox's, else the last one with QRESYNC.
     pub fn find(transcript: &[u8], uid_validity: u32) -> Option<Session> {
         let lines = lines(transcript);
         let commands = commands(&lines);

@@ -67,8 +67,8 @@ pub fn full_replay(logs: &Logs<'_>, indexid: u32) -> Option<Candidate> {
     Some(candidate)
 }
 
-/// Replays the logs onto a state, and says what of them could not be read. With `repeats` the state has seen some of these
-/// records already: appends of messages it has are no flaw.
+/// Replays the logs onto a state, and says what of them could not be read. With `repeats` the state has seen some of
+/// these records already: appends of messages it has are no flaw.
 pub fn replay(
     base: Base,
     mailbox: Mailbox,
@@ -108,7 +108,8 @@ pub fn replay(
     }
     let chain = chain_of(&files, &file);
     let mut replayed = chain.replay(mailbox, Until::End).ok()?;
-    // Dovecot replays a log in many small parts and looks each time whether the flag still holds; one long replay does not.
+    // Dovecot replays a log in many small parts and looks each time whether the flag still holds; one long replay does
+    // not.
     let mailbox = &mut replayed.mailbox;
     if !mailbox.positions().any(|i| mailbox.flags(i) & flag::DIRTY != 0) {
         mailbox.header.flags &= !header_flag::HAVE_DIRTY;
@@ -238,7 +239,8 @@ fn stand(mailbox: &Mailbox, chain: &Chain<'_>) -> Stand {
     }
 }
 
-/// A mended index and the logs after it. `None` when a newer log starts from nothing: then the index counts for nothing.
+/// A mended index and the logs after it. `None` when a newer log starts from nothing: then the index counts for
+/// nothing.
 pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> {
     let Mended { mut mailbox, mut flaws, mut lost, missing, records_damaged, fscked, old } = mended;
     let chain = logs.chain();
@@ -252,7 +254,8 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
     let mut from = here;
     match stand(&mailbox, &chain) {
         Stand::At(start) if start.reset => {
-            // Dovecot would forget this index and take the log alone. Whether that is right is decided by what the log holds.
+            // Dovecot would forget this index and take the log alone. Whether that is right is decided by what the log
+            // holds.
             let file = chain.files.get(start.file)?;
             same_log = file.seq() == here.seq;
             reset = true;

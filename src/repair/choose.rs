@@ -9,8 +9,8 @@ use super::storage::Storage;
 use crate::model::Mailbox;
 use crate::model::diff::{Difference, compare};
 
-/// An index and a log that starts from nothing: if the log holds all that the index does, the log counts, as for Dovecot. If
-/// not, Dovecot would wipe the index without a word, and it is the log that has to give way.
+/// An index and a log that starts from nothing: if the log holds all that the index does, the log counts, as for
+/// Dovecot. If not, Dovecot would wipe the index without a word, and it is the log that has to give way.
 pub fn settle_reset(mut candidate: Candidate, full: &mut Option<Candidate>) -> Option<Candidate> {
     if !candidate.reset {
         return Some(candidate);
@@ -31,7 +31,8 @@ pub fn settle_reset(mut candidate: Candidate, full: &mut Option<Candidate>) -> O
     Some(candidate)
 }
 
-/// Holds an index against the logs it was made from. What Dovecot changed without logging it (fsck, upgrades) is its own.
+/// Holds an index against the logs it was made from. What Dovecot changed without logging it (fsck, upgrades) is its
+/// own.
 pub fn compare_with_logs(candidate: &mut Candidate, full: Option<&Candidate>, storage: Option<&Storage>) {
     let comparable = |full: &&Candidate| full.is_sound() && candidate.is_sound() && !full.fscked && !candidate.fscked;
     let Some(full) = full.filter(comparable) else { return };

@@ -1,5 +1,6 @@
-//! A new set of index files from what survives of the old one: survey the logs, follow every state that can be had to the end
-//! of the logs, choose the one that loses least, heal each file, and hold the result against the rules before it is written.
+//! A new set of index files from what survives of the old one: survey the logs, follow every state that can be had to
+//! the end of the logs, choose the one that loses least, heal each file, and hold the result against the rules before
+//! it is written.
 
 mod candidates;
 mod changes;

@@ -1,8 +1,9 @@
 //! What a rebuild would do, and why: a pure function of the bytes that survive.
 //!
-//! Three things can tell the state of a mailbox: logs that start from nothing, the main index, and its backup, each followed
-//! by the logs after it. The first that loses nothing is taken. Then the log is looked at: a torn end is cut, a log that
-//! Dovecot would throw away becomes a rotation. A cache of another mailbox goes. The result is decoded and checked again.
+//! Three things can tell the state of a mailbox: logs that start from nothing, the main index, and its backup, each
+//! followed by the logs after it. The first that loses nothing is taken. Then the log is looked at: a torn end is cut,
+//! a log that Dovecot would throw away becomes a rotation. A cache of another mailbox goes. The result is decoded and
+//! checked again.
 
 use std::fmt;
 
@@ -134,8 +135,9 @@ impl<'a> Inputs<'a> {
 /// How often the judge is asked.
 const ROUNDS: usize = 8;
 
-/// Makes the plan: one after the other, until the judge of `check` finds nothing in the result that a rebuild could mend. What
-/// the judge does find is what the next plan has to mend. `files` are the names for the findings; nothing is read.
+/// Makes the plan: one after the other, until the judge of `check` finds nothing in the result that a rebuild could
+/// mend. What the judge does find is what the next plan has to mend. `files` are the names for the findings; nothing is
+/// read.
 pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
     let mut demands = Demands::default();
     let mut last = None;

@@ -15,8 +15,8 @@ use crate::model::mailbox::ModseqHeader;
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, Mailbox};
 
-/// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a change
-/// takes 20 bytes at least: no log holds more changes than this.
+/// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a
+/// change takes 20 bytes at least: no log holds more changes than this.
 pub const MARGIN: u64 = 65_536;
 
 /// One change on disk. They are made in the order of the plan; the index is the last.

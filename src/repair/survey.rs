@@ -1,7 +1,7 @@
 //! What survives of a log: where its whole transactions end, which records are damaged, and what its header should say.
 //!
-//! Damage is looked at in a copy in memory: there a damaged stretch becomes one record that means nothing, so that all other
-//! records keep their offsets and can be replayed. That copy is never written.
+//! Damage is looked at in a copy in memory: there a damaged stretch becomes one record that means nothing, so that all
+//! other records keep their offsets and can be replayed. That copy is never written.
 
 use std::borrow::Cow;
 
@@ -79,8 +79,8 @@ impl<'a> Survey<'a> {
         ChainFile::new(log, self.readable.get(..usize::try_from(self.end).unwrap_or(0)).unwrap_or_default())
     }
 
-    /// The readable part starting from a mailbox that is not empty, whatever the header says: for an index that a log of
-    /// number 0 behind it would wipe.
+    /// The readable part starting from a mailbox that is not empty, whatever the header says: for an index that a log
+    /// of number 0 behind it would wipe.
     pub fn file_without_reset(&self) -> ChainFile<'_> {
         let mut file = self.file();
         file.log.header.prev_file_seq = u32::MAX;
@@ -102,8 +102,8 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// After a hole, extension numbers from `known` on may mean another extension than they did: a creation may have been
-    /// lost. Everything about them is left out.
+    /// After a hole, extension numbers from `known` on may mean another extension than they did: a creation may have
+    /// been lost. Everything about them is left out.
     pub fn distrust_ids(&mut self, from: u64, known: usize) {
         let mut doubtful = Vec::new();
         let mut ignore = false;
@@ -145,8 +145,8 @@ impl<'a> Survey<'a> {
             let mut bad = None;
             let mut misframed = None;
             for record in scan.by_ref() {
-                // A record that sticks out of its transaction has a damaged size, unless good records follow it: then it is
-                // the transaction's size that is wrong, which Dovecot does not look at.
+                // A record that sticks out of its transaction has a damaged size, unless good records follow it: then
+                // it is the transaction's size that is wrong, which Dovecot does not look at.
                 if record.offset < announced.1
                     && record.end() > announced.1
                     && record.end() < log.size
@@ -181,7 +181,8 @@ impl<'a> Survey<'a> {
             };
             self.readable = readable;
             let broken_at = bad.as_ref().map(|(from, ..)| *from).or(broken.as_ref().map(|end| end.offset));
-            // Each attempt looks at what follows: a log that is nothing but damage must not be looked through again and again.
+            // Each attempt looks at what follows: a log that is nothing but damage must not be looked through again and
+            // again.
             if let Some(broken_at) = broken_at
                 && self.mended.len() < MAX_HOLES
                 && let Some(next) = self.told_size(&mut before, broken_at, announced)
@@ -238,7 +239,8 @@ impl<'a> Survey<'a> {
         let rest = self.bytes.get(usize::try_from(at).ok()?..)?;
         let kind = endian.u32_at(rest, 4).and_then(RecordType::of);
         let size = rest.first_chunk::<4>().and_then(|raw| packed::decode(*raw));
-        // Before 2.2 the size of the first record was written last: a 0 with a type is a transaction that was never committed.
+        // Before 2.2 the size of the first record was written last: a 0 with a type is a transaction that was never
+        // committed.
         if rest.starts_with(&[0; 4]) && kind.is_some() {
             return None;
         }
@@ -254,8 +256,8 @@ impl<'a> Survey<'a> {
         resynchronize(self.bytes, at.saturating_add(1), endian)
     }
 
-    /// Finds the record whose damaged size made reading fail at `broken_at`, if there is only one that it can have been, and
-    /// mends it. Returns where reading goes on.
+    /// Finds the record whose damaged size made reading fail at `broken_at`, if there is only one that it can have
+    /// been, and mends it. Returns where reading goes on.
     fn told_size(&mut self, before: &mut Vec<u64>, broken_at: u64, announced: (u64, u64)) -> Option<u64> {
         let endian = self.log.endian;
         if self.after_break(broken_at).is_none() && broken_at >= announced.1 {

@@ -1,5 +1,5 @@
-//! What the judge of [`check`](crate::check) says of a plan's result, before anything of it is written, and what the next plan
-//! has to do about it.
+//! What the judge of [`check`](crate::check) says of a plan's result, before anything of it is written, and what the
+//! next plan has to do about it.
 
 use super::changes::after;
 use super::plan::{Inputs, Plan};

@@ -31,7 +31,8 @@ impl Want {
         all - exact <= self.may_miss(all)
     }
 
-    /// From when on settings are judged. Earlier the logs there are decide, and no settings can bring back what is lost.
+    /// From when on settings are judged. Earlier the logs there are decide, and no settings can bring back what is
+    /// lost.
     pub fn from(&self, scenario: &Scenario) -> i64 {
         scenario.start.at.saturating_add(self.offline)
     }
@@ -137,8 +138,8 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// The price of settings. `None` as soon as it is clear that they do not keep the window, when that is all one wants to
-    /// know.
+    /// The price of settings. `None` as soon as it is clear that they do not keep the window, when that is all one
+    /// wants to know.
     fn price(&mut self, settings: &Settings, only_if_kept: bool) -> Option<Price> {
         let scenario = self.scenario;
         let from = self.want.from(scenario);
@@ -153,8 +154,8 @@ impl Trial<'_> {
     }
 }
 
-/// Searches for one mailbox. The number of settings that differ from Dovecot's defaults breaks ties, so that no line is there
-/// for nothing.
+/// Searches for one mailbox. The number of settings that differ from Dovecot's defaults breaks ties, so that no line is
+/// there for nothing.
 pub fn search(scenario: &Scenario, present: &Settings, rules: &Rules, want: Want) -> Advice {
     let days = (scenario.history.end - scenario.start.at).max(1) as f64 / DAY as f64;
     let list = candidates(want, present, scenario.history.bytes() as f64 / days);
@@ -247,8 +248,8 @@ impl Grid {
         Grid { want, rules, list }
     }
 
-    /// Tries all settings on one mailbox; `None` when the time simulated is too short to judge any. Settings that cannot
-    /// make a difference to this mailbox share a run: most mailboxes never grow a log as long as most sizes.
+    /// Tries all settings on one mailbox; `None` when the time simulated is too short to judge any. Settings that
+    /// cannot make a difference to this mailbox share a run: most mailboxes never grow a log as long as most sizes.
     pub fn measure(&self, scenario: &Scenario) -> Option<Column> {
         let from = self.want.from(scenario);
         if scenario.history.end <= from {
@@ -275,8 +276,8 @@ impl Grid {
         Some(column)
     }
 
-    /// The cheapest settings under which enough mailboxes keep the window, else those under which most do. `None` without
-    /// mailboxes.
+    /// The cheapest settings under which enough mailboxes keep the window, else those under which most do. `None`
+    /// without mailboxes.
     pub fn best(&self, sums: &Sums) -> Option<AdviceForMany> {
         let present = sums.list.last()?;
         let needed = (sums.mailboxes as f64 * self.want.mailboxes).ceil() as u64;
@@ -338,8 +339,8 @@ impl Sums {
     }
 }
 
-/// Settings that do the same to a mailbox, as one of them: a size that its logs never reach might as well be any other such
-/// size, and so with times.
+/// Settings that do the same to a mailbox, as one of them: a size that its logs never reach might as well be any other
+/// such size, and so with times.
 fn effective(settings: &Settings, scenario: &Scenario, rules: &Rules) -> Settings {
     let (history, start) = (&scenario.history, &scenario.start);
     let largest = start.log.size.saturating_add(history.bytes());

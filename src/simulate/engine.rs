@@ -1,8 +1,8 @@
 //! The rules of rotation, of `.log.2` and of rewriting `dovecot.index`, run over a history (`mail_index_sync_commit`,
 //! `mail_transaction_log_want_rotate`, `mail_transaction_log_2_unlink_old`, `mail_index_sync_want_index_write`).
 //!
-//! Nothing is stepped through event by event: sizes and times only grow, so the next rotation is found by searching, and a
-//! year of traffic takes as many steps as it has rotations.
+//! Nothing is stepped through event by event: sizes and times only grow, so the next rotation is found by searching,
+//! and a year of traffic takes as many steps as it has rotations.
 
 use serde::Serialize;
 
@@ -141,8 +141,8 @@ pub struct Limit {
     pub missed: i64,
 }
 
-/// The same into an outcome that is used again and again, without counting rewrites. With a limit it gives up as soon as that
-/// is passed and returns false.
+/// The same into an outcome that is used again and again, without counting rewrites. With a limit it gives up as soon
+/// as that is passed and returns false.
 pub fn run_into(
     history: &History,
     start: &Start,
@@ -365,8 +365,8 @@ impl<'a> Run<'a> {
     }
 
     /// Counts how often `dovecot.index` is written at the syncs before `end`: beyond `rewrite_max` at once, and beyond
-    /// `rewrite_min` by a process that has had to read that much at a time since it last wrote one (`index_min_write`), be
-    /// it to open the mailbox or because it appended that much itself.
+    /// `rewrite_min` by a process that has had to read that much at a time since it last wrote one (`index_min_write`),
+    /// be it to open the mailbox or because it appended that much itself.
     fn count_rewrites(&mut self, end: usize) {
         if !self.counts_rewrites {
             return;

@@ -30,8 +30,8 @@ pub struct LogState {
     pub create_stamp: i64,
     /// The modseq that the file starts with.
     pub initial_modseq: u64,
-    /// UNIX seconds of the change that made `initial_modseq` the highest; `None`: clients that old cannot be told apart from
-    /// ones older still, for the mailbox has no earlier history.
+    /// UNIX seconds of the change that made `initial_modseq` the highest; `None`: clients that old cannot be told apart
+    /// from ones older still, for the mailbox has no earlier history.
     pub since: Option<i64>,
     /// The minor number of the format version.
     pub minor: u8,
@@ -236,7 +236,8 @@ impl History {
         self.forced.get(i).map_or(usize::MAX, |k| *k as usize)
     }
 
-    /// When the modseq first was `modseq` or higher; `None` when it was from the start, given that it started with `initial`.
+    /// When the modseq first was `modseq` or higher; `None` when it was from the start, given that it started with
+    /// `initial`.
     pub(super) fn reached(&self, modseq: u64, initial: u64) -> Option<i64> {
         if modseq <= initial {
             return None;

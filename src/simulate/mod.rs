@@ -1,8 +1,8 @@
 //! Rotation, expiry of `.log.2` and rewrites of `dovecot.index` under given settings, and what they mean for
 //! QRESYNC clients that come back after a while.
 //!
-//! The engine is pure: a [`workload::Scenario`] (a history and a state it happens to) and [`settings::Settings`] go in, an
-//! [`engine::Outcome`] comes out. `tests/simulate_live.rs` holds it against a real Dovecot whose clock is faked.
+//! The engine is pure: a [`workload::Scenario`] (a history and a state it happens to) and [`settings::Settings`] go in,
+//! an [`engine::Outcome`] comes out. `tests/simulate_live.rs` holds it against a real Dovecot whose clock is faked.
 
 pub mod advise;
 pub mod body;

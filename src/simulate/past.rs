@@ -174,8 +174,8 @@ impl State {
         self.sample().is_some_and(|(_, span)| span < DAY)
     }
 
-    /// The part of the past that is repeated: whole days if there is a week of them, so that the hours keep their place;
-    /// else all of it, because little would be left.
+    /// The part of the past that is repeated: whole days if there is a week of them, so that the hours keep their
+    /// place; else all of it, because little would be left.
     fn sample(&self) -> Option<(&[Past], i64)> {
         let span = self.start.at - self.from;
         let (days, rest) = (span.div_euclid(DAY), span.rem_euclid(DAY));

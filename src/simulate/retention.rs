@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::engine::{Outcome, Segment};
 use super::history::History;
 
-/// The distribution over time of the retention window: how long ago a client may have been here last to get an exact answer.
+/// The distribution over time of the retention window: how long ago a client may have been here last to get an exact
+/// answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Retention {
     /// Shortest window, seconds.
@@ -25,8 +26,8 @@ fn windows(segment: &Segment) -> Option<(i64, i64)> {
     segment.since.map(|since| ((segment.from - since).max(0), (segment.to - since).max(0)))
 }
 
-/// The segments from the moment on when history was first lost: before it every client gets an exact answer, however long it
-/// was away, because the mailbox is young.
+/// The segments from the moment on when history was first lost: before it every client gets an exact answer, however
+/// long it was away, because the mailbox is young.
 pub fn settled(outcome: &Outcome) -> &[Segment] {
     let first = outcome.segments.iter().position(|segment| segment.since.is_some());
     first.and_then(|first| outcome.segments.get(first..)).unwrap_or_default()
@@ -112,7 +113,8 @@ const SAMPLES: i64 = 120;
 /// Bytes around the UID set: `* VANISHED (EARLIER) ` and CRLF. Nothing is sent for an empty set.
 const VANISHED_FRAME: u64 = 21 + 2;
 
-/// Answers the question for several times away. `known_from` is the earliest instant at which a client can have been here.
+/// Answers the question for several times away. `known_from` is the earliest instant at which a client can have been
+/// here.
 pub fn clients(history: &History, outcome: &Outcome, offline: &[i64], known_from: i64) -> Vec<Client> {
     let mut list: Vec<Client> = offline
         .iter()

@@ -34,7 +34,8 @@ impl Errors {
     }
 }
 
-/// Simulates one mailbox after the other. Of one all is told; of many only the answers are kept, and for `--want` the sums.
+/// Simulates one mailbox after the other. Of one all is told; of many only the answers are kept, and for `--want` the
+/// sums.
 #[derive(Debug)]
 pub struct Simulation<'o> {
     options: &'o Options,
@@ -123,8 +124,8 @@ impl<'o> Simulation<'o> {
         }
     }
 
-    /// Hands out what the threads of a tree walk need: from now on there are many mailboxes, of which only the answers are
-    /// kept.
+    /// Hands out what the threads of a tree walk need: from now on there are many mailboxes, of which only the answers
+    /// are kept.
     pub fn crowd(&mut self) -> Crowd<'o> {
         self.becomes_many();
         self.walked = true;

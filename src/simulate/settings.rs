@@ -130,11 +130,11 @@ impl Settings {
     }
 }
 
-/// Reads `doveconf -n` output or a plain `dovecot.conf` of 2.3 or 2.4. Settings outside of any block count, and those within
-/// `protocol imap { }`, which IMAP sessions have instead wherever they stand (a filter outranks what is global): sessions
-/// sync far more often than the other processes, so it is they who rotate. What other blocks hold is for some mailboxes,
-/// clients or processes only and is left out. Returns the remarks a user should see: each setting within a block with its
-/// line, values of 0, and files that are included and not read.
+/// Reads `doveconf -n` output or a plain `dovecot.conf` of 2.3 or 2.4. Settings outside of any block count, and those
+/// within `protocol imap { }`, which IMAP sessions have instead wherever they stand (a filter outranks what is global):
+/// sessions sync far more often than the other processes, so it is they who rotate. What other blocks hold is for some
+/// mailboxes, clients or processes only and is left out. Returns the remarks a user should see: each setting within a
+/// block with its line, values of 0, and files that are included and not read.
 ///
 /// # Errors
 /// When a value cannot be read.

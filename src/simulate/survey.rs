@@ -1,5 +1,5 @@
-//! Many mailboxes: a short answer for each, and how they compare. Of a mailbox only numbers and its name are kept, so that
-//! memory grows by a few hundred bytes for each, however long its logs are and however much is simulated.
+//! Many mailboxes: a short answer for each, and how they compare. Of a mailbox only numbers and its name are kept, so
+//! that memory grows by a few hundred bytes for each, however long its logs are and however much is simulated.
 
 use std::path::PathBuf;
 

@@ -33,9 +33,10 @@ pub struct CommandBytes {
 }
 
 impl Storage {
-    /// Measured in the logs of a real Dovecot 2.3.19.1 by `tests/simulate_live.rs` (`log_bytes_of_commands`): a session with
-    /// QRESYNC that has the mailbox selected, 40 commands of each kind; all took the same, but for the first of a kind, which
-    /// also introduces extensions. Each raised the modseq by 1. A keyword instead of a flag takes 12 bytes more.
+    /// Measured in the logs of a real Dovecot 2.3.19.1 by `tests/simulate_live.rs` (`log_bytes_of_commands`): a session
+    /// with QRESYNC that has the mailbox selected, 40 commands of each kind; all took the same, but for the first of a
+    /// kind, which also introduces extensions. Each raised the modseq by 1. A keyword instead of a flag takes 12 bytes
+    /// more.
     pub const fn command_bytes(self) -> CommandBytes {
         match self {
             Storage::Maildir => CommandBytes { append: 296, flags: 124, expunge: 160, expunge_each_following: 0 },
@@ -88,7 +89,8 @@ impl Pattern {
         Pattern { weights: Box::new(weights) }
     }
 
-    /// Reads 24 weights (hours of a day) or 168 (hours of a week, from Monday on), separated by blanks, commas or lines.
+    /// Reads 24 weights (hours of a day) or 168 (hours of a week, from Monday on), separated by blanks, commas or
+    /// lines.
     ///
     /// # Errors
     /// When there are not that many numbers, one is negative, or all are 0.

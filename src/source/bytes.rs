@@ -1,4 +1,5 @@
-//! One file as bytes: copied when it is small or somebody else may truncate it under us, mapped when it is large and ours.
+//! One file as bytes: copied when it is small or somebody else may truncate it under us, mapped when it is large and
+//! ours.
 
 #![allow(unsafe_code)]
 
@@ -23,8 +24,8 @@ const GROWTH: usize = 64 << 10;
 /// When to map a file into memory instead of copying it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmapPolicy {
-    /// Map from 4 MiB on, if Dovecot never truncates such a file in place, nobody but the user who started idx may do so
-    /// (owner, and no write permission for others), and idx still has that user's rights.
+    /// Map from 4 MiB on, if Dovecot never truncates such a file in place, nobody but the user who started idx may do
+    /// so (owner, and no write permission for others), and idx still has that user's rights.
     #[default]
     Auto,
     /// Map whatever is not empty.
@@ -122,7 +123,8 @@ pub fn head(path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Reads a whole file that the user named. `stable` says that writers replace this kind of file by rename and never truncate it.
+/// Reads a whole file that the user named. `stable` says that writers replace this kind of file by rename and never
+/// truncate it.
 ///
 /// # Errors
 /// As open(2), read(2) and mmap(2).
@@ -138,8 +140,8 @@ fn rights() -> [u32; 2] {
     [rustix::process::getuid().as_raw(), rustix::process::geteuid().as_raw()]
 }
 
-/// Remembers who started this process. To be called before a process or one of its threads takes on another user's rights:
-/// from then on no file is mapped, since its owner could be somebody who wants the mapping to fault.
+/// Remembers who started this process. To be called before a process or one of its threads takes on another user's
+/// rights: from then on no file is mapped, since its owner could be somebody who wants the mapping to fault.
 pub fn remember_rights() {
     STARTED_AS.get_or_init(rights);
 }
@@ -159,9 +161,9 @@ pub(crate) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: boo
         MmapPolicy::Never => false,
     };
     let bytes = if map {
-        // SAFETY: the mapping is private and read-only, and it lives as long as its owner. A writer that cut the file short
-        // would make reads fault: with `Auto` only the user who runs idx can, and Dovecot does not (it replaces indexes and
-        // caches by rename); `Always` is that user's own choice.
+        // SAFETY: the mapping is private and read-only, and it lives as long as its owner. A writer that cut the file
+        // short would make reads fault: with `Auto` only the user who runs idx can, and Dovecot does not (it replaces
+        // indexes and caches by rename); `Always` is that user's own choice.
         let map = unsafe { memmap2::Mmap::map(file)? };
         let _ = map.advise(memmap2::Advice::Sequential);
         Bytes::Mapped(map)

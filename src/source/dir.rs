@@ -1,6 +1,6 @@
-//! One open directory, and the only way to what lies in it. A mail user may turn every name below his directory into something
-//! else at any time, so a path is resolved once: after that names are looked up in the descriptor, links are not followed, and
-//! only regular files are opened. Reading goes through here, and so does writing (`store`).
+//! One open directory, and the only way to what lies in it. A mail user may turn every name below his directory into
+//! something else at any time, so a path is resolved once: after that names are looked up in the descriptor, links are
+//! not followed, and only regular files are opened. Reading goes through here, and so does writing (`store`).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -225,8 +225,8 @@ impl Dir {
         Ok(Meta::from(statat(&*self.fd, one_name(name.as_ref())?, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// Opens a regular file for reading, without touching its access time where the kernel lets us (owner or root). Nothing
-    /// else is opened, not for a moment.
+    /// Opens a regular file for reading, without touching its access time where the kernel lets us (owner or root).
+    /// Nothing else is opened, not for a moment.
     ///
     /// # Errors
     /// As open(2), or [`NotRegular`].
@@ -353,8 +353,8 @@ fn beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedF
     }
 }
 
-/// Opens a regular file for reading. It is looked at before it is opened; what has taken its place by then cannot hold us up
-/// (`O_NONBLOCK`) and is noticed.
+/// Opens a regular file for reading. It is looked at before it is opened; what has taken its place by then cannot hold
+/// us up (`O_NONBLOCK`) and is noticed.
 pub(super) fn open_regular(dir: BorrowedFd<'_>, path: &[u8], more: OFlags) -> io::Result<(File, Meta)> {
     let at = if more.contains(OFlags::NOFOLLOW) { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
     Meta::from(statat(dir, path, at)?).regular()?;
@@ -373,8 +373,8 @@ pub(super) fn open_regular(dir: BorrowedFd<'_>, path: &[u8], more: OFlags) -> io
     Ok((File::from(fd), meta))
 }
 
-/// Opens a directory below another for listing, without following a link and without touching its access time. An absolute
-/// path is one without links, and only its last part is watched.
+/// Opens a directory below another for listing, without following a link and without touching its access time. An
+/// absolute path is one without links, and only its last part is watched.
 pub(super) fn open_dir(at: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let below = Path::new(OsStr::from_bytes(path));

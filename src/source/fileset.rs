@@ -147,8 +147,8 @@ fn names(paths: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-/// The files of one mailbox by name. The directory is opened at the first question, once; all clones share the descriptor, so
-/// that what is read, locked and written is in one directory whatever becomes of its path.
+/// The files of one mailbox by name. The directory is opened at the first question, once; all clones share the
+/// descriptor, so that what is read, locked and written is in one directory whatever becomes of its path.
 #[derive(Clone, Debug)]
 pub struct MailboxFiles {
     /// Path of the index file, whether it exists or not; the other names follow from it.
@@ -286,9 +286,9 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Finds out what a path means. A directory means the indexes in it and in its `dbox-Mails/`; a file means the index that
-    /// it belongs to by its name, be it the index itself, its backup, a log or the cache, and though that index be absent. A
-    /// link is followed only if it is the path itself.
+    /// Finds out what a path means. A directory means the indexes in it and in its `dbox-Mails/`; a file means the
+    /// index that it belongs to by its name, be it the index itself, its backup, a log or the cache, and though that
+    /// index be absent. A link is followed only if it is the path itself.
     ///
     /// # Errors
     /// [`PathError::Io`] when there is nothing; [`PathError::NoIndex`] or [`PathError::Above`] for a directory without

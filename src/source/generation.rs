@@ -28,9 +28,9 @@ pub enum Tail {
 }
 
 impl Tail {
-    /// Finds out whether the damaged end of a file is being written: the file moves, somebody holds its lock, or it is younger
-    /// than ten seconds at the time `now` (UNIX seconds). A file from the future is old: a clock that was wrong once must not
-    /// make its damage invisible for years.
+    /// Finds out whether the damaged end of a file is being written: the file moves, somebody holds its lock, or it is
+    /// younger than ten seconds at the time `now` (UNIX seconds). A file from the future is old: a clock that was wrong
+    /// once must not make its damage invisible for years.
     pub(super) fn of_damaged(file: &File, read: &Stat, now: i64) -> Tail {
         let Ok(meta) = Meta::of(file) else { return Tail::Torn };
         let moves = (meta.stat.size, meta.stat.mtime) != (read.size, read.mtime);
@@ -173,8 +173,8 @@ impl MailboxFiles {
     /// Reads the files with the given roles as one set: when one of them is replaced meanwhile, all are read again.
     ///
     /// # Errors
-    /// As open(2) and read(2) for a file that exists, [`NotRegular`] for what is no regular file; [`PathError::Busy`] after
-    /// five tries.
+    /// As open(2) and read(2) for a file that exists, [`NotRegular`] for what is no regular file; [`PathError::Busy`]
+    /// after five tries.
     pub fn read(&self, roles: &[Role], policy: MmapPolicy) -> Result<Snapshot, PathError> {
         again(self, || {
             let snapshot = Generation::open_once(self, roles, &[])?.snapshot(policy)?;
@@ -221,8 +221,8 @@ impl Snapshot {
         self.source.as_ref().is_none_or(Generation::is_current)
     }
 
-    /// What the end of a file means, in which something is wrong at the end when `damaged`. `now` is in UNIX seconds. Files in
-    /// memory are written by nobody.
+    /// What the end of a file means, in which something is wrong at the end when `damaged`. `now` is in UNIX seconds.
+    /// Files in memory are written by nobody.
     pub fn tail(&self, role: Role, damaged: bool, now: i64) -> Tail {
         if !damaged {
             return Tail::Whole;
@@ -254,7 +254,7 @@ pub fn lock_holder(file: &File) -> io::Result<Option<i32>> {
     Ok(holder.map(|lock| lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get())))
 }
 
-/// [`Tail::of_damaged`] for a file that is opened again by its path.
+/// How a file ends, for a file that is opened again by its path.
 pub fn tail_state(path: &std::path::Path, read: &Stat) -> io::Result<Tail> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let file = super::bytes::open(path)?;

@@ -1,5 +1,5 @@
-//! Reading from disk: files as bytes, the files of a mailbox as one consistent set, large logs as a stream. Nothing here
-//! writes, locks, or changes a timestamp.
+//! Reading from disk: files as bytes, the files of a mailbox as one consistent set, large logs as a stream. Nothing
+//! here writes, locks, or changes a timestamp.
 
 mod bytes;
 mod dir;

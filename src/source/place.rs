@@ -1,6 +1,6 @@
-//! What the place of an index directory says about its mailbox: the mail root it belongs to, its name there, and the user.
-//! Pure: paths and listings in, names out. The layouts are those of `mailbox-list-maildir.c`, `mailbox-list-fs.c` and
-//! `mailbox-list-index-backend.c`.
+//! What the place of an index directory says about its mailbox: the mail root it belongs to, its name there, and the
+//! user. Pure: paths and listings in, names out. The layouts are those of `mailbox-list-maildir.c`, `mailbox-list-fs.c`
+//! and `mailbox-list-index-backend.c`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -136,8 +136,8 @@ pub fn guid_of(name: &[u8]) -> Option<[u8; 16]> {
 pub enum Named {
     /// The levels of its name as they are on disk, outermost first.
     Levels(Vec<Vec<u8>>),
-    /// The directory is called by the mailbox's GUID; only the list index of the root, or the mailbox's own header, knows the
-    /// name.
+    /// The directory is called by the mailbox's GUID; only the list index of the root, or the mailbox's own header,
+    /// knows the name.
     Guid([u8; 16]),
 }
 

@@ -111,8 +111,8 @@ impl LogStream {
     }
 
     /// Finds the next place at or after `from` where plausible records start again: as
-    /// [`resynchronize`](crate::format::log::resynchronize), but through a window of the file. Behind damage a record longer
-    /// than that window is not found.
+    /// [`resynchronize`](crate::format::log::resynchronize), but through a window of the file. Behind damage a record
+    /// longer than that window is not found.
     ///
     /// # Errors
     /// As read(2).
@@ -194,9 +194,9 @@ impl LogStream {
         })
     }
 
-    /// Reads the file on a thread of its own and hands out its bytes from the next record on, block by block. `take` gets a
-    /// block and says how many of its bytes it has used up; the rest comes again in front of the next block. It ends the
-    /// reading with `None`, as does a rest of more than `CARRY` bytes. Returns how many bytes were used.
+    /// Reads the file on a thread of its own and hands out its bytes from the next record on, block by block. `take`
+    /// gets a block and says how many of its bytes it has used up; the rest comes again in front of the next block. It
+    /// ends the reading with `None`, as does a rest of more than `CARRY` bytes. Returns how many bytes were used.
     ///
     /// # Errors
     /// As read(2).

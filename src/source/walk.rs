@@ -1,8 +1,9 @@
-//! Finds every mailbox below a directory and hands each to a pool of threads, in memory that does not grow with the tree.
+//! Finds every mailbox below a directory and hands each to a pool of threads, in memory that does not grow with the
+//! tree.
 //!
-//! One thread lists directories, depth first and in the order of their names' bytes; the others work on what it finds; results
-//! come out in the order of the walk. Symbolic links are not followed, and file systems mounted below a root are left out unless
-//! they are asked for. Nothing is written, and access times stay where the kernel allows it.
+//! One thread lists directories, depth first and in the order of their names' bytes; the others work on what it finds;
+//! results come out in the order of the walk. Symbolic links are not followed, and file systems mounted below a root
+//! are left out unless they are asked for. Nothing is written, and access times stay where the kernel allows it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
@@ -33,7 +34,8 @@ use crate::format::{FileKind, record::RecordType};
 
 /// Directories that never hold mailboxes: full text search data and snapshots of file servers.
 const NOT_MAIL: [&[u8]; 4] = [b"fts-flatcurve", b"xapian-indexes", b"lucene-indexes", b".snapshot"];
-/// Directories that are open at a time because their children are still to be listed; deeper ones are reached by their path.
+/// Directories that are open at a time because their children are still to be listed; deeper ones are reached by their
+/// path.
 const MAX_OPEN: usize = 100;
 /// Directories given to a thread at a time.
 const BATCH: usize = 16;
@@ -206,8 +208,9 @@ impl From<usize> for Walk {
     }
 }
 
-/// Finds every directory with index files below `roots` and calls `work` for each on several threads; `each` gets the results,
-/// and the errors, in the order of the walk, and may end it. Where the system allows no threads, this one does it all.
+/// Finds every directory with index files below `roots` and calls `work` for each on several threads; `each` gets the
+/// results, and the errors, in the order of the walk, and may end it. Where the system allows no threads, this one does
+/// it all.
 pub fn walk<T: Send>(
     roots: &[PathBuf],
     how: impl Into<Walk>,

@@ -1,5 +1,5 @@
-//! sdbox and mdbox. The one has a file `u.UID` for each message; in the other a mailbox refers to mails by their UID in a map,
-//! and the map to places in files `m.N` (`sdbox-sync.c`, `mdbox-map.c`, `mdbox-storage-rebuild.c`).
+//! sdbox and mdbox. The one has a file `u.UID` for each message; in the other a mailbox refers to mails by their UID in
+//! a map, and the map to places in files `m.N` (`sdbox-sync.c`, `mdbox-map.c`, `mdbox-storage-rebuild.c`).
 
 use std::collections::HashMap;
 use std::path::PathBuf;

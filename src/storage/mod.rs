@@ -1,6 +1,6 @@
-//! What the mail storage itself says of a mailbox: message files, control files, the mdbox map, the mailbox list, other users'
-//! flags. Plain values for whoever compares them; nothing is judged here. Each directory is listed once, no link is followed,
-//! and a witness that is absent says so.
+//! What the mail storage itself says of a mailbox: message files, control files, the mdbox map, the mailbox list, other
+//! users' flags. Plain values for whoever compares them; nothing is judged here. Each directory is listed once, no link
+//! is followed, and a witness that is absent says so.
 
 mod dbox;
 mod list;
@@ -35,8 +35,8 @@ pub enum StorageKind {
 }
 
 impl StorageKind {
-    /// The kind by the extensions of an index, which every kind but Maildir marks; `has_sdbox_files` tells of `u.N` beside
-    /// an index that has lost its marks. A young index has no mark yet and counts as a Maildir's.
+    /// The kind by the extensions of an index, which every kind but Maildir marks; `has_sdbox_files` tells of `u.N`
+    /// beside an index that has lost its marks. A young index has no mark yet and counts as a Maildir's.
     pub fn of(mailbox: &Mailbox, has_sdbox_files: bool) -> StorageKind {
         let has = |name: &[u8]| mailbox.extension(name).is_some();
         if has(b"mdbox-hdr") || has(b"mdbox") {
@@ -168,7 +168,8 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Asks the storage beside an index, whose files need not be sound; `None` when there is none, or none that knows UIDs.
+    /// Asks the storage beside an index, whose files need not be sound; `None` when there is none, or none that knows
+    /// UIDs.
     pub fn beside(files: &MailboxFiles) -> Option<Messages> {
         if files.family() != Family::Mailbox {
             return None;

@@ -1,5 +1,5 @@
-//! Where the messages of a mailbox are when its indexes are kept in another root (`INDEX=`, `mail_index_path`): the mail roots
-//! of one user lie side by side and have the same layout.
+//! Where the messages of a mailbox are when its indexes are kept in another root (`INDEX=`, `mail_index_path`): the
+//! mail roots of one user lie side by side and have the same layout.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,8 @@ pub(super) fn dbox_root(dir: &Path) -> Option<PathBuf> {
     Some(mailboxes.parent()?.to_owned())
 }
 
-/// The directories that stand for the same mailbox as `dir` in the other roots of the user. Only the path to the roots is
-/// resolved; from there on no link is followed.
+/// The directories that stand for the same mailbox as `dir` in the other roots of the user. Only the path to the roots
+/// is resolved; from there on no link is followed.
 pub(super) fn counterparts(dir: &Dir) -> Vec<Dir> {
     use std::os::unix::ffi::OsStrExt;
     let path = if dir.path().as_os_str().is_empty() { Path::new(".") } else { dir.path() };

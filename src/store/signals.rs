@@ -41,7 +41,7 @@ pub struct Hold(());
 
 impl Hold {
     /// Holds SIGINT, SIGTERM and SIGHUP. A handler that cannot be installed leaves that signal as it is.
-    pub fn new() -> Hold {
+    pub fn signals() -> Hold {
         let handlers = HANDLERS.get_or_init(|| {
             let free = Arc::new(AtomicBool::new(true));
             let came = Arc::new(AtomicUsize::new(0));

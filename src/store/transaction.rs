@@ -208,7 +208,7 @@ impl<'a> Transaction<'a> {
                 second = Some(file);
             }
         }
-        let hold = Hold::new();
+        let hold = Hold::signals();
         let result = transaction.apply(undo, changes, &staged);
         let result = match result {
             Ok(()) => {

@@ -1,9 +1,10 @@
-//! The indexes against what they index: message files, control files, the mdbox map, the mailbox list, other users' flags.
+//! The indexes against what they index: message files, control files, the mdbox map, the mailbox list, other users'
+//! flags.
 //!
-//! Only what cannot be the normal lag between a storage and its index is a finding: new mail that no session has seen, mail
-//! that another program deleted, or counts that Dovecot refreshes on demand are not. Where a mailbox's messages are not
-//! there at all (a copy of the indexes, a storage that cannot be found), nothing is said about them. Pure: what the storage
-//! says comes in as [`Witnesses`].
+//! Only what cannot be the normal lag between a storage and its index is a finding: new mail that no session has seen,
+//! mail that another program deleted, or counts that Dovecot refreshes on demand are not. Where a mailbox's messages
+//! are not there at all (a copy of the indexes, a storage that cannot be found), nothing is said about them. Pure: what
+//! the storage says comes in as [`Witnesses`].
 
 mod list;
 mod maildir;
@@ -18,8 +19,8 @@ use crate::model::Mailbox;
 use crate::source::{MailboxFiles, Role};
 use crate::storage::{Witness, Witnesses};
 
-/// Judges a mailbox against its storage. The index files themselves must be sound; what is wrong with them is the business of
-/// the rules for them.
+/// Judges a mailbox against its storage. The index files themselves must be sound; what is wrong with them is the
+/// business of the rules for them.
 pub fn judge(files: &MailboxFiles, seen: &Witnesses) -> Vec<Finding> {
     let mut found = Findings::default();
     owner(files, seen, &mut found);

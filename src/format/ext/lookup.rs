@@ -142,11 +142,11 @@ impl RecordKind {
 pub enum HeaderKind {
     /// A struct, of which older versions wrote only the beginning; bytes after the last field are passed on as `rest`.
     Fields(&'static [Field]),
-    /// `keywords`: see [`KeywordsHeader`].
+    /// `keywords`: see [`super::KeywordsHeader`].
     Keywords,
-    /// `list`: see [`ListHeader`].
+    /// `list`: see [`super::ListHeader`].
     List,
-    /// `box-name`: see [`BoxName`].
+    /// `box-name`: see [`super::BoxName`].
     BoxName,
     /// `virtual`: [`VirtualHeader`], [`VirtualMailbox`]es, names.
     Virtual,

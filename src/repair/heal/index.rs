@@ -1,5 +1,5 @@
-//! What an index file proves, whatever state it is in: each damaged part is restored from the rest of the file, or from what
-//! stands beside it, if there is only one thing it can have been. Everything else is named as lost.
+//! What an index file proves, whatever state it is in: each damaged part is restored from the rest of the file, or from
+//! what stands beside it, if there is only one thing it can have been. Everything else is named as lost.
 
 use std::collections::HashSet;
 
@@ -203,8 +203,8 @@ impl Mended {
         if !bad.is_empty() {
             let named: Vec<String> = bad.iter().map(|i| String::from_utf8_lossy(&list[*i].name).into_owned()).collect();
             flaws.push(format!("the place of extension {} in records is wrong", named.join(", ")));
-            // Dovecot always lays records out in the same way, so the sizes tell where everything is. If not all of the sound
-            // ones are where that says, the layout is an older one and proves nothing.
+            // Dovecot always lays records out in the same way, so the sizes tell where everything is. If not all of the
+            // sound ones are where that says, the layout is an older one and proves nothing.
             let told = layout(list).filter(|(offsets, size)| {
                 *size == record_size as usize
                     && list
@@ -296,8 +296,8 @@ impl Mended {
             let seen = mailbox.header.seen_messages_count;
             let counted = (0..mailbox.physical_len()).filter(|i| mailbox.flags(*i) & flag::SEEN != 0).count();
             flaws.push(format!("messages_count is {wanted}, but there are {there} records"));
-            // A count that no mailbox with this next_uid can have, over whole records that agree with the other counter, is
-            // wrong itself. Otherwise records were cut off.
+            // A count that no mailbox with this next_uid can have, over whole records that agree with the other
+            // counter, is wrong itself. Otherwise records were cut off.
             let absurd = wanted > known && rest == 0 && counted == seen as usize;
             let complete = hints.storage.is_some_and(|storage| {
                 rest == 0 && storage.uids.iter().all(|uid| *uid >= next_uid || mailbox.lookup(*uid).is_some())
@@ -414,8 +414,8 @@ pub fn settle(mailbox: &mut Mailbox, demands: &Demands, highest: u64) {
     }
 }
 
-/// Gives UIDs to records that have an impossible one: where the UIDs around a record leave only one possibility, that is it.
-/// Records without one are taken out; returns how many.
+/// Gives UIDs to records that have an impossible one: where the UIDs around a record leave only one possibility, that
+/// is it. Records without one are taken out; returns how many.
 fn assign(order: &mut Vec<(u32, usize)>, next_uid: u32, hints: &Hints<'_>) -> usize {
     let candidates = |low: u32, high: u32| -> Vec<u32> {
         match hints.storage {

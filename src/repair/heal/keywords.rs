@@ -82,7 +82,8 @@ fn keyword_names(header: &[u8], endian: Endian, used: usize, other: &[Vec<u8>]) 
     (unique.len() == mended.len()).then_some(mended)
 }
 
-/// The names if there are `count` of them, and how many offsets are then wrong. `None` when the names area does not fit.
+/// The names if there are `count` of them, and how many offsets are then wrong. `None` when the names area does not
+/// fit.
 fn names_if(header: &[u8], endian: Endian, count: usize) -> Option<(Vec<Vec<u8>>, usize)> {
     let area = header.get(4 + count.checked_mul(8)?..)?;
     let mut names = Vec::new();

@@ -56,9 +56,9 @@ pub fn pending(log: &Survey<'_>, mailbox: &Mailbox) -> Vec<u8> {
     requests.flat_map(|record| record.bytes.to_vec()).collect()
 }
 
-/// A copy of a log in which the records at these places mean nothing: each becomes a header update that changes no byte, so that
-/// no offset and no modseq moves. `None` when one of them counts as a change, or creates an extension: without it the numbers of
-/// later ones would mean something else.
+/// A copy of a log in which the records at these places mean nothing: each becomes a header update that changes no
+/// byte, so that no offset and no modseq moves. `None` when one of them counts as a change, or creates an extension:
+/// without it the numbers of later ones would mean something else.
 pub fn silenced(log: &Survey<'_>, places: &[u64]) -> Option<Vec<u8>> {
     let mut bytes = log.readable.get(..usize::try_from(log.end).ok()?)?.to_vec();
     let file = log.file();
