@@ -113,7 +113,7 @@ fn sound_mailboxes() {
 
 #[test]
 #[ignore = "needs the corpus: set IDX_CORPUS"]
-fn broken_mailboxes() {
+fn broken_mailboxes_of_the_corpus() {
     let corpus = PathBuf::from(std::env::var_os("IDX_CORPUS").expect("IDX_CORPUS"));
     assert!(agree(&corpus.join("broken")) > 90);
 }

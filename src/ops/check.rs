@@ -293,7 +293,8 @@ fn name(found: &Found, lists: &Lists) -> Option<Finding> {
 /// # Errors
 /// When `out` cannot be written to.
 pub fn list_problems<D: Document>(mailbox: &Path, problems: &[Finding], out: &mut D) -> std::io::Result<()> {
-    if problems.is_empty() {
+    // A document has the key in every case; a person needs no heading above nothing.
+    if problems.is_empty() && D::Part::FOR_PEOPLE {
         return Ok(());
     }
     out.list("problems", |_, part| {

@@ -47,7 +47,7 @@ pub fn emit_left_out(emit: &mut (impl Visit + ?Sized), left_out: Option<(u32, Un
 /// When `out` cannot be written to.
 pub fn write_problems<D: Document>(out: &mut D, problems: &[(PathBuf, String)]) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
-    if problems.is_empty() {
+    if problems.is_empty() && D::Part::FOR_PEOPLE {
         return Ok(());
     }
     out.list("problems", |_, part| {
