@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::args::Mailboxes;
-use super::{Context, EXIT_STATUS, grammar, paths};
+use super::{Context, EXIT_STATUS, Status, grammar, paths};
 use crate::logs::history::Logs;
 use crate::model::UidSet;
 use crate::ops::modseq;
@@ -87,6 +87,10 @@ impl Modseq {
             context.finding(path, problem);
         }
         context.problems(overview.state.problems);
+        // Index and log that disagree are a difference, whatever it costs the server.
+        if !overview.agree() {
+            context.raise(Status::Findings);
+        }
         Ok(written?)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::qresync::{Opened, State};
 use super::show::ShowError;
-use crate::check::Code;
+use crate::check::{Code, Finding};
 use crate::format::changes::Effect;
 use crate::format::ext::Visit;
 use crate::format::log::LogFile;
@@ -222,6 +222,14 @@ pub struct Overview<'s> {
     pub agreement: Agreement,
 }
 
+impl Overview<'_> {
+    /// Whether the index's modseq header and the logs count the same.
+    pub fn agree(&self) -> bool {
+        let counted_wrong = |finding: &Finding| matches!(finding.code, Code::I17 | Code::L18);
+        self.agreement.problems.is_empty() && !self.state.problems.iter().any(counted_wrong)
+    }
+}
+
 /// Reads everything about a mailbox's modseqs.
 ///
 /// # Errors
@@ -249,7 +257,6 @@ pub fn write_overview<D: Document>(
     let replayed = &state.loaded.replayed;
     let mailbox = &replayed.mailbox;
     let chain = &state.chain;
-    let counted_wrong = state.problems.iter().any(|finding| matches!(finding.code, Code::I17 | Code::L18));
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
     out.members(&mut |emit| {
         emit.number("indexid", u64::from(mailbox.header.indexid));
@@ -276,7 +283,7 @@ pub fn write_overview<D: Document>(
             }
             None => emit.null("log"),
         }
-        emit.boolean("agree", agreement.problems.is_empty() && !counted_wrong);
+        emit.boolean("agree", overview.agree());
         emit.object_begin("tracking");
         emit.boolean("per_message", mailbox.modseq_header().is_some());
         match tracking_began(chain) {
