@@ -458,6 +458,12 @@ fn broken_mailboxes_of_the_corpus() {
             if files(&dir) != damaged {
                 failures.push(format!("{name}: refused, but changed"));
             }
+            // The expunges behind the hole in a .log.2 are in no other file: history, and nothing else, is named.
+            let grades = report["losses"].as_array().into_iter().flatten().map(|loss| &loss["grade"]);
+            if name.contains("log2-corrupt") && grades.clone().count() > 0 && grades.clone().all(|one| one == "history")
+            {
+                continue;
+            }
             // What one file alone told cannot be had any more when that file is gone.
             let hopeless = ["deleted", "empty", "trunc", "zero", "stale", "flip", "only", "missing"];
             if !hopeless.iter().any(|word| name.contains(word)) {
