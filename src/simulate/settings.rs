@@ -6,8 +6,6 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::render::units::{read_size, read_span};
-
 /// Seconds in a day.
 pub const DAY: i64 = 86_400;
 /// Seconds in an hour.
@@ -223,7 +221,7 @@ fn is_unlimited(text: &str) -> bool {
     matches!(text.trim(), "unlimited" | "infinite")
 }
 
-/// A size in a configuration: `32k`, `1 M`, `1MiB`, `4096`.
+/// A size as Dovecot reads it: `32k`, `1 M`, `1MiB`, `4096`.
 ///
 /// # Errors
 /// When it is none, or too large.
@@ -231,28 +229,62 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     if is_unlimited(text) {
         return Ok(u64::MAX);
     }
-    read_size(text).ok_or_else(|| format!("{text:?} is no size (expected for example 32k or 1M)"))
+    let (number, unit) = split_number(text)?;
+    let unit = unit.to_ascii_lowercase();
+    let shift = match unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit) {
+        "" if unit != "ib" => 0,
+        "k" | "ki" => 10,
+        "m" | "mi" => 20,
+        "g" | "gi" => 30,
+        "t" | "ti" => 40,
+        _ => return Err(format!("{text:?} is no size (expected for example 32k or 1M)")),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
 }
 
-/// A time in a configuration, in seconds: `5 mins`, `2days`, `12h`, `1 week`; a number needs a unit unless it is 0.
+/// A time as Dovecot reads it, in seconds: `5 mins`, `2days`, `12h`, `1 week`; a number needs a unit unless it is 0.
 ///
 /// # Errors
 /// When it is none, or too large.
 pub fn parse_interval(text: &str) -> Result<i64, String> {
+    let bad = || format!("{text:?} is no time (expected for example 5 mins, 12h, or 14 days)");
     if is_unlimited(text) {
         return Ok(i64::from(u32::MAX));
     }
-    match text.trim().parse::<u64>() {
-        Ok(0) => return Ok(0),
-        Ok(_) => return Err(format!("time {text:?} is missing units (add for example s for seconds)")),
-        Err(_) => {}
-    }
-    let bad = || format!("{text:?} is no time (expected for example 5 mins, 12h, or 14 days)");
-    let span = read_span(text).filter(|span| span.subsec_nanos() == 0).ok_or_else(bad)?;
-    i64::try_from(span.as_secs())
+    let (number, unit) = split_number(text)?;
+    let unit = unit.to_ascii_lowercase();
+    let is = |names: &[&str]| !unit.is_empty() && names.iter().any(|name| name.starts_with(unit.as_str()));
+    let mut number = number;
+    let seconds = match () {
+        () if unit.is_empty() && number == 0 => 0,
+        () if unit.is_empty() => {
+            return Err(format!("time {text:?} is missing units (add for example s for seconds)"));
+        }
+        () if is(&["secs", "seconds"]) => 1,
+        () if is(&["mins", "minutes"]) => 60,
+        () if unit != "ms" && is(&["hours"]) => HOUR,
+        () if is(&["days"]) => DAY,
+        () if is(&["weeks"]) => 7 * DAY,
+        () if (unit == "ms" || is(&["msecs", "mseconds", "millisecs", "milliseconds"]))
+            && number.is_multiple_of(1000) =>
+        {
+            number /= 1000;
+            1
+        }
+        () => return Err(bad()),
+    };
+    i64::try_from(number)
         .ok()
+        .and_then(|number| number.checked_mul(seconds))
         .filter(|seconds| *seconds <= i64::from(u32::MAX))
         .ok_or_else(|| format!("{text:?} is too large (Dovecot counts seconds in 32 bits)"))
+}
+
+fn split_number(text: &str) -> Result<(u64, &str), String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Ok((number.parse().map_err(|_| format!("{text:?} is no number"))?, unit.trim()))
 }
 
 /// A size in the largest unit that divides it: `32k`, `1M`.
