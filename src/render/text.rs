@@ -112,7 +112,9 @@ impl Compact {
 impl Visit for Compact {
     fn number(&mut self, name: &str, value: u64) {
         self.raw(name, itoa::Buffer::new().format(value));
-        if let Some(stamp) = local_of(value).filter(|_| is_stamp(name)) {
+        if is_stamp(name)
+            && let Some(stamp) = local_of(value)
+        {
             self.line.push_str(&stamp);
         }
     }
