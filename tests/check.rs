@@ -473,6 +473,7 @@ fn lock_files_grow_old() {
     let (dir, files) = on_disk(BUSY);
     let lock = dir.path().join("dovecot.index.log.newlock");
     fs::write(&lock, "").expect("written");
+    age(&lock, 0);
     assert_eq!(inspect::mailbox(&files, &inspect::options()).expect("readable"), [], "a rotation under way");
     age(&lock, 1000);
     let found = inspect::mailbox(&files, &inspect::options()).expect("readable");
@@ -497,6 +498,7 @@ fn a_torn_end_is_no_damage_while_it_is_young() {
     let mut bytes = fs::read(&path).expect("readable");
     bytes.extend([0; 12]);
     fs::write(&path, &bytes).expect("written");
+    age(&path, 0);
     assert_eq!(inspect::mailbox(&files, &inspect::options()).expect("readable"), []);
     age(&path, 60);
     let found = inspect::mailbox(&files, &inspect::options()).expect("readable");

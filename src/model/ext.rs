@@ -330,7 +330,9 @@ pub fn layout(extensions: &[Extension]) -> Option<(Vec<usize>, usize)> {
         }
     }
     let max_align = extensions.iter().map(|ext| usize::from(ext.record_align)).fold(4, usize::max);
-    Some((offsets, offset.next_multiple_of(max_align)))
+    let size = offset.next_multiple_of(max_align);
+    // An alignment that is no power of two can end within the eight bytes that every record begins with.
+    (size >= RECORD_SIZE).then_some((offsets, size))
 }
 
 #[cfg(test)]
@@ -362,5 +364,11 @@ mod tests {
     #[test]
     fn a_record_that_would_be_too_large_is_refused() {
         assert!(layout(&[ext("a", 0, 32767, 1), ext("b", 0, 32767, 1), ext("c", 0, 32767, 1)]).is_none());
+    }
+
+    #[test]
+    fn a_record_that_would_be_too_small_is_refused() {
+        assert!(layout(&[ext("a", 0, 0, 7)]).is_none());
+        assert_eq!(layout(&[ext("a", 0, 0, 8)]), Some((vec![0], 8)));
     }
 }

@@ -266,6 +266,14 @@ mod tests {
 
     use super::*;
 
+    /// Lock files grow old by the clock of this process, which need not be that of the file system.
+    fn made_now(path: &Path) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+        let now = rustix::fs::Timespec { tv_sec: now.as_secs() as i64, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
+        rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).expect("times");
+    }
+
     fn home(dir: &Path) -> Home {
         Home::open(&dir.join("dovecot.index"), false).expect("a directory")
     }
@@ -277,6 +285,7 @@ mod tests {
         let none = LogLock::acquire(&home, LockMethod::Fcntl, Duration::ZERO).expect("nothing to lock");
         let newlock = dir.path().join("dovecot.index.log.newlock");
         assert!(none.file().is_none() && newlock.exists());
+        made_now(&newlock);
         assert!(LogLock::acquire(&home, LockMethod::Fcntl, Duration::ZERO).is_err());
         drop(none);
         assert!(!newlock.exists());
@@ -296,6 +305,7 @@ mod tests {
         let home = home(dir.path());
         let lock = LogLock::acquire(&home, LockMethod::Dotlock, Duration::ZERO).expect("free");
         let path = dir.path().join("dovecot.index.log.lock");
+        made_now(&path);
         assert!(std::fs::read_to_string(&path).expect("dotlock").starts_with(&format!("{}:", std::process::id())));
         assert!(LogLock::acquire(&home, LockMethod::Dotlock, Duration::ZERO).is_err());
         drop(lock);
@@ -318,12 +328,15 @@ mod tests {
             0,
         )
         .expect("FIFO");
+        made_now(&path);
         assert!(locked().contains("the owner of this file"));
         std::fs::remove_file(&path).expect("removed");
         std::os::unix::fs::symlink("/etc/passwd", &path).expect("link");
+        made_now(&path);
         assert!(locked().contains("the owner of this file"));
         std::fs::remove_file(&path).expect("removed");
         std::fs::write(&path, "\x1b]0;evil\x07\nidx: all sound").expect("file");
+        made_now(&path);
         let text = locked();
         assert!(!text.contains(['\x1b', '\n']) && text.contains("evil"), "{text}");
     }
