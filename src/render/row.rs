@@ -142,7 +142,7 @@ mod tests {
         let cells = row.take();
         assert_eq!(cells[0].1, Cell::number(3));
         // The table says it in the local zone.
-        assert_eq!(cells[1].1, Cell::text(&format!("1{}", local_of(1).expect("a time"))));
+        assert_eq!(cells[1].1, Cell::text(format!("1{}", local_of(1).expect("a time"))));
         assert_eq!(cells[2], ("ext".to_owned(), Cell::long("modseq=6")));
     }
 }
