@@ -12,10 +12,21 @@ pub struct Field {
     pub offset: usize,
     /// Size in bytes.
     pub size: usize,
-    /// Is it a number or an array of them? Padding, GUIDs and coded offsets are bytes, whatever their size.
-    pub is_number: bool,
+    /// What kind of value it holds.
+    pub meaning: Meaning,
     /// What the field means, in one line.
     pub doc: &'static str,
+}
+
+/// What a field holds, for whoever shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// A number, or an array of them.
+    Number,
+    /// UNIX time in seconds: declared with `as time`.
+    Time,
+    /// Bytes, whatever their size: padding, GUIDs, coded offsets.
+    Bytes,
 }
 
 impl Field {
@@ -157,12 +168,21 @@ pub trait Disk: Sized {
     }
 }
 
-/// Declares an on-disk struct. Offsets are written out for the reader and checked by the compiler.
+/// Declares an on-disk struct. Offsets are written out for the reader and checked by the compiler. A number that is a
+/// UNIX time is declared `as time`.
 macro_rules! disk_struct {
+    (@meaning $ty:ty) => {
+        if <$ty as $crate::format::disk::Scalar>::IS_NUMBER {
+            $crate::format::disk::Meaning::Number
+        } else {
+            $crate::format::disk::Meaning::Bytes
+        }
+    };
+    (@meaning $ty:ty, time) => { $crate::format::disk::Meaning::Time };
     (
         $(#[$meta:meta])*
         $vis:vis struct $name:ident, $size:literal {
-            $( $at:literal => $field:ident : $ty:ty, $doc:literal; )*
+            $( $at:literal => $field:ident : $ty:ty $(as $meaning:ident)?, $doc:literal; )*
         }
     ) => {
         $(#[$meta])*
@@ -188,7 +208,7 @@ macro_rules! disk_struct {
                     name: stringify!($field),
                     offset: $at,
                     size: <$ty as $crate::format::disk::Scalar>::SIZE,
-                    is_number: <$ty as $crate::format::disk::Scalar>::IS_NUMBER,
+                    meaning: $crate::format::disk::disk_struct!(@meaning $ty $(, $meaning)?),
                     doc: $doc,
                 };
             )*

@@ -33,9 +33,9 @@ disk_struct! {
         64 => log_file_tail_offset: u32, "requests before it have been executed on the mailbox";
         68 => log_file_head_offset: u32, "records before it are in this index";
         72 => unused_old_sync_size_part1: u32, "zero";
-        76 => log2_rotate_time: u32, "UNIX time of the last rotation; 0 unknown, 0xffffffff no .log.2";
-        80 => last_temp_file_scan: u32, "UNIX time";
-        84 => day_stamp: u32, "start of the local day of the last append, UNIX time";
+        76 => log2_rotate_time: u32 as time, "UNIX time of the last rotation; 0 unknown, 0xffffffff no .log.2";
+        80 => last_temp_file_scan: u32 as time, "UNIX time";
+        84 => day_stamp: u32 as time, "start of the local day of the last append, UNIX time";
         88 => day_first_uid: [u32; 8], "first UID appended on day_stamp and the seven days with mail before it";
     }
 }

@@ -17,7 +17,7 @@ disk_struct! {
         8 => file_seq: u32, "number of this log; rises with each rotation";
         12 => prev_file_seq: u32, "log that this one continues; 0: this log starts from an empty index";
         16 => prev_file_offset: u32, "where that log ended";
-        20 => create_stamp: u32, "UNIX time of creation";
+        20 => create_stamp: u32 as time, "UNIX time of creation";
         24 => initial_modseq: u64, "highest modseq when the file was created; 0: not tracked";
         32 => compat_flags: u8, "bit 0: little-endian";
         33 => unused: [u8; 3], "zero";

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 use super::style::Paint;
-use super::table::{Cell, Table};
+use super::table::{Kind, Table};
 use super::{Emit, Format, Json, Row, Style};
 use crate::format::ext::Visit;
 
@@ -102,7 +102,6 @@ impl Part for LinePart {
 #[derive(Debug, Default)]
 pub struct TablePart {
     row: Row,
-    names: Vec<String>,
     table: Table,
     style: Style,
     out: Vec<u8>,
@@ -113,19 +112,19 @@ impl Part for TablePart {
     type Out = Row;
     fn item(&mut self, write: impl FnOnce(&mut Row)) {
         write(&mut self.row);
-        let cells = self.row.take();
         // Writing to memory cannot fail.
-        if !cells.iter().map(|(name, _)| name).eq(&self.names) {
+        if self.row.is_renamed() {
             let _ = self.table.flush(&mut self.out);
-            self.names = cells.iter().map(|(name, _)| name.clone()).collect();
-            self.table = Table::new(self.names.iter().map(|name| name.to_uppercase()), self.style);
+            self.table = Table::new(self.row.names().iter().map(|name| name.to_uppercase()), self.style);
         }
-        let _ = self.table.row(cells.into_iter().map(|(_, cell)| cell).collect(), &mut self.out);
+        let _ = self.table.cells(self.row.cells(), &mut self.out);
+        self.row.clear();
     }
     fn value(&mut self, write: impl FnOnce(&mut Row)) {
-        write(&mut self.row);
-        for (_, cell) in self.row.take() {
-            self.out.extend_from_slice(format!("  {}\n", cell.text).as_bytes());
+        let mut row = Row::default();
+        write(&mut row);
+        for (text, _) in row.cells() {
+            self.out.extend_from_slice(format!("  {text}\n").as_bytes());
         }
     }
     fn plain(&mut self, offset: u64, bytes: &[u8]) {
@@ -511,11 +510,11 @@ impl<'w> TableDocument<'w> {
         TableDocument { out, style }
     }
 
-    fn print_members(&mut self, row: &mut Row) -> io::Result<()> {
+    fn print_members(&mut self, row: &Row) -> io::Result<()> {
         let mut table = Table::members(self.style);
-        for (name, cell) in row.take() {
-            let name = Cell::text(self.style.cell(Paint::Dim, &name));
-            table.row(vec![name, Cell::long(cell.text)], self.out)?;
+        for (name, (text, _)) in row.names().iter().zip(row.cells()) {
+            let name = self.style.cell(Paint::Dim, name);
+            table.cells([(name.as_str(), Kind::Text), (text, Kind::Long)].into_iter(), self.out)?;
         }
         table.flush(self.out)
     }
@@ -531,12 +530,13 @@ impl Document for TableDocument<'_> {
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
         let mut row = Row::default();
         head(&mut row);
-        let cells = row.take();
-        let line: Vec<String> = cells
-            .into_iter()
-            .map(|(name, cell)| match name.as_str() {
-                "path" | "kind" => cell.text,
-                _ => format!("{name} {}", cell.text),
+        let line: Vec<String> = row
+            .names()
+            .iter()
+            .zip(row.cells())
+            .map(|(name, (text, _))| match name.as_str() {
+                "path" | "kind" => text.to_owned(),
+                _ => format!("{name} {text}"),
             })
             .collect();
         if line.is_empty() {
@@ -547,13 +547,13 @@ impl Document for TableDocument<'_> {
     fn members(&mut self, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
         let mut row = Row::default();
         write(&mut row);
-        self.print_members(&mut row)
+        self.print_members(&row)
     }
     fn object(&mut self, name: &str, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
         let mut row = Row::default();
         write(&mut row);
         writeln!(self.out, "{}", self.style.heading(name))?;
-        self.print_members(&mut row)
+        self.print_members(&row)
     }
     fn list_begin(&mut self, name: &str) -> io::Result<()> {
         if name.is_empty() { Ok(()) } else { writeln!(self.out, "{}", self.style.heading(name)) }

@@ -1,97 +1,121 @@
 //! The members of one object as the cells of a row. What a cell holds says how it is set.
 
 use super::Emit;
-use super::table::{Cell, Kind};
-use super::text::{Compact, is_stamp, local_of, printable};
+use super::table::Kind;
+use super::text::Compact;
 use crate::format::ext::Visit;
 
-/// Collects the members of one object as a row of cells.
+/// Collects the members of one object as a row of cells: one text after the other in one line.
 #[derive(Debug, Default)]
 pub struct Row {
-    cells: Vec<(String, Cell)>,
-    inner: Compact,
+    line: Compact,
+    /// The end of each cell in the line.
+    cells: Vec<(usize, Kind)>,
+    /// The names of the cells, and behind them those of an earlier row.
+    names: Vec<String>,
+    renamed: bool,
     depth: usize,
-    open: String,
 }
 
 impl Row {
-    fn cell(&mut self, name: &str, kind: Kind, write: impl FnOnce(&mut Compact)) {
+    /// Adds a cell; inside one, a member of it.
+    fn cell(&mut self, name: &str, kind: Kind, write: impl FnOnce(&mut Compact, &str)) {
         if self.depth > 0 {
-            return write(&mut self.inner);
+            return write(&mut self.line, name);
         }
-        let mut value = Compact::default();
-        write(&mut value);
-        self.cells.push((name.to_owned(), Cell { text: value.line, kind }));
+        self.line.start();
+        write(&mut self.line, "");
+        self.close(name, kind);
     }
 
-    fn name<'n>(&self, name: &'n str) -> &'n str {
-        if self.depth == 0 { "" } else { name }
+    fn close(&mut self, name: &str, kind: Kind) {
+        let at = self.cells.len();
+        match self.names.get_mut(at) {
+            Some(before) if before == name => {}
+            Some(before) => {
+                name.clone_into(before);
+                self.renamed = true;
+            }
+            None => {
+                self.names.push(name.to_owned());
+                self.renamed = true;
+            }
+        }
+        self.cells.push((self.line.line.len(), kind));
     }
 
+    /// The outermost brackets say nothing that the column does not say.
     fn begin(&mut self, name: &str, write: impl FnOnce(&mut Compact, &str)) {
         if self.depth == 0 {
-            self.inner = Compact::default();
-            self.open = name.to_owned();
+            self.line.start();
+            self.close(name, Kind::Long);
+        } else {
+            write(&mut self.line, name);
         }
-        let inner_name = self.name(name).to_owned();
-        write(&mut self.inner, &inner_name);
         self.depth += 1;
     }
 
     fn end(&mut self, write: impl FnOnce(&mut Compact)) {
-        write(&mut self.inner);
         self.depth = self.depth.saturating_sub(1);
-        if self.depth == 0 {
-            let line = std::mem::take(&mut self.inner.line);
-            // The outermost brackets say nothing that the column does not say.
-            let bare = line
-                .strip_prefix(['[', '{'])
-                .and_then(|l| l.strip_suffix([']', '}']))
-                .map(str::to_owned)
-                .unwrap_or(line);
-            let text = if bare.is_empty() { "-".into() } else { bare };
-            self.cells.push((std::mem::take(&mut self.open), Cell::long(text)));
+        if self.depth > 0 {
+            return write(&mut self.line);
+        }
+        if let Some((end, _)) = self.cells.last_mut() {
+            if *end == self.line.line.len() {
+                self.line.line.push('-');
+            }
+            *end = self.line.line.len();
         }
     }
 
-    /// The cells collected, each with its name.
-    pub fn take(&mut self) -> Vec<(String, Cell)> {
-        std::mem::take(&mut self.cells)
+    /// Whether the names are others than those of the row before.
+    pub(super) fn is_renamed(&self) -> bool {
+        self.renamed || self.names.len() != self.cells.len()
+    }
+
+    /// The names of the cells.
+    pub(super) fn names(&self) -> &[String] {
+        self.names.get(..self.cells.len()).unwrap_or_default()
+    }
+
+    /// The cells.
+    pub(super) fn cells(&self) -> impl Iterator<Item = (&str, Kind)> {
+        let mut from = 0;
+        self.cells.iter().map(move |(end, kind)| {
+            let text = self.line.line.get(from..*end).unwrap_or_default();
+            from = *end;
+            (text, *kind)
+        })
+    }
+
+    /// Makes room for the next row.
+    pub(super) fn clear(&mut self) {
+        self.line.line.clear();
+        self.names.truncate(self.cells.len());
+        self.cells.clear();
+        self.renamed = false;
     }
 }
 
 impl Visit for Row {
     fn number(&mut self, name: &str, value: u64) {
-        let stamp = if self.depth == 0 && is_stamp(name) { local_of(value) } else { None };
-        let key = self.name(name).to_owned();
-        let kind = if is_stamp(name) { Kind::Text } else { Kind::Number };
-        self.cell(name, kind, |out| {
-            out.number(&key, value);
-            if let Some(stamp) = stamp {
-                out.line.push_str(&stamp);
-            }
-        });
+        self.cell(name, Kind::Number, |out, name| out.number(name, value));
+    }
+    fn time(&mut self, name: &str, value: u64) {
+        self.cell(name, Kind::Text, |out, name| out.time(name, value));
     }
     fn bits(&mut self, name: &str, value: u64, names: &[(u32, &str)]) {
-        let key = self.name(name).to_owned();
-        self.cell(name, Kind::Text, |out| out.bits(&key, value, names));
+        self.cell(name, Kind::Text, |out, name| out.bits(name, value, names));
     }
     fn signed(&mut self, name: &str, value: i64) {
-        let key = self.name(name).to_owned();
-        self.cell(name, Kind::Number, |out| out.signed(&key, value));
+        self.cell(name, Kind::Number, |out, name| out.signed(name, value));
     }
     fn hex(&mut self, name: &str, bytes: &[u8]) {
-        let key = self.name(name).to_owned();
-        self.cell(name, Kind::Text, |out| out.hex(&key, bytes));
+        self.cell(name, Kind::Text, |out, name| out.hex(name, bytes));
     }
     fn text(&mut self, name: &str, bytes: &[u8]) {
-        let key = self.name(name).to_owned();
         let top = self.depth == 0;
-        self.cell(
-            name,
-            Kind::Text,
-            |out| if top { out.line.push_str(&printable(bytes)) } else { out.text(&key, bytes) },
-        );
+        self.cell(name, Kind::Text, |out, name| if top { out.plain(bytes) } else { out.text(name, bytes) });
     }
     fn object_begin(&mut self, name: &str) {
         self.begin(name, |out, name| out.object_begin(name));
@@ -109,12 +133,10 @@ impl Visit for Row {
 
 impl Emit for Row {
     fn boolean(&mut self, name: &str, value: bool) {
-        let key = self.name(name).to_owned();
-        self.cell(name, Kind::Text, |out| out.boolean(&key, value));
+        self.cell(name, Kind::Text, |out, name| out.boolean(name, value));
     }
     fn null(&mut self, name: &str) {
-        let key = self.name(name).to_owned();
-        self.cell(name, Kind::Nothing, |out| out.null(&key));
+        self.cell(name, Kind::Nothing, |out, name| out.null(name));
     }
     fn absent(&mut self, name: &str) {
         if self.depth == 0 {
@@ -122,27 +144,41 @@ impl Emit for Row {
         }
     }
     fn flags(&mut self, name: &str, flags: u8) {
-        let key = self.name(name).to_owned();
-        self.cell(name, Kind::Text, |out| out.flags(&key, flags));
+        self.cell(name, Kind::Text, |out, name| out.flags(name, flags));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::text::local_of;
     use super::*;
 
     #[test]
     fn rows_keep_their_columns() {
         let mut row = Row::default();
         row.number("uid", 3);
-        row.number("create_stamp", 1);
+        row.time("create_stamp", 1);
         row.object_begin("ext");
         row.number("modseq", 6);
+        row.list_begin("names");
+        row.list_end();
         row.object_end();
-        let cells = row.take();
-        assert_eq!(cells[0].1, Cell::number(3));
+        row.list_begin("none");
+        row.list_end();
         // The table says it in the local zone.
-        assert_eq!(cells[1].1, Cell::text(format!("1{}", local_of(1).expect("a time"))));
-        assert_eq!(cells[2], ("ext".to_owned(), Cell::long("modseq=6")));
+        let time = format!("1{}", local_of(1).expect("a time"));
+        let cells: Vec<(&str, Kind)> = row.cells().collect();
+        assert_eq!(
+            cells,
+            [("3", Kind::Number), (time.as_str(), Kind::Text), ("modseq=6 names=[]", Kind::Long), ("-", Kind::Long)]
+        );
+        assert_eq!(row.names(), ["uid", "create_stamp", "ext", "none"]);
+        assert!(row.is_renamed());
+        row.clear();
+        row.number("uid", 4);
+        assert!(row.is_renamed());
+        row.clear();
+        row.number("uid", 5);
+        assert!(!row.is_renamed());
     }
 }

@@ -1,4 +1,6 @@
 //! Every table: rows of cells, laid out by comfy-table in batches, so that a table of any length takes constant memory.
+//! It is asked once for each set of widths where the columns stand, and for each text that has to be wrapped: a row
+//! whose cells fit is put into those places, at a tenth of what a row of comfy-table's costs.
 //!
 //! The widths of a batch are lower bounds of those of the next. On a terminal a table is as wide as that: columns of
 //! lesser weight are left out, and the last column wraps. Elsewhere each row is one line, however long.
@@ -20,8 +22,8 @@ const WIDEST: usize = 120;
 const MOST_LINES: usize = 5;
 /// Columns of a terminal that the last column of a table gets at least.
 const LEAST_ROOM: u16 = 16;
-/// Stands for a cell that is put in when the line is laid out: a tag character, which takes no room.
-const LATER: char = '\u{e0002}';
+/// Stands for a cell in the row that has the columns laid out.
+const PLACE: char = '.';
 
 /// What a cell holds, which says how it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +82,74 @@ pub struct Table {
     style: Style,
     indent: usize,
     batch: usize,
-    waiting: Vec<Vec<Cell>>,
+    waiting: Waiting,
     /// By column, what earlier batches had.
     least: Vec<u16>,
     /// The columns that are shown, in their order, each with whether it is flush right.
     shown: Vec<(usize, bool)>,
     dropped: Vec<bool>,
+    /// Where the columns stood in the last batch, and its widths.
+    form: Option<(Vec<u16>, Form)>,
+}
+
+/// Rows that wait to be laid out: one text after the other, so that a cell costs no memory of its own.
+#[derive(Debug, Default)]
+struct Waiting {
+    text: String,
+    cells: Vec<Slot>,
+    /// The end of each row in `cells`.
+    rows: Vec<usize>,
+}
+
+/// A cell that waits.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// Where its text begins and ends.
+    from: usize,
+    to: usize,
+    /// The columns of a terminal that it takes.
+    width: usize,
+    kind: Kind,
+}
+
+impl Waiting {
+    fn push(&mut self, text: &str, kind: Kind) {
+        let from = self.text.len();
+        self.text.push_str(text);
+        self.cells.push(Slot { from, to: self.text.len(), width: width_of(text), kind });
+    }
+
+    fn row(&self, n: usize) -> &[Slot] {
+        let from = n.checked_sub(1).map_or(0, |before| self.rows[before]);
+        &self.cells[from..self.rows[n]]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[Slot]> + Clone {
+        (0..self.rows.len()).map(|n| self.row(n))
+    }
+
+    fn text(&self, slot: &Slot) -> &str {
+        self.text.get(slot.from..slot.to).unwrap_or_default()
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.cells.clear();
+        self.rows.clear();
+    }
+}
+
+/// The columns of a terminal that a text takes.
+fn width_of(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
+
+/// What comfy-table makes of a heading and of a row of the given widths: each row whose cells fit is put into it.
+#[derive(Debug, Default)]
+struct Form {
+    heading: String,
+    /// Of each column that is shown, where its first character stands, or its last where it is flush right.
+    places: Vec<usize>,
 }
 
 impl Table {
@@ -120,8 +184,17 @@ impl Table {
     /// # Errors
     /// When `out` cannot be written to.
     pub fn row(&mut self, cells: Vec<Cell>, out: &mut dyn Write) -> io::Result<()> {
-        self.waiting.push(cells);
-        if self.waiting.len() >= self.batch { self.flush(out) } else { Ok(()) }
+        self.cells(cells.iter().map(|cell| (cell.text.as_str(), cell.kind)), out)
+    }
+
+    /// Adds a row as [`row`](Self::row) does, of texts that are kept elsewhere.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn cells<'c>(&mut self, cells: impl Iterator<Item = (&'c str, Kind)>, out: &mut dyn Write) -> io::Result<()> {
+        cells.for_each(|(text, kind)| self.waiting.push(text, kind));
+        self.waiting.rows.push(self.waiting.cells.len());
+        if self.waiting.rows.len() >= self.batch { self.flush(out) } else { Ok(()) }
     }
 
     /// Writes what is still waiting.
@@ -129,8 +202,8 @@ impl Table {
     /// # Errors
     /// When `out` cannot be written to.
     pub fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        let rows = std::mem::take(&mut self.waiting);
-        let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let mut rows = std::mem::take(&mut self.waiting);
+        let count = rows.iter().map(<[Slot]>::len).max().unwrap_or(0);
         if count == 0 {
             return Ok(());
         }
@@ -141,19 +214,28 @@ impl Table {
         let again = self.shown.iter().map(|(i, _)| i).ne(before.iter().map(|(i, _)| i));
         let mut widths: Vec<u16> = (0..count).map(|i| self.width(&rows, i)).collect();
         self.fit(&mut widths);
-        self.least.clone_from(&widths);
-        self.print(&rows, &widths, again && !self.titles.is_empty(), out)
+        self.print(&rows, widths, again && !self.titles.is_empty(), out)?;
+        rows.clear();
+        self.waiting = rows;
+        Ok(())
     }
 
     /// The columns of a batch, in their order. What was shown once stays.
-    fn columns(&self, rows: &[Vec<Cell>], count: usize, before: &[(usize, bool)]) -> Vec<(usize, bool)> {
-        let of = |i: usize| rows.iter().filter_map(move |row| row.get(i));
+    fn columns(&self, rows: &Waiting, count: usize, before: &[(usize, bool)]) -> Vec<(usize, bool)> {
+        // By column, the kinds of its cells as bits, and whether any has text.
+        let mut kinds = vec![0_u8; count];
+        let mut filled = vec![false; count];
+        for row in rows.iter() {
+            for (i, slot) in row.iter().enumerate() {
+                kinds[i] |= 1 << slot.kind as u8;
+                filled[i] |= slot.to > slot.from;
+            }
+        }
         let was = |i: usize| before.iter().find(|(column, _)| *column == i);
-        let used =
-            (0..count).filter(|i| !self.dropped[*i] && (was(*i).is_some() || of(*i).any(|c| !c.text.is_empty())));
+        let used = (0..count).filter(|i| !self.dropped[*i] && (was(*i).is_some() || filled[*i]));
         let (mut list, mut long) = (Vec::new(), Vec::new());
         for i in used {
-            let has = |kind: Kind| of(i).any(|cell| cell.kind == kind);
+            let has = |kind: Kind| kinds[i] & 1 << kind as u8 != 0;
             let right = match was(i) {
                 Some((_, right)) => *right,
                 None => has(Kind::Number) && !has(Kind::Text) && !has(Kind::Long),
@@ -165,11 +247,11 @@ impl Table {
         list
     }
 
-    fn width(&self, rows: &[Vec<Cell>], i: usize) -> u16 {
-        let cells = rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.text.width());
+    fn width(&self, rows: &Waiting, i: usize) -> u16 {
+        let cells = rows.iter().filter_map(|row| row.get(i)).map(|slot| slot.width);
         let last = self.is_last(i) && self.style.width.is_some();
         let widest = cells.filter(|width| last || *width <= WIDEST).max().unwrap_or(0);
-        let title = self.titles.get(i).map_or(0, |title| title.width());
+        let title = self.titles.get(i).map_or(0, |title| width_of(title));
         u16::try_from(widest.max(title)).unwrap_or(u16::MAX).max(self.least[i]).max(1)
     }
 
@@ -201,27 +283,48 @@ impl Table {
         }
     }
 
-    fn print(&self, rows: &[Vec<Cell>], widths: &[u16], heading: bool, out: &mut dyn Write) -> io::Result<()> {
-        let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::presets::NOTHING).set_truncation_indicator("…");
+    fn print(&mut self, rows: &Waiting, widths: Vec<u16>, heading: bool, out: &mut dyn Write) -> io::Result<()> {
+        let form = match self.form.take() {
+            Some((before, form)) if before == widths && !heading => form,
+            _ => self.form_of(&widths),
+        };
         if heading {
-            table.set_header(self.shown.iter().map(|(i, _)| self.titles.get(*i).map_or("", String::as_str)));
+            let indent = " ".repeat(self.indent);
+            writeln!(out, "{indent}{}", self.style.heading(&form.heading))?;
         }
-        let mut later: Vec<&str> = Vec::new();
-        for row in rows {
-            let cells = self.shown.iter().map(|(i, _)| {
-                let text = row.get(*i).map_or("", |cell| cell.text.as_str());
-                let wraps = self.is_last(*i) && self.style.width.is_some();
-                if !wraps && text.width() > usize::from(widths[*i]) {
-                    later.push(text);
-                    return comfy_table::Cell::new(LATER);
+        let mut text = String::new();
+        for row in rows.iter() {
+            let cells =
+                self.shown.iter().map(|(i, _)| row.get(*i).map_or(("", 0), |slot| (rows.text(slot), slot.width)));
+            let last = self.shown.last().map_or(0, |(i, _)| *i);
+            match row.get(last).filter(|slot| self.style.width.is_some() && slot.width > usize::from(widths[last])) {
+                None => self.line(&form, &widths, cells, &mut text),
+                Some(long) => {
+                    let wrapped = wrapped(rows.text(long), widths[last]);
+                    let others = self.shown.len() - 1;
+                    for (n, line) in wrapped.iter().enumerate() {
+                        let end = std::iter::once((line.as_str(), width_of(line)));
+                        match n {
+                            0 => self.line(&form, &widths, cells.clone().take(others).chain(end), &mut text),
+                            _ => {
+                                let blank = std::iter::repeat_n(("", 0), others);
+                                self.line(&form, &widths, blank.chain(end), &mut text);
+                            }
+                        }
+                    }
                 }
-                comfy_table::Cell::new(text)
-            });
-            let mut cells = comfy_table::Row::from(cells.collect::<Vec<_>>());
-            cells.max_height(MOST_LINES);
-            table.add_row(cells);
+            }
         }
+        self.least.clone_from(&widths);
+        self.form = Some((widths, form));
+        out.write_all(text.as_bytes())
+    }
+
+    /// Has the columns laid out: the heading, and a row with a character in each column.
+    fn form_of(&self, widths: &[u16]) -> Form {
+        let mut table = laid_out();
+        table.set_header(self.shown.iter().map(|(i, _)| self.titles.get(*i).map_or("", String::as_str)));
+        table.add_row(self.shown.iter().map(|_| PLACE));
         let last = self.shown.len().saturating_sub(1);
         for (at, ((i, right), column)) in self.shown.iter().zip(table.column_iter_mut()).enumerate() {
             let padding = if at == last { 0 } else { GAP };
@@ -231,22 +334,62 @@ impl Table {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        let mut later = later.into_iter();
-        for (number, line) in table.lines().enumerate() {
-            let mut line = line.trim_end().to_owned();
-            while let Some(at) = line.find(LATER) {
-                let Some(text) = later.next() else { break };
-                let rest = line.split_off(at);
-                let rest = rest.trim_start_matches(LATER).trim_start_matches(' ');
-                let gap = if rest.is_empty() { 0 } else { usize::from(GAP) };
-                line = format!("{line}{text}{}{rest}", " ".repeat(gap));
-            }
-            line.truncate(line.trim_end().len());
-            let line = if heading && number == 0 { self.style.heading(&line) } else { self.style.coloured(line) };
-            writeln!(out, "{}{line}", " ".repeat(if line.is_empty() { 0 } else { self.indent }))?;
-        }
-        Ok(())
+        let mut lines = table.lines();
+        let heading = lines.next().unwrap_or_default().trim_end().to_owned();
+        let row = lines.next().unwrap_or_default();
+        let places = row.char_indices().filter(|(_, c)| *c == PLACE).map(|(at, _)| at).collect();
+        Form { heading, places }
     }
+
+    /// One line. A cell that is wider than its column pushes what comes after it to the right.
+    fn line<'c>(&self, form: &Form, widths: &[u16], cells: impl Iterator<Item = (&'c str, usize)>, out: &mut String) {
+        let begin = out.len();
+        // How far the line has come, by how much it is pushed to the right, and whether its last cell was too wide.
+        let (mut column, mut pushed, mut pushes) = (0, 0, false);
+        for (((i, right), place), (text, width)) in self.shown.iter().zip(&form.places).zip(cells) {
+            if text.is_empty() {
+                continue;
+            }
+            let own = usize::from(widths[*i]);
+            let from = if *right { (place + 1).saturating_sub(width.min(own)) } else { *place };
+            if pushes {
+                pushed = (column + usize::from(GAP)).saturating_sub(from);
+            }
+            let from = from + pushed;
+            out.extend(std::iter::repeat_n(
+                ' ',
+                from.saturating_sub(column) + if column == 0 { self.indent } else { 0 },
+            ));
+            out.push_str(text);
+            (column, pushes) = (from + width, width > own);
+        }
+        out.truncate(begin.max(out.trim_end().len()));
+        if self.style.color {
+            let line = self.style.coloured(out.split_off(begin));
+            out.push_str(&line);
+        }
+        out.push('\n');
+    }
+}
+
+/// A table of comfy-table's, without lines.
+fn laid_out() -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_truncation_indicator("…");
+    table
+}
+
+/// The lines of a text that is wider than its column.
+fn wrapped(text: &str, width: u16) -> Vec<String> {
+    let mut table = laid_out();
+    let mut row = comfy_table::Row::from([text]);
+    row.max_height(MOST_LINES);
+    table.add_row(row);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 0));
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+    }
+    table.lines().collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Text for people: what is safe to show, times, and values on one line.
 
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -14,15 +15,24 @@ use crate::format::ext::Visit;
 /// or are not seen at all, and what is not UTF-8 are shown escaped. Whatever goes to people goes through here.
 pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
+    push_printable(bytes, &mut out);
+    out
+}
+
+fn push_printable(bytes: &[u8], out: &mut String) {
     for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if is_unseen(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+        let text = chunk.valid();
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            out.push_str(text);
+        } else {
+            for c in text.chars() {
+                if is_unseen(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+            }
         }
         for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(out, "\\x{byte:02x}");
         }
     }
-    out
 }
 
 /// A path for people.
@@ -67,22 +77,6 @@ pub fn rfc3339(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.to_string())
 }
 
-/// Field names whose numbers are UNIX times.
-pub(super) fn is_stamp(name: &str) -> bool {
-    matches!(
-        name,
-        "create_stamp"
-            | "log2_rotate_time"
-            | "last_temp_file_scan"
-            | "day_stamp"
-            | "timestamp"
-            | "last_used"
-            | "save_date"
-    ) || name.starts_with("date.")
-        || name.ends_with("_mtime")
-        || name.ends_with("_check_time")
-}
-
 /// Collects a value as one line: `uid=3 flags=[\Seen] data={...}`.
 #[derive(Debug, Default)]
 pub struct Compact {
@@ -92,6 +86,11 @@ pub struct Compact {
 }
 
 impl Compact {
+    /// Begins a value that has nothing to do with what stands in the line already.
+    pub(super) fn start(&mut self) {
+        self.space = false;
+    }
+
     fn key(&mut self, name: &str) {
         if self.space {
             self.line.push(' ');
@@ -107,33 +106,54 @@ impl Compact {
         self.key(name);
         self.line.push_str(text);
     }
+
+    /// Text that stands alone, so that it needs no quotes.
+    pub(super) fn plain(&mut self, bytes: &[u8]) {
+        self.key("");
+        push_printable(bytes, &mut self.line);
+    }
 }
 
 impl Visit for Compact {
     fn number(&mut self, name: &str, value: u64) {
         self.raw(name, itoa::Buffer::new().format(value));
-        if is_stamp(name)
-            && let Some(stamp) = local_of(value)
-        {
+    }
+    fn time(&mut self, name: &str, value: u64) {
+        self.number(name, value);
+        if let Some(stamp) = local_of(value) {
             self.line.push_str(&stamp);
         }
     }
     fn bits(&mut self, name: &str, value: u64, names: &[(u32, &str)]) {
-        let names: Vec<&str> =
-            names.iter().filter(|(bit, _)| value & u64::from(*bit) != 0).map(|(_, text)| *text).collect();
-        self.raw(name, &format!("{}(0x{value:02x})", names.join("|")));
+        self.key(name);
+        let mut first = true;
+        for (_, text) in names.iter().filter(|(bit, _)| value & u64::from(*bit) != 0) {
+            self.line.push_str(if std::mem::take(&mut first) { "" } else { "|" });
+            self.line.push_str(text);
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(self.line, "(0x{value:02x})");
     }
     fn signed(&mut self, name: &str, value: i64) {
         self.raw(name, itoa::Buffer::new().format(value));
     }
     fn hex(&mut self, name: &str, bytes: &[u8]) {
-        let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        self.raw(name, if text.is_empty() { "-" } else { &text });
+        self.key(name);
+        if bytes.is_empty() {
+            self.line.push('-');
+        }
+        push_hex(bytes, &mut self.line);
     }
     fn text(&mut self, name: &str, bytes: &[u8]) {
-        let text = printable(bytes);
-        let quoted = text.is_empty() || text.contains([' ', '"', '=', '{', '[']);
-        self.raw(name, &if quoted { format!("\"{}\"", text.replace('"', "\\\"")) } else { text });
+        self.key(name);
+        let from = self.line.len();
+        push_printable(bytes, &mut self.line);
+        let text = self.line.get(from..).unwrap_or_default();
+        if text.is_empty() || text.contains([' ', '"', '=', '{', '[']) {
+            let text = text.replace('"', "\\\"");
+            self.line.truncate(from);
+            let _ = write!(self.line, "\"{text}\"");
+        }
     }
     fn object_begin(&mut self, name: &str) {
         self.raw(name, "{");
@@ -161,19 +181,41 @@ impl Emit for Compact {
         self.raw(name, "-");
     }
     fn flags(&mut self, name: &str, flags: u8) {
-        self.raw(name, &flag_text(flags));
+        self.key(name);
+        push_flags(flags, &mut self.line);
     }
+}
+
+/// Bytes as hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    push_hex(bytes, &mut out);
+    out
+}
+
+fn push_hex(bytes: &[u8], out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend(
+        bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(DIGITS[usize::from(nibble)])),
+    );
 }
 
 /// Flags as `\Seen \Flagged (0x0a)`; `-` when there is none.
 pub fn flag_text(flags: u8) -> String {
+    let mut out = String::new();
+    push_flags(flags, &mut out);
+    out
+}
+
+fn push_flags(flags: u8, out: &mut String) {
     if flags == 0 {
-        return "-".into();
+        return out.push('-');
     }
-    let names: Vec<&str> =
-        crate::format::record::flag::NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
-    let sep = if names.is_empty() { "" } else { " " };
-    format!("{}{sep}(0x{flags:02x})", names.join(" "))
+    for (_, name) in crate::format::record::flag::NAMES.iter().filter(|(bit, _)| flags & bit != 0) {
+        out.push_str(name);
+        out.push(' ');
+    }
+    let _ = write!(out, "(0x{flags:02x})");
 }
 
 #[cfg(test)]

@@ -113,12 +113,13 @@ impl CacheValue<'_> {
             CacheValue::Flags(flags) => visitor.bits(name, u64::from(flags), &CACHE_FLAGS),
             CacheValue::Sent { time, timezone } => {
                 visitor.object_begin(name);
-                visitor.number("time", time);
+                visitor.time("time", time);
                 visitor.signed("timezone", i64::from(timezone));
                 visitor.object_end();
             }
             CacheValue::Number(value) => visitor.number(name, u64::from(value)),
-            CacheValue::Date(value) | CacheValue::Size(value) => visitor.number(name, value),
+            CacheValue::Date(value) => visitor.time(name, value),
+            CacheValue::Size(value) => visitor.number(name, value),
             CacheValue::Text(text) => visitor.text(name, text),
             CacheValue::Header(header) => header.visit(name, visitor),
             CacheValue::MimeParts(parts) => return parts.visit(name, visitor),

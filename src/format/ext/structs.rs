@@ -35,13 +35,13 @@ disk_struct! {
 disk_struct! {
     /// Header of `maildir` in a mailbox index (`maildir-storage.h`).
     pub struct MaildirHeader, 36 {
-        0 => new_check_time: u32, "when new/ was last scanned, UNIX time";
-        4 => new_mtime: u32, "mtime of new/ then";
+        0 => new_check_time: u32 as time, "when new/ was last scanned, UNIX time";
+        4 => new_mtime: u32 as time, "mtime of new/ then";
         8 => new_mtime_nsecs: u32, "its nanoseconds";
-        12 => cur_check_time: u32, "when cur/ was last scanned, UNIX time";
-        16 => cur_mtime: u32, "mtime of cur/ then";
+        12 => cur_check_time: u32 as time, "when cur/ was last scanned, UNIX time";
+        16 => cur_mtime: u32 as time, "mtime of cur/ then";
         20 => cur_mtime_nsecs: u32, "its nanoseconds";
-        24 => uidlist_mtime: u32, "mtime of dovecot-uidlist when last read";
+        24 => uidlist_mtime: u32 as time, "mtime of dovecot-uidlist when last read";
         28 => uidlist_mtime_nsecs: u32, "its nanoseconds";
         32 => uidlist_size: u32, "its size in bytes";
     }
@@ -51,7 +51,7 @@ disk_struct! {
     /// Header of `mbox` in a mailbox index (`mbox-storage.h`); 16 bytes before 2.0.
     pub struct MboxHeader, 32 {
         0 => sync_size: u64, "size of the mbox file at the last sync, in bytes";
-        8 => sync_mtime: u32, "its mtime";
+        8 => sync_mtime: u32 as time, "its mtime";
         12 => dirty_flag: u8, "1 when flags have not been written to the mbox yet";
         13 => unused: [u8; 3], "padding";
         16 => mailbox_guid: [u8; 16], "GUID of the mailbox";
@@ -189,7 +189,7 @@ disk_struct! {
     /// Record of `mdbox` and of `mobox` (`struct mdbox_mail_index_record`).
     pub struct MdboxRecord, 8 {
         0 => map_uid: u32, "UID in the map index";
-        4 => save_date: u32, "when the mail was saved, UNIX time";
+        4 => save_date: u32 as time, "when the mail was saved, UNIX time";
     }
 }
 
@@ -251,7 +251,7 @@ disk_struct! {
     /// Record of `1saved` in a list index (`struct mailbox_index_first_saved`).
     pub struct FirstSavedRecord, 8 {
         0 => uid: u32, "UID of the first message, 0 when there is none";
-        4 => timestamp: u32, "when it was saved, UNIX time; 0xffffffff when there is none";
+        4 => timestamp: u32 as time, "when it was saved, UNIX time; 0xffffffff when there is none";
     }
 }
 
@@ -266,8 +266,8 @@ disk_struct! {
 disk_struct! {
     /// Record of `maildir` in a list index (`struct maildir_list_index_record`).
     pub struct MaildirListRecord, 8 {
-        0 => new_mtime: u32, "mtime of new/";
-        4 => cur_mtime: u32, "mtime of cur/";
+        0 => new_mtime: u32 as time, "mtime of new/";
+        4 => cur_mtime: u32 as time, "mtime of cur/";
     }
 }
 

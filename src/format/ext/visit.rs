@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::disk::{Disk, Field};
+use super::super::disk::{Disk, Field, Meaning};
 use super::super::endian::Endian;
 use super::keywords::KeywordsHeader;
 use super::list::{BoxName, next_list_name};
@@ -17,6 +17,10 @@ pub trait Visit {
     }
     /// An unsigned number.
     fn number(&mut self, name: &str, value: u64);
+    /// A number that is a UNIX time in seconds.
+    fn time(&mut self, name: &str, value: u64) {
+        self.number(name, value);
+    }
     /// A number whose bits have names, lowest first.
     fn bits(&mut self, name: &str, value: u64, names: &[(u32, &str)]) {
         let _ = names;
@@ -84,7 +88,7 @@ pub(super) fn hex<V: Visit + ?Sized>(name: &str, bytes: &[u8], at: usize, visito
 #[inline]
 pub(super) fn leaf<V: Visit + ?Sized>(field: &Field, raw: &[u8], endian: Endian, visitor: &mut V) {
     let value = match field.size {
-        _ if !field.is_number => None,
+        _ if field.meaning == Meaning::Bytes => None,
         1 => raw.first().copied().map(u64::from),
         2 => endian.u16_at(raw, 0).map(u64::from),
         4 => endian.u32_at(raw, 0).map(u64::from),
@@ -92,6 +96,7 @@ pub(super) fn leaf<V: Visit + ?Sized>(field: &Field, raw: &[u8], endian: Endian,
         _ => None,
     };
     match value {
+        Some(value) if field.meaning == Meaning::Time => visitor.time(field.name, value),
         Some(value) => visitor.number(field.name, value),
         None => visitor.hex(field.name, raw),
     }

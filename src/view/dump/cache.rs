@@ -27,7 +27,7 @@ pub(super) fn dump_cache<D: Document>(
             for (field, value) in CacheHeader::FIELDS.iter().zip(cache.header.values()) {
                 match cache.header.first_field_header().filter(|_| field.name == "field_header_offset") {
                     Some(offset) => emit.number(field.name, u64::from(offset)),
-                    None => emit_value(emit, field.name, &value),
+                    None => emit_value(emit, field, &value),
                 }
             }
         })?;
@@ -43,7 +43,7 @@ pub(super) fn dump_cache<D: Document>(
                         None => emit.null("size"),
                     }
                     emit.text("decision", field.decision_name().as_bytes());
-                    emit.number("last_used", u64::from(field.last_used));
+                    emit.time("last_used", u64::from(field.last_used));
                 });
                 out.take_some(part)?;
             }

@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 
 use crate::format::cache::Cache;
+use crate::format::disk::{Field, Meaning};
 use crate::format::ext::Visit;
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
@@ -102,8 +103,10 @@ pub(super) fn begin<D: Document>(
 }
 
 /// One value of an on-disk struct.
-pub(super) fn emit_value(emit: &mut dyn Emit, name: &str, value: &Value<'_>) {
+pub(super) fn emit_value(emit: &mut dyn Emit, field: &Field, value: &Value<'_>) {
+    let name = field.name;
     match value {
+        Value::U64(n) if field.meaning == Meaning::Time => emit.time(name, *n),
         Value::U64(n) => emit.number(name, *n),
         Value::I64(n) => emit.signed(name, *n),
         Value::Bytes(bytes) => emit.hex(name, bytes),
@@ -117,7 +120,7 @@ pub(super) fn emit_value(emit: &mut dyn Emit, name: &str, value: &Value<'_>) {
 
 pub(super) fn emit_struct<T: Disk>(emit: &mut dyn Emit, value: &T) {
     for (field, value) in T::FIELDS.iter().zip(value.values()) {
-        emit_value(emit, field.name, &value);
+        emit_value(emit, field, &value);
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn dump_mailbox_log<D: Document>(
                             None => emit.number("type", u64::from(record.record_type)),
                         }
                         emit.hex("mailbox_guid", &record.mailbox_guid);
-                        emit.number("timestamp", u64::from(record.time()));
+                        emit.time("timestamp", u64::from(record.time()));
                     });
                     out.take_some(part)?;
                 }
