@@ -1,6 +1,8 @@
-//! A JSON writer without intermediate values: records stream through it at the speed of memory.
+//! A JSON writer without intermediate values: records stream through it at the speed of memory. serde_json writes every
+//! number and text; what is here nests them.
 
 use base64::Engine as _;
+use serde::Serialize;
 
 use super::Emit;
 use crate::format::ext::Visit;
@@ -21,31 +23,38 @@ impl Json {
         Json::default()
     }
 
+    fn comma(&mut self) {
+        if std::mem::replace(&mut self.comma, true) {
+            self.buf.push(b',');
+        }
+    }
+
     // Names are nearly always literals: inlined, the check is made by the compiler and the bytes are moved in
     // registers.
     #[inline(always)]
     fn key(&mut self, name: &str) {
-        let comma = std::mem::replace(&mut self.comma, true);
+        self.comma();
         if name.is_empty() {
-            if comma {
-                self.buf.push(b',');
-            }
             return;
         }
-        if comma {
-            self.buf.push(b',');
-        }
         let mut quoted = [b'"'; 32];
-        if let (true, Some(to)) = (is_plain(name.as_bytes()), quoted.get_mut(1..=name.len()))
+        if let (true, Some(to)) = (name.bytes().all(is_word), quoted.get_mut(1..=name.len()))
             && name.len() < 29
         {
             to.copy_from_slice(name.as_bytes());
             quoted[name.len() + 2] = b':';
             self.buf.extend_from_slice(&quoted[..name.len() + 3]);
         } else {
-            self.escaped(name.as_bytes());
+            self.put(name);
             self.buf.push(b':');
         }
+    }
+
+    /// A value as serde_json writes it.
+    #[inline]
+    fn put(&mut self, value: &(impl Serialize + ?Sized)) {
+        // Memory takes all that is written, and no number or text is refused.
+        let _ = serde_json::to_writer(&mut self.buf, value);
     }
 
     /// Forgets that a value was written, so that the next one needs no comma: for lines of JSON.
@@ -62,40 +71,28 @@ impl Json {
     /// Appends elements that another writer has written, separated by commas.
     pub fn append(&mut self, other: &[u8]) {
         if !other.is_empty() {
-            if self.comma {
-                self.buf.push(b',');
-            }
+            self.comma();
             self.buf.extend_from_slice(other);
-            self.comma = true;
         }
     }
 
     /// A number.
     #[inline(never)]
     fn decimal(&mut self, value: u64) {
-        if value < 10 {
-            return self.buf.push(b'0' + value as u8);
-        }
-        self.buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.put(&value);
     }
 
     /// Text of any kind.
+    #[inline(never)]
     fn value(&mut self, bytes: &[u8]) {
-        if is_plain(bytes) {
-            self.buf.reserve(bytes.len() + 2);
-            self.buf.push(b'"');
-            self.buf.extend_from_slice(bytes);
-            self.buf.push(b'"');
-            return;
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.put(text),
+            Err(_) => {
+                self.buf.extend_from_slice(b"{\"base64\":");
+                self.put(&base64::engine::general_purpose::STANDARD.encode(bytes));
+                self.buf.push(b'}');
+            }
         }
-        if std::str::from_utf8(bytes).is_ok() {
-            return self.escaped(bytes);
-        }
-        self.buf.extend_from_slice(b"{\"base64\":\"");
-        let mut encoded = String::new();
-        base64::engine::general_purpose::STANDARD.encode_string(bytes, &mut encoded);
-        self.buf.extend_from_slice(encoded.as_bytes());
-        self.buf.extend_from_slice(b"\"}");
     }
 
     /// Bytes as hex digits.
@@ -111,66 +108,12 @@ impl Json {
         }
         self.buf.push(b'"');
     }
-
-    /// A string that is known to be UTF-8.
-    #[cold]
-    fn escaped(&mut self, text: &[u8]) {
-        self.buf.push(b'"');
-        let mut rest = text;
-        while let Some(at) = rest.iter().position(|b| NEEDS_ESCAPE[usize::from(*b)]) {
-            let (plain, tail) = rest.split_at(at);
-            self.buf.extend_from_slice(plain);
-            let byte = tail[0];
-            match byte {
-                b'"' => self.buf.extend_from_slice(b"\\\""),
-                b'\\' => self.buf.extend_from_slice(b"\\\\"),
-                b'\n' => self.buf.extend_from_slice(b"\\n"),
-                b'\r' => self.buf.extend_from_slice(b"\\r"),
-                b'\t' => self.buf.extend_from_slice(b"\\t"),
-                _ => {
-                    self.buf.extend_from_slice(b"\\u00");
-                    self.buf.push(HEX[usize::from(byte >> 4)]);
-                    self.buf.push(HEX[usize::from(byte & 15)]);
-                }
-            }
-            rest = &tail[1..];
-        }
-        self.buf.extend_from_slice(rest);
-        self.buf.push(b'"');
-    }
 }
 
-/// True for ASCII without anything that JSON escapes; looks at eight bytes at a time.
-#[inline]
-fn is_plain(text: &[u8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = ONES << 7;
-    // Bits of bytes that are zero, of words without a byte above 0x7f.
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let (chunks, rest) = text.as_chunks::<8>();
-    let bad = chunks.iter().fold(0, |bad, chunk| {
-        let word = u64::from_le_bytes(*chunk);
-        bad | (word & HIGH)
-            | zero(word & (ONES * 0xe0))
-            | zero(word ^ (ONES * u64::from(b'"')))
-            | zero(word ^ (ONES * u64::from(b'\\')))
-            | zero(word ^ (ONES * 0x7f))
-    });
-    bad == 0 && rest.iter().all(|byte| byte.is_ascii() && !NEEDS_ESCAPE[usize::from(*byte)])
+/// True for what the names of fields consist of: it needs no escape.
+const fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
-
-static NEEDS_ESCAPE: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut i = 0;
-    while i < 0x20 {
-        table[i] = true;
-        i += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table[0x7f] = true;
-    table
-};
 
 impl Visit for Json {
     #[inline(always)]
@@ -182,7 +125,7 @@ impl Visit for Json {
     #[inline(always)]
     fn signed(&mut self, name: &str, value: i64) {
         self.key(name);
-        self.buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.put(&value);
     }
 
     #[inline(always)]
@@ -241,19 +184,6 @@ impl Emit for Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_text_is_told_from_text_to_escape() {
-        for byte in 0..=u8::MAX {
-            let wanted = byte.is_ascii() && !NEEDS_ESCAPE[usize::from(byte)];
-            for at in 0..11 {
-                let mut text = *b"abcdefghijk";
-                text[at] = byte;
-                assert_eq!(is_plain(&text), wanted, "{byte:#x} at {at}");
-            }
-        }
-        assert!(is_plain(b""));
-    }
 
     #[test]
     fn what_is_written_is_json() {
