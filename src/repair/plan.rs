@@ -17,7 +17,7 @@ use super::loss::Loss;
 use super::order::{has_undeleted, sort_logs, vote};
 use super::steps::{Step, finish};
 use super::storage::Storage;
-use super::verify::{Demands, judge};
+use super::verify::{Demands, Unchanged, judge};
 use crate::format::index::IndexFile;
 use crate::source::{MailboxFiles, Role};
 
@@ -140,13 +140,14 @@ const ROUNDS: usize = 8;
 /// read.
 pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
     let mut demands = Demands::default();
+    let mut unchanged = Unchanged::default();
     let mut last = None;
     for round in 0..ROUNDS {
         let mut plan = attempt(inputs, &demands);
         if plan.refusal.is_some() {
             return plan;
         }
-        let found = judge(files, inputs, &plan);
+        let found = judge(files, inputs, &plan, &mut unchanged);
         let Some(first) = found.first() else { return plan };
         plan.refusal = Some(format!("the result does not hold: {}: {}", first.code, first.message));
         last = Some(plan);

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
 
@@ -81,6 +81,8 @@ impl From<&std::fs::Metadata> for Stat {
 pub enum Bytes {
     /// A copy.
     Owned(Vec<u8>),
+    /// A copy that others have too.
+    Shared(Arc<[u8]>),
     /// A private mapping.
     Mapped(memmap2::Mmap),
 }
@@ -90,6 +92,7 @@ impl Deref for Bytes {
     fn deref(&self) -> &[u8] {
         match self {
             Bytes::Owned(bytes) => bytes,
+            Bytes::Shared(bytes) => bytes,
             Bytes::Mapped(map) => map,
         }
     }
