@@ -133,6 +133,32 @@ fn every_link_leads_to_a_file() {
     }
 }
 
+/// ARCHITECTURE.md names files that are there, and commits with the subjects they have.
+#[test]
+fn the_guide_leads_to_files_and_commits() {
+    let text = std::fs::read_to_string(Path::new(TOP).join("ARCHITECTURE.md")).expect("a document");
+    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    let is_path = |word: &&&str| word.contains('/') && !word.contains([' ', '{']) && !word.contains("VERB");
+    let paths: Vec<&&str> = quoted.iter().filter(is_path).collect();
+    assert!(paths.len() > 30, "{paths:?}");
+    for path in paths {
+        let found = [Path::new(TOP).join(path), Path::new(TOP).join("src").join(path)].iter().any(|at| at.exists());
+        assert!(found, "ARCHITECTURE.md: {path}");
+    }
+    // A tree without its history has nothing to compare with.
+    let git = |args: &[&str]| std::process::Command::new("git").arg("-C").arg(TOP).args(args).output();
+    let whole = git(&["rev-parse", "--is-shallow-repository"]).is_ok_and(|out| out.stdout == b"false\n");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown: Vec<&str> = words.split("`git show ").skip(1).collect();
+    assert!(shown.len() >= 5, "{shown:?}");
+    for rest in shown.into_iter().filter(|_| whole) {
+        let (commit, rest) = rest.split_once("` (").expect("a commit with its subject");
+        let log = git(&["log", "-1", "--format=%s", commit]).expect("git");
+        let subject = String::from_utf8_lossy(&log.stdout).trim().to_owned();
+        assert!(!subject.is_empty() && rest.starts_with(&subject), "ARCHITECTURE.md: {commit} is {subject:?}");
+    }
+}
+
 /// The tables of docs/format tell name, offset and size of each field as the code has them.
 #[test]
 fn the_formats_are_described_as_they_are_read() {
