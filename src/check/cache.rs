@@ -81,11 +81,13 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
     } else {
         let (first, second) = offsets.split_at(offsets.len() / 2);
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| judge(second));
+            let other = std::thread::Builder::new().spawn_scoped(scope, || judge(second));
             let mut walk = judge(first);
-            match other.join() {
-                Ok(other) => walk.append(other),
-                Err(panic) => std::panic::resume_unwind(panic),
+            match other.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(other)) => walk.append(other),
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // The system gives us no second thread.
+                Err(_) => walk.append(judge(second)),
             }
             walk
         })

@@ -399,8 +399,14 @@ impl<'a> Iterator for Scan<'a> {
 /// Finds the next place at or after `from` (4-byte aligned) where plausible records start again: a chain of at least
 /// three records, or one that ends exactly with the bytes. `None` when there is none. Linear in the distance searched.
 pub fn resynchronize(bytes: &[u8], from: u64, endian: Endian) -> Option<u64> {
+    // No record begins with a zero, and a file may have gigabytes of them that nobody wrote.
+    const NOTHING: [u8; 4096] = [0; 4096];
     let mut at = usize::try_from(from).ok()?.checked_next_multiple_of(4)?;
     while bytes.len().saturating_sub(at) >= HEADER_SIZE {
+        if bytes.get(at..).is_some_and(|rest| rest.starts_with(&NOTHING)) {
+            at = at.saturating_add(NOTHING.len());
+            continue;
+        }
         if chain_is_plausible(bytes, at, endian) {
             return u64::try_from(at).ok();
         }

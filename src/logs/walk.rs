@@ -1,5 +1,7 @@
 //! `idx log`: the joined history of `.log.2` and `.log`, record by record, in memory that does not grow with it.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -471,6 +473,10 @@ fn directory(files: &MailboxFiles) -> &Path {
 struct Successors {
     logs: Receiver<Open>,
     stop: Arc<AtomicBool>,
+    /// Where the system allows no thread, this one looks: for what comes after the log with that state and number.
+    here: RefCell<Option<(Stat, u32)>>,
+    found: RefCell<VecDeque<Open>>,
+    files: MailboxFiles,
 }
 
 impl Successors {
@@ -478,11 +484,12 @@ impl Successors {
     fn watch(files: &MailboxFiles, mut stat: Stat, mut seq: u32) -> Successors {
         let stop = Arc::new(AtomicBool::new(false));
         let (to, logs) = sync_channel(MOST_WAITING);
-        let (files, stopped) = (files.clone(), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            let watch = Watch::new(directory(&files));
+        let (around, stopped) = (files.clone(), Arc::clone(&stop));
+        let then = (stat, seq);
+        let thread = std::thread::Builder::new().spawn(move || {
+            let watch = Watch::new(directory(&around));
             while !stopped.load(Ordering::Relaxed) {
-                for log in successors(&files, &stat, seq) {
+                for log in successors(&around, &stat, seq) {
                     (stat, seq) = (log.stream.stat, log.seq());
                     if to.send(log).is_err() {
                         return;
@@ -491,11 +498,19 @@ impl Successors {
                 watch.wait(POLL);
             }
         });
-        Successors { logs, stop }
+        let here = RefCell::new(thread.is_err().then_some(then));
+        Successors { logs, stop, here, found: RefCell::default(), files: files.clone() }
     }
 
     fn next(&self) -> Option<Open> {
-        self.logs.try_recv().ok()
+        let mut here = self.here.borrow_mut();
+        let Some((stat, seq)) = here.as_mut() else { return self.logs.try_recv().ok() };
+        let mut found = self.found.borrow_mut();
+        for log in successors(&self.files, stat, *seq) {
+            (*stat, *seq) = (log.stream.stat, log.seq());
+            found.push_back(log);
+        }
+        found.pop_front()
     }
 }
 

@@ -272,26 +272,18 @@ pub trait Document {
             if Self::PARALLEL { std::thread::available_parallelism().map_or(1, usize::from).min(4) } else { 1 };
         let first = next()?;
         let second = if first.is_some() && workers > 1 { next()? } else { None };
-        if second.is_none() {
-            // One block is not worth a thread.
-            let mut part = self.part();
-            let mut block = first;
-            while let Some(one) = block {
-                format(one, &mut part);
-                self.take(&mut part)?;
-                block = next()?;
-            }
-            return self.list_end();
-        }
+        let mut pending = [first, second].into_iter().flatten().collect::<std::collections::VecDeque<_>>();
+        // One block is not worth a thread.
+        let workers = if pending.len() > 1 { workers } else { 0 };
         let parts: Vec<Self::Part> = (0..workers).map(|_| self.part()).collect();
         let format = &format;
-        std::thread::scope(|scope| -> io::Result<()> {
+        let alone = std::thread::scope(|scope| -> io::Result<bool> {
             let mut lanes = Vec::new();
             for mut part in parts {
                 let (to, blocks) = sync_channel::<B>(1);
                 let (done, from) = sync_channel::<Vec<u8>>(2);
                 let (back, spare) = std::sync::mpsc::channel::<Vec<u8>>();
-                scope.spawn(move || {
+                let lane = move || {
                     for block in blocks {
                         format(block, &mut part);
                         let fresh: Vec<u8> = spare.try_recv().unwrap_or_default();
@@ -299,12 +291,15 @@ pub trait Document {
                             return;
                         }
                     }
-                });
+                };
+                if std::thread::Builder::new().spawn_scoped(scope, lane).is_err() {
+                    break;
+                }
                 lanes.push((to, from, back));
             }
+            let workers = lanes.len();
             let (mut sent, mut written) = (0, 0);
-            let mut pending = [first, second].into_iter().flatten().collect::<std::collections::VecDeque<_>>();
-            loop {
+            while workers > 0 {
                 let block = match pending.pop_front() {
                     Some(block) => Some(block),
                     None => next()?,
@@ -329,8 +324,14 @@ pub trait Document {
                     break;
                 }
             }
-            Ok(())
+            Ok(workers == 0)
         })?;
+        // Without threads, which the system may refuse, this one does it all.
+        let mut part = self.part();
+        while alone && let Some(block) = pending.pop_front().map_or_else(&mut next, |block| Ok(Some(block)))? {
+            format(block, &mut part);
+            self.take(&mut part)?;
+        }
         self.list_end()
     }
 

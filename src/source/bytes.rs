@@ -11,7 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, SeekFrom, seek};
+use rustix::io::Errno;
 
 use super::dir::{Meta, open_regular};
 
@@ -20,6 +21,12 @@ const MAP_FROM: u64 = 4 << 20;
 
 /// Bytes by which a copy grows when its file has grown.
 const GROWTH: usize = 64 << 10;
+/// From this size on a file is asked for its holes.
+const HOLES_FROM: u64 = 1 << 20;
+/// Every offset that Dovecot keeps in an index, a log or a cache has 32 bits.
+const MOST: u64 = u32::MAX as u64 + 1;
+/// Memory is had, and holes are kept out of it, in pages of this many bytes.
+const PAGE: usize = 4096;
 
 /// When to map a file into memory instead of copying it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +90,7 @@ pub enum Bytes {
     Owned(Vec<u8>),
     /// A copy that others have too.
     Shared(Arc<[u8]>),
-    /// A private mapping.
+    /// A private mapping, of the file or of memory that holds what the file holds between its holes.
     Mapped(memmap2::Mmap),
 }
 
@@ -163,6 +170,9 @@ pub(crate) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: boo
         MmapPolicy::Always => stat.size > 0,
         MmapPolicy::Never => false,
     };
+    if stat.size > MOST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than the 4 GiB that Dovecot's offsets reach"));
+    }
     let bytes = if map {
         // SAFETY: the mapping is private and read-only, and it lives as long as its owner. A writer that cut the file
         // short would make reads fault: with `Auto` only the user who runs idx can, and Dovecot does not (it replaces
@@ -170,10 +180,52 @@ pub(crate) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: boo
         let map = unsafe { memmap2::Mmap::map(file)? };
         let _ = map.advise(memmap2::Advice::Sequential);
         Bytes::Mapped(map)
+    } else if stat.size >= HOLES_FROM && meta.allocated < stat.size / 2 {
+        Bytes::Mapped(between_holes(file, stat.size)?)
     } else {
         Bytes::Owned(copy(file, stat.size)?)
     };
     Ok(Input { bytes, stat })
+}
+
+/// Copies what a file of `size` bytes holds into memory that takes no more room than that: pages that nobody has written
+/// to are one page of zeros, however many they are. Anybody can make a file of gigabytes that holds nothing.
+fn between_holes(file: &File, size: u64) -> io::Result<memmap2::Mmap> {
+    let len = usize::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let mut memory = memmap2::MmapOptions::new().len(len).no_reserve_swap().map_anon()?;
+    let mut window = vec![0; GROWTH];
+    let mut at = 0;
+    while at < size {
+        // Where the file system cannot say, all of it counts as data.
+        let (from, to) = match seek(file, SeekFrom::Data(at)) {
+            Ok(from) => (from, seek(file, SeekFrom::Hole(from)).unwrap_or(size)),
+            Err(Errno::NXIO) => break,
+            Err(_) => (at, size),
+        };
+        let start = from & !(PAGE as u64 - 1);
+        at = start;
+        while at < to.min(size) {
+            let want = usize::try_from(size - at).unwrap_or(GROWTH).min(GROWTH);
+            let part = window.get_mut(..want).unwrap_or_default();
+            let read = match rustix::io::pread(file, &mut *part, at) {
+                // Cut short meanwhile: the rest is as if it held nothing, and whoever compares states will notice.
+                Ok(0) => return Ok(memory.make_read_only()?),
+                Ok(read) => read,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let place = usize::try_from(at).unwrap_or(len);
+            let pages = part.get(..read).unwrap_or_default().chunks(PAGE).enumerate();
+            for (i, page) in pages.filter(|(_, page)| page.iter().any(|byte| *byte != 0)) {
+                let from = place + i * PAGE;
+                if let Some(room) = memory.get_mut(from..from + page.len()) {
+                    room.copy_from_slice(page);
+                }
+            }
+            at += read as u64;
+        }
+    }
+    Ok(memory.make_read_only()?)
 }
 
 /// Copies an open file of about `size` bytes, from its beginning.

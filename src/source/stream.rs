@@ -204,25 +204,34 @@ impl LogStream {
         let (to, blocks) = sync_channel::<io::Result<Vec<u8>>>(1);
         let (back, spare) = channel::<Vec<u8>>();
         let (start, end) = (self.framer.pos, self.framer.size);
+        let read = |at: u64, mut block: Vec<u8>| {
+            let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
+            block.resize(CARRY + want, 0);
+            let read = read_at(&self.file, block.get_mut(CARRY..).unwrap_or_default(), at);
+            block.truncate(CARRY + *read.as_ref().unwrap_or(&0));
+            read.map(|_| block)
+        };
         std::thread::scope(|scope| {
-            scope.spawn(move || {
+            let reader = std::thread::Builder::new().spawn_scoped(scope, move || {
                 let mut at = start;
                 while at < end {
-                    let mut block = spare.try_recv().unwrap_or_default();
-                    let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
-                    block.resize(CARRY + want, 0);
-                    let read = read_at(&self.file, block.get_mut(CARRY..).unwrap_or_default(), at);
-                    let filled = *read.as_ref().unwrap_or(&0);
-                    block.truncate(CARRY + filled);
+                    let block = read(at, spare.try_recv().unwrap_or_default());
+                    let filled = block.as_ref().map_or(0, |block| block.len().saturating_sub(CARRY));
                     at += filled as u64;
-                    if to.send(read.map(|_| block)).is_err() || filled == 0 {
+                    if to.send(block).is_err() || filled == 0 {
                         return;
                     }
                 }
             });
-            let (mut rest, mut used) = (Vec::new(), 0);
-            for block in blocks {
-                let mut block = block?;
+            let (mut rest, mut used, mut at) = (Vec::new(), 0, start);
+            loop {
+                let block = match &reader {
+                    Ok(_) => blocks.recv().ok(),
+                    // The system gives us no second thread.
+                    Err(_) => (at < end).then(|| read(at, Vec::new())),
+                };
+                let Some(mut block) = block.transpose()?.filter(|block| block.len() > CARRY) else { break };
+                at += (block.len() - CARRY) as u64;
                 let from = CARRY.saturating_sub(rest.len());
                 let Some(room) = block.get_mut(from..CARRY).filter(|room| room.len() == rest.len()) else { break };
                 room.copy_from_slice(&rest);
@@ -233,6 +242,7 @@ impl LogStream {
                 rest.extend_from_slice(window.get(n..).unwrap_or_default());
                 let _ = back.send(block);
             }
+            drop(blocks);
             Ok(used)
         })
     }

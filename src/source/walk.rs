@@ -41,6 +41,10 @@ const MAX_OPEN: usize = 100;
 const BATCH: usize = 16;
 /// Directories that may be open for the threads.
 const OPEN_FOR_WORK: usize = 384;
+/// Descriptors that a thread needs for one mailbox: its files, and what is beside it.
+const OPEN_EACH: usize = 12;
+/// Descriptors that the rest of the program may need.
+const OPEN_ELSE: usize = 16;
 /// A directory that changed this recently (seconds) may change again without its timestamp telling.
 const FRESH: i64 = 2;
 /// Bytes read of a file with an unusual name to find out what it is.
@@ -218,9 +222,9 @@ pub fn walk<T: Send>(
     mut each: impl FnMut(Result<T, WalkError>) -> ControlFlow<()>,
 ) {
     let Walk { jobs, cross } = how.into();
-    let jobs = jobs.max(1);
+    let Room { jobs, max_open, for_work } = Room::within(open_limit(), jobs.max(1));
     let window = 2 * jobs + 2;
-    let batch_len = (OPEN_FOR_WORK / window).clamp(1, BATCH);
+    let batch_len = (for_work / window).clamp(1, BATCH);
     let stop = AtomicBool::new(false);
     let (work, stop) = (&work, &stop);
     let done = std::thread::scope(|scope| {
@@ -244,7 +248,7 @@ pub fn walk<T: Send>(
         };
         let workers = (0..jobs).take_while(|_| Builder::new().spawn_scoped(scope, worker()).is_ok()).count();
         let lister = move || {
-            let mut lister = Lister::new(roots, cross);
+            let mut lister = Lister::new(roots, cross, max_open);
             let mut number = 0;
             loop {
                 let batch: Vec<_> = lister.by_ref().take(batch_len).collect();
@@ -280,7 +284,36 @@ pub fn walk<T: Send>(
         true
     });
     if !done {
-        let _ = Lister::new(roots, cross).try_for_each(|found| each(found.and_then(|found| alone(found, work))));
+        let _ =
+            Lister::new(roots, cross, max_open).try_for_each(|found| each(found.and_then(|found| alone(found, work))));
+    }
+}
+
+/// Descriptors that this process may have.
+fn open_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// How the descriptors that a process may have are shared out, so that a walk never runs out of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    /// Threads; 0 where there is only room for one mailbox at a time.
+    jobs: usize,
+    /// Directories of the way down that stay open.
+    max_open: usize,
+    /// Directories that wait for a thread.
+    for_work: usize,
+}
+
+impl Room {
+    fn within(limit: usize, jobs: usize) -> Room {
+        let spare = limit.saturating_sub(OPEN_ELSE);
+        let max_open = (spare / 8).clamp(1, MAX_OPEN);
+        let for_work = (spare / 3).min(OPEN_FOR_WORK);
+        // Each thread has its own, and two batches of at least one directory more.
+        let jobs = jobs.min(spare.saturating_sub(max_open + for_work) / (OPEN_EACH + 2));
+        Room { jobs, max_open, for_work }
     }
 }
 
@@ -332,6 +365,8 @@ struct Lister {
     dev: Option<u64>,
     /// Whether directories on other file systems are listed.
     cross: bool,
+    /// Directories of the way down that stay open.
+    max_open: usize,
     shown: Arc<Shown>,
     path: Vec<u8>,
     stack: Vec<Frame>,
@@ -377,10 +412,11 @@ impl Iterator for Lister {
 }
 
 impl Lister {
-    fn new(roots: &[PathBuf], cross: bool) -> Lister {
+    fn new(roots: &[PathBuf], cross: bool, max_open: usize) -> Lister {
         Lister {
             dev: None,
             cross,
+            max_open,
             roots: roots.iter().cloned().collect(),
             shown: Arc::new(Shown { given: PathBuf::new(), canonical: PathBuf::new() }),
             path: Vec::new(),
@@ -448,7 +484,7 @@ impl Lister {
         }
         if !children.ends.is_empty() {
             children.sort();
-            let fd = (depth < MAX_OPEN).then_some(fd);
+            let fd = (depth < self.max_open).then_some(fd);
             self.stack.push(Frame { fd, path_len: self.path.len(), children, next: 0, root });
         }
         Ok(found)

@@ -21,6 +21,9 @@ const ACL: &str = "system.posix_acl_access";
 const SELINUX: &str = "security.selinux";
 /// Mode bits that a file of an index can have.
 const PERMISSIONS: u32 = 0o666;
+/// Bytes without any data behind them that are worked on: what is replaced is saved whole, and anybody can make a file of
+/// gigabytes that holds nothing.
+const HOLLOW: u64 = 64 << 20;
 /// Largest extended attribute of Linux.
 const MAX_XATTR: usize = 1 << 16;
 
@@ -333,6 +336,11 @@ impl Home {
                 slot.1 = Some(meta);
             }
             let fail = |error| self.error(&name, "cannot read", error);
+            if meta.stat.size > HOLLOW.saturating_add(meta.allocated.saturating_mul(4)) {
+                let (size, held) = (meta.stat.size, meta.allocated);
+                let why = format!("{size} bytes, of which {held} are on the disk; cut it or move it away first");
+                return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, why)));
+            }
             let attributes = Attributes::of(&file, &meta).map_err(fail)?;
             let input = contents(&file, &meta, policy, role.kind() != FileKind::Log).map_err(fail)?;
             survey.files.push(Held { role, input, attributes });
