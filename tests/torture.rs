@@ -176,9 +176,9 @@ fn show_files(files: &[(Role, &[u8])], format: Format, out: &mut Sink) -> Result
     let state = show::of_snapshot(path, &names, &snapshot, Until::End).map_err(|error| error.to_string())?;
     let options = show::Options { uid: None, at: Until::End, pvt: None, mmap: MmapPolicy::Never };
     match format {
-        Format::Json => show::write(path, &state, &options, &mut JsonDocument::new(show::SCHEMA, out)),
-        Format::Ndjson => show::write(path, &state, &options, &mut LinesDocument::new(show::SCHEMA, out)),
-        Format::Table => show::write(path, &state, &options, &mut TableDocument::new(Style::default(), out)),
+        Format::Json => idx::view::show::write(path, &state, &options, &mut JsonDocument::new(show::SCHEMA, out)),
+        Format::Ndjson => idx::view::show::write(path, &state, &options, &mut LinesDocument::new(show::SCHEMA, out)),
+        Format::Table => idx::view::show::write(path, &state, &options, &mut TableDocument::new(Style::default(), out)),
     }
     .expect("a sink takes everything");
     Ok(state)

@@ -10,14 +10,12 @@ use super::args::Jobs;
 use super::out::Out;
 use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, paths};
-use crate::format::ext::Visit;
 use crate::ops::scan::{self, Options, Row, State};
 use crate::render::Format;
 use crate::render::document::{Document, Part};
-use crate::render::table::{Cell, Table};
-use crate::render::text::printable;
-use crate::render::units::{short_bytes, short_span};
-use crate::source::{Role, WalkError};
+use crate::source::WalkError;
+use crate::view::scan as scan_view;
+use crate::view::scan::Summary;
 use crate::with_document;
 
 /// List every mailbox below a directory: name, user, storage format, counts, sizes, state
@@ -48,63 +46,6 @@ Examples:
 /// Errors shown in a JSON document; all of them go to standard error.
 const MAX_ERRORS: usize = 1000;
 
-const TITLES: [&str; 14] = [
-    "NAME",
-    "USER",
-    "KIND",
-    "FORMAT",
-    "MESSAGES",
-    "UNSEEN",
-    "MODSEQ",
-    "UIDVALIDITY",
-    "INDEX",
-    "LOG",
-    "LOG.2",
-    "CACHE",
-    "LOG AGE",
-    "STATE",
-];
-/// What a narrow terminal can do without, the least first.
-const RANKS: [u8; 14] = [0, 1, 4, 5, 0, 2, 3, 9, 8, 4, 7, 6, 3, 0];
-
-/// Rows by state.
-#[derive(Clone, Copy, Debug, Default)]
-struct Summary {
-    mailboxes: u64,
-    messages: u64,
-    sound: u64,
-    warning: u64,
-    busy: u64,
-    damaged: u64,
-    unreadable: u64,
-}
-
-impl Summary {
-    fn count(&mut self, row: &Row) {
-        if row.kind == "mailbox" {
-            self.mailboxes += 1;
-            self.messages += row.counts.map_or(0, |counts| counts.messages);
-        }
-        match row.state {
-            State::Sound => self.sound += 1,
-            State::Warning => self.warning += 1,
-            State::Busy => self.busy += 1,
-            State::Damaged => self.damaged += 1,
-            State::Unreadable => self.unreadable += 1,
-        }
-    }
-
-    fn emit<E: Visit + ?Sized>(&self, emit: &mut E) {
-        emit.number("mailboxes", self.mailboxes);
-        emit.number("messages", self.messages);
-        emit.number("sound", self.sound);
-        emit.number("warning", self.warning);
-        emit.number("busy", self.busy);
-        emit.number("damaged", self.damaged);
-        emit.number("unreadable", self.unreadable);
-    }
-}
-
 impl Scan {
     /// Runs the verb.
     ///
@@ -123,25 +64,17 @@ impl Scan {
     }
 
     fn table(&self, roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::Result<()> {
-        let mut table = Table::new(TITLES, context.style).ranked(&RANKS);
+        let mut table = scan_view::table(context.style);
         let mut summary = Summary::default();
         run(roots, options, context, |item, context| match item {
             Err(_) => Ok(()),
             Ok(row) => {
                 summary.count(row);
-                table.row(cells(row, self.all), &mut context.out)
+                table.row(scan_view::cells(row, self.all), &mut context.out)
             }
         })?;
         table.flush(&mut context.out)?;
-        use std::io::Write;
-        let of = if summary.mailboxes == 1 { "mailbox" } else { "mailboxes" };
-        write!(context.out, "{} {of}, {} messages", summary.mailboxes, summary.messages)?;
-        for (n, what) in [(summary.busy, "busy"), (summary.damaged, "damaged"), (summary.unreadable, "unreadable")] {
-            if n > 0 {
-                write!(context.out, ", {n} {what}")?;
-            }
-        }
-        writeln!(context.out)?;
+        summary.write(&mut context.out)?;
         Ok(())
     }
 }
@@ -163,7 +96,7 @@ fn json(roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::
                     Err(_) => {}
                     Ok(row) => {
                         summary.count(row);
-                        part.item(|emit| row.emit(emit));
+                        part.item(|emit| scan_view::emit(row, emit));
                     }
                 }
                 out.take_some(part)
@@ -209,25 +142,4 @@ fn run(
     });
     progress.finish();
     written
-}
-
-fn cells(row: &Row, all: bool) -> Vec<Cell> {
-    let count = |value: fn(&scan::Counts) -> u64| Cell::optional(row.counts.as_ref().map(value));
-    let size = |role: Role| Cell::optional(row.size(role).map(short_bytes));
-    vec![
-        Cell::text(printable(&row.name)),
-        Cell::text(row.user.as_ref().map_or_else(String::new, |user| printable(user.as_bytes()))),
-        Cell::text(if all { row.kind } else { "" }),
-        Cell::text(row.format.unwrap_or("-")),
-        count(|c| c.messages),
-        count(|c| c.unseen),
-        count(|c| c.highest_modseq),
-        count(|c| c.uid_validity.into()),
-        size(Role::Index),
-        size(Role::Log),
-        size(Role::OldLog),
-        size(Role::Cache),
-        Cell::optional(row.log_age().map(|age| short_span(i64::try_from(age).unwrap_or(i64::MAX)))),
-        Cell::text(row.state.name()),
-    ]
 }

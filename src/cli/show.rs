@@ -10,7 +10,7 @@ use super::{Context, EXIT_STATUS, grammar, paths};
 use crate::model::replay::Until;
 use crate::model::{LogPos, UidSet};
 use crate::ops::show::{self, Options};
-use crate::with_document;
+use crate::{view, with_document};
 
 /// Show a mailbox as Dovecot would present it: index plus logs replayed
 #[derive(Debug, Args)]
@@ -81,7 +81,7 @@ impl Show {
             };
             let (format, style) = (context.format, context.style);
             let written = with_document!(format, show::SCHEMA, style, &mut context.out, |out| {
-                show::write(path, &state, &options, out)
+                view::show::write(path, &state, &options, out)
             });
             // What is wrong is said even to those who read no further.
             context.problems(&state.problems);

@@ -10,7 +10,6 @@ use crate::check::{self, Severity};
 use crate::format::log::LogFile;
 use crate::model::Mailbox;
 use crate::model::replay::Until;
-use crate::render::Emit;
 use crate::source::{Family, Found, MmapPolicy, PathError, Role, Signs, Unit, WalkError, walk};
 
 /// The JSON schema of the document and of every line.
@@ -98,56 +97,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// Writes the members of the row.
-    pub fn emit<E: Emit + ?Sized>(&self, emit: &mut E) {
-        use std::os::unix::ffi::OsStrExt;
-        emit.text("name", &self.name);
-        match &self.user {
-            Some(user) => emit.text("user", user.as_bytes()),
-            None => emit.null("user"),
-        }
-        emit.text("path", self.path.as_os_str().as_bytes());
-        emit.text("kind", self.kind.as_bytes());
-        match self.format {
-            Some(format) => emit.text("format", format.as_bytes()),
-            None => emit.null("format"),
-        }
-        let counts: [(&str, Option<u64>); 5] = [
-            ("messages", self.counts.map(|c| c.messages)),
-            ("unseen", self.counts.map(|c| c.unseen)),
-            ("highest_modseq", self.counts.map(|c| c.highest_modseq)),
-            ("uid_validity", self.counts.map(|c| c.uid_validity.into())),
-            ("next_uid", self.counts.map(|c| c.next_uid.into())),
-        ];
-        for (name, value) in counts {
-            match value {
-                Some(value) => emit.number(name, value),
-                None => emit.null(name),
-            }
-        }
-        emit.object_begin("sizes");
-        for (role, size) in &self.sizes {
-            emit.number(size_key(*role), *size);
-        }
-        emit.object_end();
-        match self.log_create_stamp {
-            Some(stamp) => emit.number("log_create_stamp", stamp.into()),
-            None => emit.null("log_create_stamp"),
-        }
-        match self.log_age() {
-            Some(age) => emit.number("log_age_seconds", age),
-            None => emit.null("log_age_seconds"),
-        }
-        emit.text("state", self.state.name().as_bytes());
-        if let Some((file, problem)) = &self.problem {
-            emit.text("file", file.as_os_str().as_bytes());
-            emit.text("problem", problem.as_bytes());
-        }
-        if self.undecodable {
-            emit.boolean("undecodable", true);
-        }
-    }
-
     /// Seconds since the present log was begun.
     pub fn log_age(&self) -> Option<u64> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
@@ -157,16 +106,6 @@ impl Row {
     /// Bytes of the file with that role.
     pub fn size(&self, role: Role) -> Option<u64> {
         self.sizes.iter().find(|(have, _)| *have == role).map(|(_, size)| *size)
-    }
-}
-
-const fn size_key(role: Role) -> &'static str {
-    match role {
-        Role::Index => "index",
-        Role::Backup => "backup",
-        Role::OldLog => "log.2",
-        Role::Log => "log",
-        Role::Cache => "cache",
     }
 }
 

@@ -6,4 +6,6 @@ pub mod log;
 #[cfg(feature = "plot")]
 pub mod plot;
 mod rebuild;
+pub mod scan;
+pub mod show;
 pub mod simulate;
