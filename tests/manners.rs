@@ -322,7 +322,11 @@ impl Verb {
         let output = child.wait_with_output().expect("idx ends");
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/at/all"));
-        let (text, path) = (self.document(&output).to_string(), paths[0].to_str().expect("UTF-8"));
+        let document = self.document(&output);
+        let errors = document["errors"].as_array().unwrap_or_else(|| panic!("{}: errors", self.name));
+        let named = |one: &&Value| one["path"] == "/nowhere/at/all" && one["error"].is_string();
+        assert_eq!(errors.iter().filter(named).count(), 1, "{}: {errors:?}", self.name);
+        let (text, path) = (document.to_string(), paths[0].to_str().expect("UTF-8"));
         let alone = self.run(&paths[0], &["-f", "json"]);
         assert!(text.contains(path) || !String::from_utf8_lossy(&alone.stdout).contains(path), "{}: {path}", self.name);
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::args::{Choice, choice};
 use super::progress::Progress;
-use super::{Context, EXIT_STATUS, Status, grammar, is_single, paths};
+use super::{Context, EXIT_STATUS, MOST_ERRORS, Status, grammar, is_single, paths};
 use crate::format::FileKind;
 use crate::model::UidSet;
 use crate::render::document::Document;
@@ -128,6 +128,9 @@ impl Dump {
                         out.failed(path, error)?;
                     }
                     out.list_end()?;
+                    let broken = ends.iter().filter_map(|(path, end)| Some((path, end.as_ref().err()?.to_string())));
+                    let all = broken.chain(failed.iter().map(|(path, error)| (path, error.clone())));
+                    out.errors(all.map(|(path, error)| (path.as_path(), error)).take(MOST_ERRORS))?;
                     out.end()?;
                 }
             });

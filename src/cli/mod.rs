@@ -114,7 +114,12 @@ pub struct Context {
     done: Option<String>,
     /// The file last complained of on stderr, and how often.
     complaints: (PathBuf, usize),
+    /// What could not be read, for the end of a document of several: at most [`MOST_ERRORS`].
+    errors: Vec<(PathBuf, String)>,
 }
+
+/// Paths that a document names as unreadable; all of them go to standard error.
+pub(crate) const MOST_ERRORS: usize = 1000;
 
 /// Lines on stderr about one file: where a log is broken early, thousands of records behind it make no sense.
 const MOST_COMPLAINTS: usize = 50;
@@ -138,6 +143,7 @@ impl Context {
             done: None,
             status: Status::Sound,
             complaints: (PathBuf::new(), 0),
+            errors: Vec::new(),
         }
     }
 
@@ -216,11 +222,29 @@ impl Context {
         if self.format == Format::Table {
             return Ok(());
         }
+        let error = error.to_string();
         let mut json = Json::new();
         json.object_begin("");
         json.text("schema", schema.as_bytes());
         json.text("path", path.as_os_str().as_bytes());
-        json.text("error", error.to_string().as_bytes());
+        json.text("error", error.as_bytes());
+        json.object_end();
+        json.end_line();
+        if self.errors.len() < MOST_ERRORS {
+            self.errors.push((path.to_owned(), error));
+        }
+        self.out.write_all(&json.buf)
+    }
+
+    /// Ends a document of several with what could not be read.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    fn end_of_several(&mut self) -> io::Result<()> {
+        use crate::format::ext::Visit;
+        let mut json = Json::new();
+        json.append(b"]");
+        document::emit_errors(&mut json, self.errors.iter().map(|(path, error)| (path.as_path(), error.as_str())));
         json.object_end();
         json.end_line();
         self.out.write_all(&json.buf)

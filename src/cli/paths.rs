@@ -109,7 +109,7 @@ pub fn for_each(
     }
     progress.finish();
     if grouped {
-        context.out.write_all(b"]}\n")?;
+        context.end_of_several()?;
     }
     Ok(())
 }

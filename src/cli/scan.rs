@@ -9,7 +9,7 @@ use clap::Args;
 use super::args::Jobs;
 use super::out::Out;
 use super::progress::Progress;
-use super::{Context, EXIT_STATUS, Status, paths};
+use super::{Context, EXIT_STATUS, MOST_ERRORS, Status, paths};
 use crate::ops::scan::{self, Options, Row, State};
 use crate::render::Format;
 use crate::render::document::{Document, Part};
@@ -42,9 +42,6 @@ Examples:
 ",
     EXIT_STATUS
 );
-
-/// Errors shown in a JSON document; all of them go to standard error.
-const MAX_ERRORS: usize = 1000;
 
 impl Scan {
     /// Runs the verb.
@@ -90,7 +87,7 @@ fn json(roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::
         out.list("mailboxes", |out, part| {
             run(roots, options, context, |item, _| {
                 match item {
-                    Err(error) if errors.len() < MAX_ERRORS => {
+                    Err(error) if errors.len() < MOST_ERRORS => {
                         errors.push((error.path.clone(), error.source.to_string()));
                     }
                     Err(_) => {}

@@ -602,6 +602,18 @@ macro_rules! with_document {
     };
 }
 
+/// Writes the member `errors`: what could not be read, and why.
+pub fn emit_errors<'e>(json: &mut Json, errors: impl Iterator<Item = (&'e Path, &'e str)>) {
+    json.list_begin("errors");
+    for (path, error) in errors {
+        json.object_begin("");
+        json.text("path", path.as_os_str().as_bytes());
+        json.text("error", error.as_bytes());
+        json.object_end();
+    }
+    json.list_end();
+}
+
 /// True when the format has one document even if there are several results.
 pub const fn is_single(format: Format) -> bool {
     matches!(format, Format::Json)

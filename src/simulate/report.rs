@@ -1,5 +1,7 @@
 //! What a simulation says.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::body::Body;
@@ -47,6 +49,8 @@ pub struct Report {
     pub picture: Option<Picture>,
     /// Mailboxes that a table shows at most.
     pub most_rows: usize,
+    /// What was named beside the one mailbox and could not be simulated: paths and reasons.
+    pub errors: Vec<(PathBuf, String)>,
 }
 
 impl Report {
@@ -71,7 +75,7 @@ impl Report {
         notes.append(&mut body.notes);
         body.notes = notes;
         let content = Content::One(Box::new(body));
-        Report { settings, content, recommended, notes: Vec::new(), picture, most_rows: usize::MAX }
+        Report { settings, content, recommended, notes: Vec::new(), picture, most_rows: usize::MAX, errors: Vec::new() }
     }
 
     /// The answer about many mailboxes.
@@ -82,7 +86,7 @@ impl Report {
         notes: Vec<String>,
     ) -> Report {
         let content = Content::Many(Box::new(survey));
-        Report { settings, content, recommended, notes, picture: None, most_rows: usize::MAX }
+        Report { settings, content, recommended, notes, picture: None, most_rows: usize::MAX, errors: Vec::new() }
     }
 
     /// Lets the table show no more than so many mailboxes.

@@ -158,7 +158,9 @@ impl<'o> Simulation<'o> {
             let known_from = scenario.as_ref().and_then(|scenario| scenario.known_from);
             let recommended = options.want.and_then(|want| self.recommend(want, scenario.as_ref()));
             let body = self.entries.pop().and_then(|(_, body)| body).unwrap_or_default();
-            return Report::one(settings, *body, recommended, self.notes, outcome.map(|outcome| (outcome, known_from)));
+            let drawn = outcome.map(|outcome| (outcome, known_from));
+            let one = Report::one(settings, *body, recommended, self.notes, drawn);
+            return Report { errors: self.errors.list, ..one };
         }
         let recommended = options.want.and_then(|want| self.recommend_to_many(want));
         let mut entries = self.entries;

@@ -6,6 +6,7 @@ mod picture;
 mod recommended;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -15,13 +16,15 @@ use crate::simulate::body::Body;
 use crate::simulate::recommended::Recommended;
 use crate::simulate::report::{Content, Report, SettingsUsed};
 use crate::simulate::settings::{interval_text, size_text};
-use crate::simulate::survey::{Distribution, Row, Survey};
+use crate::simulate::survey::{Distribution, Row};
 
 #[derive(Serialize)]
 struct One<'a> {
     settings: &'a SettingsUsed,
     #[serde(flatten)]
     body: &'a Body,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Failure<'a>>,
     recommended: &'a Option<Recommended>,
 }
 
@@ -30,7 +33,6 @@ struct Many<'a> {
     settings: &'a SettingsUsed,
     distribution: &'a Distribution,
     mailboxes: Mailboxes<'a>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Failure<'a>>,
     recommended: &'a Option<Recommended>,
     notes: &'a [String],
@@ -66,17 +68,18 @@ struct Summary<'a> {
     notes: &'a [String],
 }
 
-impl Survey {
-    fn failures(&self) -> impl Iterator<Item = Failure<'_>> {
-        self.errors.iter().map(|(path, error)| Failure { path: PathText(path), error })
-    }
+fn failures(errors: &[(PathBuf, String)]) -> impl Iterator<Item = Failure<'_>> {
+    errors.iter().map(|(path, error)| Failure { path: PathText(path), error })
 }
 
 impl Serialize for Report {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (settings, recommended) = (&self.settings, &self.recommended);
         match &self.content {
-            Content::One(body) => One { settings, body, recommended }.serialize(serializer),
+            Content::One(body) => {
+                let errors = failures(&self.errors).collect();
+                One { settings, body, errors, recommended }.serialize(serializer)
+            }
             Content::Many(survey) => Many {
                 settings,
                 distribution: &survey.distribution,
@@ -84,7 +87,7 @@ impl Serialize for Report {
                     Some(bodies) => Mailboxes::InFull(bodies),
                     None => Mailboxes::Rows(&survey.rows),
                 },
-                errors: survey.failures().collect(),
+                errors: failures(&survey.errors).collect(),
                 recommended,
                 notes: &self.notes,
             }
@@ -132,18 +135,21 @@ impl render::Report for Report {
     fn lines(&self, out: &mut dyn Write) -> io::Result<()> {
         let (settings, recommended) = (&self.settings, &self.recommended);
         let survey = match &self.content {
-            Content::One(body) => return render::line(out, Self::SCHEMA, &One { settings, body, recommended }),
+            Content::One(body) => {
+                let errors = failures(&self.errors).collect();
+                return render::line(out, Self::SCHEMA, &One { settings, body, errors, recommended });
+            }
             Content::Many(survey) => survey,
         };
         if let Some(bodies) = &survey.bodies {
-            return bodies
-                .iter()
-                .try_for_each(|body| render::line(out, Self::SCHEMA, &One { settings, body, recommended }));
+            return bodies.iter().try_for_each(|body| {
+                render::line(out, Self::SCHEMA, &One { settings, body, errors: Vec::new(), recommended })
+            });
         }
         for row in &survey.rows {
             render::line(out, Self::SCHEMA, &Section { section: "mailboxes", item: row })?;
         }
-        for failure in survey.failures() {
+        for failure in failures(&survey.errors) {
             render::line(out, Self::SCHEMA, &Section { section: "errors", item: &failure })?;
         }
         let summary = Summary { settings, distribution: &survey.distribution, recommended, notes: &self.notes };
