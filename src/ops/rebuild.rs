@@ -14,6 +14,7 @@ use crate::repair::{
     Base, Grade, Kept, Loss, Messages, RebuildError, after, before, change, inputs, plan, storage_states, whole_files,
 };
 use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role};
+use crate::storage;
 use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
 use crate::store::output::OutputDir;
@@ -96,7 +97,10 @@ pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError
     // The backup stands for its mailbox; it is never itself rebuilt.
     let named = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);
     let path = named.filter(|_| !path.is_dir()).unwrap_or(path);
-    let files = MailboxFiles::locate(path)?;
+    let files = match MailboxFiles::locate(path) {
+        Err(error) => has_storage(path).ok_or(error)?,
+        Ok(files) => files,
+    };
     // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is
     // named.
     let names_only = files.index.file_name().is_some_and(|name| name == Family::List.prefix());
@@ -115,6 +119,16 @@ pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError
     Ok(report)
 }
 
+/// The index files that a mailbox without any would have: its storage is all there is.
+fn has_storage(path: &Path) -> Option<MailboxFiles> {
+    let dir = if path.is_dir() { path } else { path.parent()? };
+    let below = dir.join("dbox-Mails");
+    let mut all = [dir, &below].into_iter().map(|dir| MailboxFiles::of(dir, Family::Mailbox));
+    all.find(|files| {
+        storage::Messages::beside(files).is_some_and(|found| !found.uids.is_empty() || found.map.is_some())
+    })
+}
+
 /// A file to be written into another directory: its name and its bytes.
 type Written = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -127,7 +141,7 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
             std::thread::sleep(Duration::from_millis(10 << attempt));
         }
         let survey = home.survey(options.mmap)?;
-        if survey.is_empty() {
+        if survey.is_empty() && has_storage(index).is_none() {
             return Err(PathError::NoIndex(index.to_owned()).into());
         }
         let storage_then = storage_states(home);

@@ -40,11 +40,44 @@ pub struct Candidate {
     pub margin: u64,
     /// Why the log is damaged although all of it can be read.
     pub refutes: Option<String>,
+    /// The logs end before what the storage has.
+    pub cut_short: bool,
+    /// Messages that are not as the logs leave them: they get the highest modseq.
+    pub touched: UidSet,
 }
 
 impl Candidate {
+    /// A state without a log behind it.
+    pub fn of(base: Base, mailbox: Mailbox, position: LogPos, log_modseq: u64) -> Candidate {
+        let (errors, ignored, stopped) = (Vec::new(), Vec::new(), None);
+        Candidate {
+            base,
+            replayed: Replayed { mailbox, position, log_modseq, errors, ignored, stopped },
+            flaws: Vec::new(),
+            lost: Vec::new(),
+            missing: 0,
+            damaged: false,
+            fscked: false,
+            proven_from: u32::MAX,
+            beyond: false,
+            wiped: false,
+            reset: false,
+            same_log: true,
+            gap: false,
+            margin: MARGIN,
+            refutes: None,
+            cut_short: false,
+            touched: UidSet::new(),
+        }
+    }
+
     pub fn is_sound(&self) -> bool {
         self.flaws.is_empty() && self.lost.is_empty()
+    }
+
+    /// A sound index with a log that ends as it should.
+    pub fn is_as_is(&self, logs: &Logs<'_>) -> bool {
+        self.base == Base::Index && self.is_sound() && logs.head().is_some_and(|log| log.tail.is_none())
     }
 }
 
@@ -151,6 +184,8 @@ pub fn replay(
         gap: false,
         margin,
         refutes: None,
+        cut_short: false,
+        touched: UidSet::new(),
     })
 }
 
@@ -317,30 +352,7 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
     let mut candidate = if beyond {
         let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
         let position = here;
-        Candidate {
-            base,
-            replayed: Replayed {
-                mailbox,
-                position,
-                log_modseq,
-                errors: Vec::new(),
-                ignored: Vec::new(),
-                stopped: None,
-            },
-            flaws: Vec::new(),
-            lost: Vec::new(),
-            missing: 0,
-            damaged: false,
-            fscked: false,
-            proven_from: u32::MAX,
-            beyond,
-            wiped: false,
-            reset: false,
-            same_log: true,
-            gap: false,
-            margin: MARGIN,
-            refutes: None,
-        }
+        Candidate { beyond, ..Candidate::of(base, mailbox, position, log_modseq) }
     } else {
         let known = mailbox.extensions.len();
         let mut files: Vec<Survey<'_>> = logs.files.clone();

@@ -122,5 +122,5 @@ pub fn no_base(inputs: &Inputs<'_>, logs: &Logs<'_>) -> String {
         (false, true) => "there is no index, and the backup is of no use",
         (true, true) => "neither index nor backup is of use",
     };
-    format!("{reach}, and {rest}: which messages there are is in no file that idx reads")
+    format!("{reach}, and {rest}")
 }

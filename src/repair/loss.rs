@@ -79,6 +79,23 @@ pub enum Loss {
     Modseqs,
     /// Flags, keywords and modseqs of these messages, which only the storage has.
     Flags(UidSet),
+    /// Modseqs of these messages: flags and keywords are those that the storage keeps.
+    ModseqsOf(UidSet),
+    /// Messages that no log expunges as far as it can be read, but whose mails are gone.
+    Gone(UidSet),
+    /// Messages of which nothing tells which mails they are.
+    Unlinked(UidSet),
+    /// Mails in the map, by their UIDs there, which no mailbox refers to any more.
+    Orphans(UidSet),
+    /// One of the others, held against the storage: it comes to no more than this.
+    Compared {
+        /// What is lost.
+        what: Box<Loss>,
+        /// How grave that is at worst.
+        grade: Grade,
+        /// The messages that it may concern.
+        uids: UidSet,
+    },
     /// Messages whose append no replay executes, because a higher UID was appended before.
     Skipped(UidSet),
     /// A stretch of a log that cannot be read.
@@ -114,21 +131,35 @@ impl Loss {
     pub const fn grade(&self) -> Grade {
         match self {
             Loss::UidValidity => Grade::UidValidity,
-            Loss::Records { .. }
+            Loss::Compared { grade, .. } => *grade,
+            Loss::Unlinked(_)
+            | Loss::Orphans(_)
+            | Loss::Records { .. }
             | Loss::Skipped(_)
             | Loss::Hole { .. }
             | Loss::Unread { .. }
             | Loss::Between(..)
             | Loss::After(_) => Grade::Messages,
             Loss::Extension(..) | Loss::KeywordNames | Loss::Flags(_) => Grade::Flags,
-            Loss::Modseqs | Loss::Expunges(..) | Loss::AllExpunges | Loss::OldExpunges(_) => Grade::History,
+            Loss::Modseqs
+            | Loss::ModseqsOf(_)
+            | Loss::Gone(_)
+            | Loss::Expunges(..)
+            | Loss::AllExpunges
+            | Loss::OldExpunges(_) => Grade::History,
         }
     }
 
     /// The messages concerned, where they are known.
-    pub const fn uids(&self) -> Option<&UidSet> {
+    pub fn uids(&self) -> Option<&UidSet> {
         match self {
-            Loss::Flags(uids) | Loss::Skipped(uids) => Some(uids),
+            Loss::Flags(uids)
+            | Loss::Skipped(uids)
+            | Loss::ModseqsOf(uids)
+            | Loss::Gone(uids)
+            | Loss::Unlinked(uids)
+            | Loss::Orphans(uids) => Some(uids),
+            Loss::Compared { uids, .. } if !uids.is_empty() => Some(uids),
             _ => None,
         }
     }
@@ -137,14 +168,21 @@ impl Loss {
     pub fn count(&self) -> Option<u64> {
         match self {
             Loss::Records { count, .. } => Some(u64::from(*count)),
-            Loss::Flags(uids) | Loss::Skipped(uids) => Some(uids.count()),
-            _ => None,
+            _ => self.uids().map(UidSet::count),
         }
     }
 
     /// What Dovecot does with the same files when it is left alone.
-    pub const fn dovecot(&self) -> Option<&'static str> {
+    pub fn dovecot(&self) -> Option<&'static str> {
         match self {
+            Loss::Compared { what, .. } => what.dovecot(),
+            Loss::Flags(_) => {
+                Some("finds them again only when a delivery fails, or when it is told to, and without flags")
+            }
+            Loss::ModseqsOf(_) => Some("takes them from the files as well, and counts modseqs anew"),
+            Loss::Gone(_) => Some("drops them as well, when somebody reads them"),
+            Loss::Unlinked(_) => Some("logs that their map uid is lost, and rebuilds the storage"),
+            Loss::Orphans(_) => Some("gives them new UIDs and no flags when the storage is rebuilt"),
             Loss::UidValidity => Some("invents one, and clients download everything again"),
             Loss::Hole { .. } => Some("marks the log corrupted and loses this and all that follows"),
             Loss::Unread { .. } => Some("stops reading there as well"),
@@ -178,6 +216,22 @@ impl fmt::Display for Loss {
             Loss::Flags(uids) => {
                 write!(f, "flags, keywords and modseqs of UIDs {uids}: only the storage still has these messages")
             }
+            Loss::ModseqsOf(uids) => {
+                write!(f, "modseqs of UIDs {uids}: only the storage still has these messages, with flags and keywords")
+            }
+            Loss::Gone(uids) => write!(
+                f,
+                "UIDs {uids} go: no log that can be read expunges them, but the storage has no mail of theirs any more"
+            ),
+            Loss::Unlinked(uids) => {
+                write!(f, "messages with UIDs {uids}: nothing tells which mails of the map they are")
+            }
+            Loss::Orphans(mails) => write!(f, "mails {mails} of the map: no mailbox refers to them any more"),
+            Loss::Compared { what, grade: Grade::Flags, uids } => write!(
+                f,
+                "{what}; the storage has no message more, but flags and keywords of UIDs {uids} may be older ones"
+            ),
+            Loss::Compared { what, .. } => write!(f, "{what}; the storage has no message more"),
             Loss::Skipped(uids) => {
                 write!(f, "messages with UIDs {uids}: appended after a higher UID, so that replay skips them")
             }

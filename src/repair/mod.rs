@@ -2,6 +2,7 @@
 //! the end of the logs, choose the one that loses least, heal each file, and hold the result against the rules before
 //! it is written.
 
+mod base;
 mod candidates;
 mod changes;
 mod choose;
@@ -12,6 +13,7 @@ mod plan;
 mod steps;
 mod storage;
 mod survey;
+mod told;
 mod verify;
 
 use crate::source::PathError;

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::base::{from_storage, identity, told_validity};
 use super::candidates::{Candidate, follow, full_replay};
 use super::choose::{choose, compare_with_logs, no_base, settle_reset};
 use super::heal::fill::{fill, hints};
@@ -16,7 +17,7 @@ use super::heal::index::mend;
 use super::loss::Loss;
 use super::order::{has_undeleted, sort_logs, vote};
 use super::steps::{Step, finish};
-use super::storage::Storage;
+use super::storage::{Storage, hold};
 use super::verify::{Demands, Unchanged, judge};
 use crate::format::index::IndexFile;
 use crate::source::{MailboxFiles, Role};
@@ -31,6 +32,8 @@ pub enum Base {
     Backup,
     /// Logs that start from an empty mailbox
     Log,
+    /// The mail storage, and what logs tell of its messages
+    Storage,
 }
 
 impl fmt::Display for Base {
@@ -39,6 +42,7 @@ impl fmt::Display for Base {
             Base::Index => "index",
             Base::Backup => "backup",
             Base::Log => "log",
+            Base::Storage => "storage",
         })
     }
 }
@@ -181,11 +185,31 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
         from_index = None;
     }
     let from_backup = backup.and_then(|mended| follow(Base::Backup, mended, &logs)).filter(|backup| !backup.reset);
-    let Some((mut chosen, notes)) = choose(inputs, from_index, full, from_backup) else {
-        return Plan { refusal: Some(no_base(inputs, &logs)), ..Plan::default() };
+    let (mut chosen, notes) = match choose(inputs, from_index, full, from_backup) {
+        Some(chosen) => chosen,
+        None if inputs.base.is_none_or(|base| base == Base::Storage) => match from_storage(inputs, &logs, &hints) {
+            Ok(chosen) => (chosen, vec![no_base(inputs, &logs)]),
+            Err(why) => {
+                return Plan { refusal: Some(format!("{}, and {why}", no_base(inputs, &logs))), ..Plan::default() };
+            }
+        },
+        None => return Plan { refusal: Some(no_base(inputs, &logs)), ..Plan::default() },
     };
     if chosen.missing > 0 || chosen.gap {
-        fill(&mut chosen, &logs, &hints);
+        fill(&mut chosen, &logs);
+    }
+    if let Some(storage) = &inputs.storage {
+        hold(&mut chosen, storage, &logs, &hints);
+    }
+    let mailbox = &mut chosen.replayed.mailbox;
+    if mailbox.header.uid_validity == 0 && mailbox.header.next_uid > 1 {
+        let storage = inputs.storage.clone().unwrap_or_default();
+        mailbox.header.uid_validity = told_validity(&storage, &hints);
+        // Only an index of dbox is the place where it is kept.
+        let is_dbox = [b"dbox-hdr".as_slice(), b"mdbox-hdr"].iter().any(|name| mailbox.extension(name).is_some());
+        if let Err(why) = identity(mailbox, &mut chosen.lost, !is_dbox, inputs.now) {
+            return Plan { refusal: Some(why), ..Plan::default() };
+        }
     }
     finish(inputs, &logs, indexid, chosen, notes, demands)
 }

@@ -11,9 +11,9 @@ use super::survey::Survey;
 use super::verify::Demands;
 use crate::format::Disk;
 use crate::format::log::LogHeader;
-use crate::model::mailbox::ModseqHeader;
+use crate::model::mailbox::{Extension, ModseqHeader};
 use crate::model::replay::{Replayed, Until};
-use crate::model::{Chain, Mailbox};
+use crate::model::{Chain, Mailbox, UidSet};
 
 /// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a
 /// change takes 20 bytes at least: no log holds more changes than this.
@@ -66,6 +66,7 @@ pub fn finish(
 ) -> Plan {
     let Candidate { base, replayed, flaws, mut lost, damaged, proven_from, beyond, wiped, margin, refutes, .. } =
         chosen;
+    let (cut_short, touched) = (chosen.cut_short, chosen.touched);
     let as_is = base == Base::Index && flaws.is_empty() && lost.is_empty() && demands.index.is_empty();
     let mut steps: Vec<(Step, String)> = Vec::new();
     let mut highest = replayed.highest_modseq();
@@ -108,6 +109,9 @@ pub fn finish(
     if beyond {
         reasons.push("it ends before the index".into());
     }
+    if cut_short {
+        reasons.push("it ends before what the storage has".into());
+    }
     reasons.extend(demands.log.iter().chain(&refutes).cloned());
     if wiped {
         reasons.push("it starts from nothing, and would wipe the index".into());
@@ -116,19 +120,23 @@ pub fn finish(
     let head_lost = beyond || head.is_none() || !(logs.head_in_place || logs.swapped);
     if replaced {
         if head_lost && !beyond {
-            lost.push(Loss::After(position));
+            if base != Base::Storage {
+                lost.push(Loss::After(position));
+            }
         }
         let margin = if head_lost { margin.max(MARGIN) } else { margin };
         raised = if lost.is_empty() { 0 } else { margin };
     }
     let given_up = wiped || refutes.is_some() || demands.give_up_log;
     let silent = head.filter(|_| !given_up).and_then(|log| silenced(log, &demands.silent));
-    let whole = head.filter(|log| log.holes.is_empty() && !head_lost && silent.is_some());
-    let had_history = |log: &Survey<'_>| !log.holes.is_empty() || (silent.is_none() && log.end > log.log.records_at);
+    let whole = head.filter(|log| log.holes.is_empty() && !head_lost && silent.is_some() && !cut_short);
+    let had_history =
+        |log: &Survey<'_>| cut_short || !log.holes.is_empty() || (silent.is_none() && log.end > log.log.records_at);
     if replaced && whole.is_none() && head.is_some_and(had_history) {
         lost.push(Loss::AllExpunges);
     }
     let highest = highest.saturating_add(raised);
+    touch(&mut mailbox, &touched, highest);
     if replaced {
         let why = format!("replaced by its successor: {}", reasons.join("; "));
         let next = next_log(inputs, logs, &mailbox, indexid, highest, whole.is_some());
@@ -254,6 +262,17 @@ pub fn finish(
         cache_links: links,
     });
     plan
+}
+
+/// Gives messages a modseq that no client has seen yet.
+fn touch(mailbox: &mut Mailbox, uids: &UidSet, highest: u64) {
+    let Some(range) = mailbox.extension(b"modseq").map(Extension::range).filter(|range| range.len() == 8) else {
+        return;
+    };
+    let bytes = mailbox.endian.u64_bytes(highest);
+    for i in uids.iter().filter_map(|uid| mailbox.lookup(uid)).collect::<Vec<_>>() {
+        mailbox.record_mut(i).get_mut(range.clone()).into_iter().for_each(|to| to.copy_from_slice(&bytes));
+    }
 }
 
 /// Puts the header that a log should have into a copy of it.

@@ -1,4 +1,434 @@
-//! What the mail storage says about UIDs. It is asked only about messages whose index record is damaged, and nothing of
-//! it is changed.
+//! A state held against the mail storage: what the storage proves and the state lacks is put back, or named as lost;
+//! what the damaged logs may have expunged and the storage has no more goes. An absent storage proves nothing.
 
+use std::collections::{HashMap, HashSet};
+
+use super::candidates::Candidate;
+use super::heal::index::Hints;
+use super::loss::{Grade, Loss};
+use super::order::Logs;
+use super::plan::Base;
+use super::steps::MARGIN;
+use super::told::Told;
+use crate::format::record::{Append, RecordType, flag};
+use crate::model::{LogPos, Mailbox, UidSet};
 pub use crate::storage::Messages as Storage;
+use crate::storage::{MapState, map_uid};
+
+/// Bytes of log that one appended message takes at least, and one raise of the modseq.
+const BYTES_PER_CHANGE: u64 = 16;
+
+/// A modseq that is this much above what the logs count is damage: no log that is lost can have held so many changes.
+const MOST_AHEAD: u64 = 1 << 32;
+
+/// Holds a state against the storage, and brings it as far as the two together prove.
+pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &Hints<'_>) {
+    let own = chosen.replayed.mailbox.header.uid_validity;
+    let other_life = storage.uid_validity.is_some_and(|known| own != 0 && known != own);
+    // The UIDs of a Maildir of another life are no UIDs of this one; those of an sdbox are its file names.
+    if other_life && storage.flags.is_some() {
+        return;
+    }
+    damaged_tail(chosen, logs);
+    let doubt = chosen.lost.iter().any(is_doubt) || chosen.gap || chosen.missing > 0;
+    let given = if other_life { storage.uids.last().map_or(0, |uid| uid.saturating_add(1)) } else { storage.next_uid };
+    match &storage.map {
+        Some(map) => hold_map(chosen, map, logs, doubt),
+        None if !storage.uids.is_empty() => hold_files(chosen, storage, logs, hints, doubt),
+        None => {}
+    }
+    // What the list of mailboxes has seen a client may have seen.
+    let highest = chosen.replayed.highest_modseq();
+    if doubt || chosen.cut_short {
+        let ahead = storage.highest_modseq.saturating_sub(highest);
+        chosen.margin = chosen.margin.max(if ahead < MOST_AHEAD { ahead } else { 0 });
+    }
+    // The server itself raises the next UID from the list of a Maildir.
+    if !(storage.flags.is_some() && chosen.is_as_is(logs)) {
+        let header = &mut chosen.replayed.mailbox.header;
+        header.next_uid = header.next_uid.max(given);
+    }
+    // The storage of dbox does not tell which UIDs it gave to mails that are expunged since.
+    let unknown_end =
+        chosen.base == Base::Storage && logs.files.is_empty() && !chosen.lost.contains(&Loss::UidValidity);
+    if (chosen.cut_short || unknown_end) && storage.flags.is_none() {
+        let margin = u32::try_from(chosen.margin.min(MARGIN)).unwrap_or(u32::MAX);
+        let header = &mut chosen.replayed.mailbox.header;
+        header.next_uid = header.next_uid.saturating_add(margin).min(u32::MAX - 1).max(header.next_uid);
+    }
+}
+
+/// Whether the records that are lost may have told of anything.
+const fn is_doubt(loss: &Loss) -> bool {
+    matches!(loss, Loss::Hole { .. } | Loss::Unread { .. } | Loss::Between(..) | Loss::After(_) | Loss::Records { .. })
+}
+
+/// An end of the log that is no unfinished transaction: bytes that no writer leaves behind.
+fn damaged_tail(chosen: &mut Candidate, logs: &Logs<'_>) {
+    let Some(log) = logs.head().filter(|log| log.has_damaged_tail() && !chosen.beyond) else { return };
+    let size = (log.bytes.len() as u64).saturating_sub(log.end);
+    let what = log.tail.as_ref().map(ToString::to_string).unwrap_or_default();
+    chosen.lost.push(Loss::Hole { at: LogPos { seq: log.seq(), offset: log.end }, size, what });
+    chosen.margin += size / BYTES_PER_CHANGE + 1;
+    chosen.cut_short = true;
+}
+
+/// Maildir and sdbox: UIDs that have a file.
+fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &Hints<'_>, doubt: bool) {
+    let as_is = chosen.is_as_is(logs);
+    let mailbox = &chosen.replayed.mailbox;
+    let next_uid = mailbox.header.next_uid;
+    let skipped: Vec<UidSet> = chosen
+        .lost
+        .iter()
+        .filter_map(|loss| if let Loss::Skipped(uids) = loss { Some(uids.clone()) } else { None })
+        .collect();
+    let was_skipped = |uid: u32| skipped.iter().any(|uids| uids.contains(uid));
+    let mut back = UidSet::new();
+    let mut above = false;
+    for uid in storage.uids.iter().copied().filter(|uid| mailbox.lookup(*uid).is_none()) {
+        if hints.expunged.contains(uid) {
+            continue;
+        }
+        if uid >= next_uid {
+            // The server itself takes in what is new in a Maildir, at the next synchronisation.
+            if as_is && storage.flags.is_some() {
+                continue;
+            }
+            above |= !was_skipped(uid);
+            back.insert(uid);
+        } else if doubt || was_skipped(uid) {
+            back.insert(uid);
+        }
+    }
+    if above && !chosen.cut_short && chosen.base != Base::Storage && !chosen.lost.iter().any(is_end) {
+        let end = chosen.replayed.position;
+        chosen.lost.push(Loss::After(end));
+        chosen.margin = chosen.margin.max(MARGIN);
+        chosen.cut_short = true;
+    }
+    if doubt || chosen.cut_short {
+        expunged_in_the_dark(chosen, storage, logs);
+    }
+    put_back(chosen, &back);
+    for loss in &mut chosen.lost {
+        if let Loss::Skipped(uids) = loss {
+            *uids = uids.difference(&back);
+        }
+    }
+    chosen.lost.retain(|loss| !matches!(loss, Loss::Skipped(uids) if uids.is_empty()));
+    let stale = doubt || chosen.cut_short || chosen.base == Base::Storage || !back.is_empty();
+    if let Some(flags) = storage.flags.as_ref().filter(|_| stale) {
+        flags_of_names(chosen, flags, &storage.letters, logs);
+    }
+    if !back.is_empty() {
+        chosen.lost.push(match storage.flags {
+            Some(_) => Loss::ModseqsOf(back),
+            None => Loss::Flags(back),
+        });
+    }
+    settle_grades(chosen, storage.flags.is_some(), logs);
+}
+
+/// Losses that tell why the logs end before the storage does.
+const fn is_end(loss: &Loss) -> bool {
+    matches!(loss, Loss::Unread { .. } | Loss::After(_))
+}
+
+/// Messages whose mail is gone, and whose expunge may have been among the records that are lost.
+fn expunged_in_the_dark(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>) {
+    let mailbox = &chosen.replayed.mailbox;
+    let limit = first_append_after(logs, last_doubt(chosen));
+    let mut gone = UidSet::new();
+    for i in mailbox.positions() {
+        let uid = mailbox.uid(i);
+        if uid < limit && !storage.has(uid) && mailbox.flags(i) & flag::BACKEND == 0 {
+            gone.insert(uid);
+        }
+    }
+    take_out(chosen, gone);
+}
+
+fn take_out(chosen: &mut Candidate, gone: UidSet) {
+    if gone.is_empty() {
+        return;
+    }
+    let mailbox = &mut chosen.replayed.mailbox;
+    let rest = mailbox.positions().filter(|i| !gone.contains(mailbox.uid(*i)));
+    let records = rest.flat_map(|i| mailbox.record(i).to_vec()).collect();
+    mailbox.set_records(records);
+    chosen.lost.push(Loss::Gone(gone));
+}
+
+/// The end of the last stretch of log that is lost; everything after it is known.
+fn last_doubt(chosen: &Candidate) -> LogPos {
+    let end = LogPos { seq: u32::MAX, offset: u64::MAX };
+    let ends = chosen.lost.iter().filter_map(|loss| match loss {
+        _ if chosen.cut_short => Some(end),
+        Loss::Hole { at, size, .. } => Some(LogPos { seq: at.seq, offset: at.offset + size }),
+        Loss::Between(_, to) => Some(*to),
+        Loss::Unread { .. } | Loss::After(_) | Loss::Records { .. } => Some(end),
+        _ => None,
+    });
+    ends.max().unwrap_or(end)
+}
+
+/// The first UID that the logs append after a position: all lower ones were given before.
+pub fn first_append_after(logs: &Logs<'_>, pos: LogPos) -> u32 {
+    let mut first = u32::MAX;
+    for log in &logs.files {
+        let file = log.file();
+        let later = file.records().filter(|record| LogPos { seq: log.seq(), offset: record.offset } >= pos);
+        for record in later.filter(|record| record.kind() == Some(RecordType::Append)) {
+            first = first.min(record.elements::<Append>().next().map_or(u32::MAX, |append| append.uid));
+        }
+    }
+    first
+}
+
+/// Gives messages a record again, without flags.
+fn put_back(chosen: &mut Candidate, back: &UidSet) {
+    if back.is_empty() {
+        return;
+    }
+    let mailbox = &mut chosen.replayed.mailbox;
+    let blank = |uid: u32| {
+        let mut record = vec![0; mailbox.record_size()];
+        record[..4].copy_from_slice(&mailbox.endian.u32_bytes(uid));
+        (uid, record)
+    };
+    let mut all: Vec<(u32, Vec<u8>)> = back.iter().map(blank).collect();
+    all.extend(mailbox.positions().map(|i| (mailbox.uid(i), mailbox.record(i).to_vec())));
+    all.sort_unstable_by_key(|(uid, _)| *uid);
+    let next_uid = all.last().map_or(1, |(uid, _)| uid.saturating_add(1));
+    mailbox.set_records(all.into_iter().flat_map(|(_, record)| record).collect());
+    mailbox.header.next_uid = mailbox.header.next_uid.max(next_uid);
+    back.iter().for_each(|uid| chosen.touched.insert(uid));
+    let count = u32::try_from(back.count()).unwrap_or(u32::MAX);
+    if chosen.missing > 0 && count >= chosen.missing {
+        chosen.lost.retain(|what| !matches!(what, Loss::Records { .. }));
+    }
+    chosen.missing = chosen.missing.saturating_sub(count);
+    chosen.proven_from = u32::MAX;
+    chosen.damaged = true;
+}
+
+/// Flags and keywords as the storage keeps them, where the logs may have lost some (`maildir_sync_index`): but not of
+/// messages that the storage is behind with.
+fn flags_of_names(
+    chosen: &mut Candidate,
+    flags: &HashMap<u32, (u8, Vec<Vec<u8>>)>,
+    letters: &[Vec<u8>],
+    logs: &Logs<'_>,
+) {
+    let pending = pending_uids(chosen, logs);
+    let mailbox = &mut chosen.replayed.mailbox;
+    let names: Vec<Vec<u8>> = mailbox.keywords().to_vec();
+    let has_letter = |name: &[u8]| letters.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let mut add: HashMap<&[u8], Vec<u32>> = HashMap::new();
+    let mut remove: HashMap<&[u8], Vec<u32>> = HashMap::new();
+    for i in 0..mailbox.physical_len() {
+        let uid = mailbox.uid(i);
+        let (Some((wanted, keywords)), have) = (flags.get(&uid), mailbox.flags(i)) else { continue };
+        if have & flag::DIRTY != 0 || pending.contains(uid) {
+            continue;
+        }
+        let fresh = (have & !flag::IMAP) | wanted;
+        if fresh != have
+            && let Some(byte) = mailbox.record_mut(i).get_mut(4)
+        {
+            *byte = fresh;
+            chosen.touched.insert(uid);
+        }
+        let set: HashSet<usize> = mailbox.keyword_ids(i).collect();
+        for name in keywords {
+            if mailbox.keyword_id(name).is_none_or(|id| !set.contains(&id)) {
+                add.entry(name).or_default().push(uid);
+            }
+        }
+        for name in set.iter().filter_map(|id| names.get(*id)) {
+            if has_letter(name) && !keywords.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)) {
+                remove.entry(name).or_default().push(uid);
+            }
+        }
+    }
+    let mut told = Told::new(mailbox.endian);
+    let mut changes: Vec<(&[u8], Vec<u32>, bool)> = add.into_iter().map(|(name, uids)| (name, uids, true)).collect();
+    changes.extend(remove.into_iter().map(|(name, uids)| (name, uids, false)));
+    // In one order, whatever the table's.
+    changes.sort_unstable();
+    for (name, uids, adds) in &changes {
+        told.keyword(name, uids, *adds);
+        uids.iter().for_each(|uid| chosen.touched.insert(*uid));
+    }
+    if let Some(fresh) = told.onto(mailbox) {
+        *mailbox = fresh;
+    }
+}
+
+/// Messages about which the log has requests that the storage has not seen yet.
+fn pending_uids(chosen: &Candidate, logs: &Logs<'_>) -> UidSet {
+    let header = &chosen.replayed.mailbox.header;
+    let tail = LogPos { seq: header.log_file_seq, offset: u64::from(header.log_file_tail_offset) };
+    let mut uids = UidSet::new();
+    for log in logs.files.iter().filter(|log| log.seq() >= tail.seq) {
+        let file = log.file();
+        let asked = file
+            .records()
+            .filter(|record| record.is_request() && LogPos { seq: log.seq(), offset: record.offset } >= tail);
+        for record in asked {
+            record.changes(None).for_each(|change| uids.insert_range(change.uid1, change.uid2));
+        }
+    }
+    uids
+}
+
+/// What a loss of log records comes to when the storage has been asked: no message, but flags where the storage has
+/// none.
+fn settle_grades(chosen: &mut Candidate, keeps_flags: bool, logs: &Logs<'_>) {
+    if chosen.missing > 0 {
+        return;
+    }
+    let grade = if keeps_flags { Grade::History } else { Grade::Flags };
+    let mailbox = &chosen.replayed.mailbox;
+    let before = |limit: u32| {
+        let mut uids = UidSet::new();
+        mailbox.positions().map(|i| mailbox.uid(i)).filter(|uid| *uid < limit).for_each(|uid| uids.insert(uid));
+        uids
+    };
+    for loss in &mut chosen.lost {
+        let end = match loss {
+            Loss::Hole { at, size, .. } => LogPos { seq: at.seq, offset: at.offset + *size },
+            Loss::Between(_, to) => *to,
+            Loss::Unread { .. } | Loss::After(_) => LogPos { seq: u32::MAX, offset: u64::MAX },
+            _ => continue,
+        };
+        let uids = before(first_append_after(logs, end));
+        let grade = if uids.is_empty() { Grade::History } else { grade };
+        *loss = Loss::Compared { what: Box::new(loss.clone()), grade, uids };
+    }
+}
+
+/// Messages of an mdbox: each refers to a mail of the map, and the map counts who refers to it.
+fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool) {
+    let torn = logs.head().is_some_and(|log| log.tail.is_some());
+    if !(doubt || torn || chosen.cut_short || chosen.base == Base::Storage) || map.counts.is_empty() {
+        return;
+    }
+    let Some(elsewhere) = &map.elsewhere else { return };
+    let mailbox = &chosen.replayed.mailbox;
+    let mine: HashSet<u32> = mailbox.positions().filter_map(|i| map_uid(mailbox, i)).collect();
+    let mut orphans: Vec<u32> = map
+        .counts
+        .iter()
+        .filter(|(uid, count)| **count > 0 && !mine.contains(uid) && !elsewhere.contains(**uid))
+        .map(|(uid, _)| *uid)
+        .collect();
+    orphans.sort_unstable();
+    if !doubt && orphans.is_empty() {
+        return;
+    }
+    let mut gone = UidSet::new();
+    let limit = first_append_after(logs, last_doubt(chosen));
+    for i in mailbox.positions().filter(|i| mailbox.uid(*i) < limit) {
+        let known = map_uid(mailbox, i).filter(|uid| *uid != 0);
+        if known.is_some_and(|uid| map.counts.get(&uid).is_none_or(|count| *count == 0)) {
+            gone.insert(mailbox.uid(i));
+        }
+    }
+    take_out(chosen, gone);
+    let back = link(chosen, &mut orphans, logs);
+    let mailbox = &chosen.replayed.mailbox;
+    let mut unlinked = UidSet::new();
+    let bare = mailbox.positions().filter(|i| map_uid(mailbox, *i).is_none_or(|uid| uid == 0));
+    bare.for_each(|i| unlinked.insert(mailbox.uid(i)));
+    if !unlinked.is_empty() {
+        let records = mailbox.positions().filter(|i| !unlinked.contains(mailbox.uid(*i)));
+        let records = records.flat_map(|i| mailbox.record(i).to_vec()).collect();
+        chosen.replayed.mailbox.set_records(records);
+        chosen.lost.push(Loss::Unlinked(unlinked));
+    }
+    if !back.is_empty() {
+        chosen.lost.push(Loss::Flags(back));
+    }
+    if orphans.is_empty() {
+        settle_grades(chosen, false, logs);
+        return;
+    }
+    let mut mails = UidSet::new();
+    orphans.into_iter().for_each(|uid| mails.insert(uid));
+    if !chosen.lost.iter().any(is_doubt) {
+        chosen.lost.push(Loss::After(chosen.replayed.position));
+        chosen.margin = chosen.margin.max(MARGIN);
+        chosen.cut_short = true;
+    }
+    chosen.lost.push(Loss::Orphans(mails));
+}
+
+/// Gives messages their mails again where only one order of both is possible: between two messages whose mails are
+/// known the same number of UIDs and of mails that nobody refers to. Returns messages that had no record.
+fn link(chosen: &mut Candidate, orphans: &mut Vec<u32>, logs: &Logs<'_>) -> UidSet {
+    let mut back = UidSet::new();
+    let mailbox = &chosen.replayed.mailbox;
+    let known: Vec<(u32, u32)> =
+        mailbox.positions().map(|i| (mailbox.uid(i), map_uid(mailbox, i).unwrap_or(0))).collect();
+    let appended = appended(logs);
+    let top = mailbox.header.next_uid;
+    // Neighbours with a mail, and the ends.
+    let mut fixed: Vec<(u32, u32)> = vec![(0, 0)];
+    fixed.extend(known.iter().copied().filter(|(_, map)| *map != 0));
+    fixed.push((top, u32::MAX));
+    let mut links: Vec<(u32, u32)> = Vec::new();
+    for pair in fixed.windows(2) {
+        let &[(low, low_map), (high, high_map)] = pair else { continue };
+        if low_map >= high_map {
+            continue;
+        }
+        let here: Vec<u32> = orphans.iter().copied().filter(|map| *map > low_map && *map < high_map).collect();
+        if here.is_empty() {
+            continue;
+        }
+        let bare = known.iter().filter(|(uid, _)| *uid > low && *uid < high).map(|(uid, _)| *uid);
+        // UIDs that no record tells of: appended among the records that are lost.
+        let dark = (low.saturating_add(1)..high).take(here.len() + 1).filter(|uid| !appended.contains(*uid));
+        let mut slots: Vec<u32> = bare.chain(dark).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        if slots.len() == here.len() {
+            links.extend(slots.into_iter().zip(here));
+        }
+    }
+    if links.is_empty() || mailbox.extension(b"mdbox").is_none_or(|ext| ext.record_size < 4) {
+        return back;
+    }
+    let have: HashSet<u32> = known.iter().map(|(uid, _)| *uid).collect();
+    links.iter().filter(|(uid, _)| !have.contains(uid)).for_each(|(uid, _)| back.insert(*uid));
+    put_back(chosen, &back);
+    let mailbox = &mut chosen.replayed.mailbox;
+    for (uid, map) in &links {
+        set_map_uid(mailbox, *uid, *map);
+    }
+    orphans.retain(|map| !links.iter().any(|(_, linked)| linked == map));
+    back
+}
+
+fn set_map_uid(mailbox: &mut Mailbox, uid: u32, map: u32) {
+    let bytes = mailbox.endian.u32_bytes(map);
+    let at = mailbox.extension(b"mdbox").map(|ext| usize::from(ext.record_offset));
+    if let (Some(i), Some(at)) = (mailbox.lookup(uid), at)
+        && let Some(to) = mailbox.record_mut(i).get_mut(at..at + 4)
+    {
+        to.copy_from_slice(&bytes);
+    }
+}
+
+/// All UIDs that the readable logs append.
+fn appended(logs: &Logs<'_>) -> UidSet {
+    let mut uids = UidSet::new();
+    for log in &logs.files {
+        let file = log.file();
+        let appends = file.records().filter(|record| record.kind() == Some(RecordType::Append));
+        appends.flat_map(|record| record.elements::<Append>()).for_each(|append| uids.insert(append.uid));
+    }
+    uids
+}

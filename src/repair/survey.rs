@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::format::index::IndexFile;
 use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, resynchronize};
-use crate::format::record::{Append, EXTERNAL, HEADER_SIZE, Record, RecordType};
+use crate::format::record::{Append, AtomicInc, EXTERNAL, HEADER_SIZE, ModseqUpdate, Record, RecordType};
 use crate::format::{Disk, Endian, Flaw, FlawKind, packed};
 use crate::model::ChainFile;
 
@@ -130,6 +130,17 @@ impl<'a> Survey<'a> {
         doubtful.into_iter().for_each(|(at, end)| self.blank(at, end));
     }
 
+    /// Whether what follows the last whole transaction is damage: an unfinished one begins with a record that has only
+    /// not all of its bytes yet, or, before 2.2, with a record of size 0.
+    pub fn has_damaged_tail(&self) -> bool {
+        let Some(tail) = &self.tail else { return false };
+        let rest = usize::try_from(self.end).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
+        let begun = rest.starts_with(&[0; 4]) && self.log.endian.u32_at(rest, 4).and_then(RecordType::of).is_some();
+        let cut =
+            matches!(tail.kind, FlawKind::RecordHeaderCut | FlawKind::RecordPastEnd | FlawKind::TransactionPastEnd);
+        !cut && !begun && rest.len() >= HEADER_SIZE
+    }
+
     fn walk(&mut self) {
         let endian = self.log.endian;
         let mut at = self.log.records_at;
@@ -209,7 +220,8 @@ impl<'a> Survey<'a> {
                             return;
                         }
                         Some(next) => {
-                            if !self.reframe(end.offset, next) {
+                            let inside = end.offset < announced.1 && next > announced.1;
+                            if inside || !self.reframe(end.offset, next) {
                                 let size = || "record size reaches into the next transaction".to_owned();
                                 let why = end.error.as_ref().map_or_else(size, ToString::to_string);
                                 self.hole(end.offset, next, why);
@@ -265,6 +277,10 @@ impl<'a> Survey<'a> {
         }
         let next = resynchronize(self.bytes, broken_at.saturating_add(1), endian)?;
         let inside = broken_at < announced.1;
+        // Where the transaction is to end there its last record ends: what reaches beyond is no record of it.
+        if inside && next > announced.1 {
+            return None;
+        }
         let list = before.iter().copied().filter(|at| inside && *at > announced.0).rev().take(16);
         let mut fit: Vec<u64> = list.chain([broken_at]).filter(|at| self.fits(*at, next)).collect();
         // Anything between the two would have to be part of the record: the later ones explain less.
@@ -332,7 +348,7 @@ impl<'a> Survey<'a> {
 
 /// What is wrong with a record, in the eyes of Dovecot or because nobody could know what it means.
 fn damage(record: &Record<'_>) -> Option<Flaw> {
-    record.fatal_error().or_else(|| record.payload_error()).or_else(|| {
+    record.fatal_error().or_else(|| record.payload_error()).or_else(|| names_uid_0(record)).or_else(|| {
         // "log_file_tail_offset goes past sync offset": a released Dovecot marks the log corrupted.
         let (_, value) = record.published_tail()?;
         (u64::from(value) > record.end()).then(|| {
@@ -345,6 +361,22 @@ fn damage(record: &Record<'_>) -> Option<Flaw> {
             )
         })
     })
+}
+
+/// The place of a UID 0: no message has it, but a payload that was zeroed has many.
+fn names_uid_0(record: &Record<'_>) -> Option<Flaw> {
+    let step = match record.kind()? {
+        RecordType::Append => Append::SIZE,
+        RecordType::ModseqUpdate => ModseqUpdate::SIZE,
+        RecordType::ExtAtomicInc => AtomicInc::SIZE,
+        // How long the later ones are only the introduction knows.
+        RecordType::ExtRec => record.payload.len(),
+        _ => return None,
+    };
+    let mut places = (0..record.payload.len()).step_by(step.max(1));
+    let at = places.find(|at| record.endian.u32_at(record.payload, *at) == Some(0))?;
+    let kind = crate::format::FileKind::Log;
+    Some(Flaw::new(kind, record.payload_at(at), FlawKind::RangeInvalid, "the UID of a message", "0"))
 }
 
 /// True when the first message that a log appends is UID 1, after UIDVALIDITY was set.

@@ -2,7 +2,7 @@
 //! a map, and the map to places in files `m.N` (`sdbox-sync.c`, `mdbox-map.c`, `mdbox-storage-rebuild.c`).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Witness, load, roots};
 use crate::format::Disk;
@@ -90,7 +90,7 @@ impl MapFiles {
     pub(super) fn read(dir: &Dir, mmap: MmapPolicy) -> MapFiles {
         let files = sizes_in(dir).or_else(|| roots::counterparts(dir).iter().find_map(sizes_in));
         let root = dir.path().parent().and_then(|root| Dir::open(root).ok());
-        let references = root.and_then(|root| root.below("mailboxes").ok()).and_then(|dir| references(dir, mmap));
+        let references = root.and_then(|root| root.below("mailboxes").ok()).and_then(|dir| references(dir, mmap, None));
         MapFiles { references, files }
     }
 }
@@ -102,8 +102,13 @@ fn sizes_in(dir: &Dir) -> Option<(PathBuf, HashMap<u32, u64>)> {
     (!ids.is_empty()).then(|| (dir.path().to_owned(), ids.into_iter().filter_map(size).collect()))
 }
 
-/// The references of all mailboxes below a directory. Where another root begins, or another file system, they end.
-fn references(mailboxes: Dir, mmap: MmapPolicy) -> Option<HashMap<u32, MapReference>> {
+/// The references of all mailboxes below a directory, but not those of the index `except`. Where another root begins,
+/// or another file system, they end.
+pub(super) fn references(
+    mailboxes: Dir,
+    mmap: MmapPolicy,
+    except: Option<&Path>,
+) -> Option<HashMap<u32, MapReference>> {
     let mut all: HashMap<u32, MapReference> = HashMap::new();
     let dev = mailboxes.meta().ok()?.stat.dev;
     let mut stack = vec![(mailboxes, 0)];
@@ -118,7 +123,8 @@ fn references(mailboxes: Dir, mmap: MmapPolicy) -> Option<HashMap<u32, MapRefere
             let name = files.name(role);
             entries.iter().any(|entry| entry.special.is_none() && entry.name == name)
         };
-        if [Role::Index, Role::Log, Role::OldLog, Role::Backup].into_iter().any(has) {
+        let is_wanted = except != Some(files.path(Role::Index).as_path());
+        if is_wanted && [Role::Index, Role::Log, Role::OldLog, Role::Backup].into_iter().any(has) {
             let mailbox = load(&files, mmap)?;
             for i in mailbox.positions() {
                 let Some(uid) = map_uid(&mailbox, i) else { continue };

@@ -83,10 +83,10 @@ fn named_by_guid(root: &Dir) -> bool {
     dirs.peek().is_some() && dirs.all(|entry| place::guid_of(&entry.name).is_some())
 }
 
-/// The index files of a mailbox, in whatever layout this root has.
-fn files_of(root: &Dir, levels: &[&[u8]], guid: &[u8; 16]) -> Option<MailboxFiles> {
+/// The paths below a root that a mailbox can have, in whatever layout this root has.
+fn places(levels: &[&[u8]], guid: &[u8; 16]) -> Vec<Vec<u8>> {
     let safe = levels.iter().all(|level| !matches!(*level, b"" | b"." | b"..") && !level.contains(&b'/'));
-    let (last, above) = levels.split_last().filter(|_| safe)?;
+    let Some((last, above)) = levels.split_last().filter(|_| safe) else { return Vec::new() };
     let fs = levels.join(&b'/');
     let imap = above.iter().chain([&DOT_IMAP, last]).copied().collect::<Vec<_>>().join(&b'/');
     let mut dirs = vec![
@@ -99,8 +99,37 @@ fn files_of(root: &Dir, levels: &[&[u8]], guid: &[u8; 16]) -> Option<MailboxFile
     if levels == [b"INBOX"] {
         dirs.push(b".".to_vec());
     }
-    dirs.iter().flat_map(|dir| [[dir, b"/".as_slice(), DBOX_MAILS].concat(), dir.clone()]).find_map(|dir| {
+    dirs.iter().flat_map(|dir| [[dir, b"/".as_slice(), DBOX_MAILS].concat(), dir.clone()]).collect()
+}
+
+/// The index files of a mailbox.
+fn files_of(root: &Dir, levels: &[&[u8]], guid: &[u8; 16]) -> Option<MailboxFiles> {
+    places(levels, guid).iter().find_map(|dir| {
         let files = MailboxFiles::within(&root.below(dir).ok()?, Family::Mailbox.prefix().as_bytes());
         files.stat(Role::Log).is_ok_and(|meta| meta.special.is_none()).then_some(files)
     })
+}
+
+/// Levels above a mailbox that are searched for the list it is on.
+const MAX_ABOVE: usize = 16;
+
+/// What the mailbox list of the root says of the mailbox in a directory.
+pub(super) fn node_of(dir: &Dir) -> Option<ListNode> {
+    let name = Family::List.prefix().as_bytes();
+    let above = std::fs::canonicalize(dir.path()).ok()?;
+    let roots = above.ancestors().take(MAX_ABOVE).filter_map(|path| Dir::open(path).ok());
+    let (root, files) = roots.map(|root| (MailboxFiles::within(&root, name), root)).find_map(|(files, root)| {
+        let there = [Role::Log, Role::Index].into_iter().any(|role| files.stat(role).is_ok());
+        there.then_some((root, files))
+    })?;
+    let list = MailboxList::load(&load(&files, MmapPolicy::default())?)?;
+    let root = match root.path().file_name().is_some_and(|name| name.as_encoded_bytes() == DOT_IMAP) {
+        true => root.path().parent()?.to_owned(),
+        false => root.path().to_owned(),
+    };
+    let below = above.strip_prefix(&root).ok()?.as_os_str().as_encoded_bytes().to_vec();
+    let below = if below.is_empty() { b".".to_vec() } else { below };
+    let is_here =
+        |node: &&ListNode| list.levels(node).is_some_and(|levels| places(&levels, &node.record.guid).contains(&below));
+    list.nodes.iter().find(is_here).cloned()
 }

@@ -5,6 +5,7 @@
 mod dbox;
 mod list;
 mod maildir;
+mod messages;
 mod roots;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 pub use dbox::{MapFiles, MapReference, Sdbox, map_uid};
 pub use list::{Listed, ListedMailbox, hex};
 pub use maildir::{KEYWORD_LETTERS, Maildir, UidList, UidListFile, base_name};
+pub use messages::{MapState, Messages};
 
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
@@ -156,43 +158,6 @@ fn state_of(snapshot: &Snapshot) -> Option<Mailbox> {
     (replayed.stopped.is_none() && replayed.errors.is_empty()).then_some(replayed.mailbox)
 }
 
-/// The UIDs that a storage has messages for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Messages {
-    /// What the storage is.
-    pub format: &'static str,
-    /// The UIDs, rising.
-    pub uids: Vec<u32>,
-    /// UIDVALIDITY, if the storage keeps it.
-    pub uid_validity: Option<u32>,
-}
-
-impl Messages {
-    /// Asks the storage beside an index, whose files need not be sound; `None` when there is none, or none that knows
-    /// UIDs.
-    pub fn beside(files: &MailboxFiles) -> Option<Messages> {
-        if files.family() != Family::Mailbox {
-            return None;
-        }
-        let dir = files.dir().ok()?;
-        if let Witness::Maildir(maildir) = Maildir::read(dir) {
-            let uids = maildir.with_files();
-            let list = maildir.uidlist.list;
-            let uid_validity = Some(list.uid_validity).filter(|uid_validity| *uid_validity != 0);
-            return (!uids.is_empty()).then_some(Messages { format: "maildir", uids, uid_validity });
-        }
-        let sdbox = Sdbox::beside(dir)?;
-        Some(Messages { format: "sdbox", uids: sdbox.uids, uid_validity: None })
-    }
-
-    /// The UIDs between two others.
-    pub fn between(&self, low: u32, high: u32) -> &[u32] {
-        let from = self.uids.partition_point(|uid| *uid <= low);
-        let to = self.uids.partition_point(|uid| *uid < high);
-        self.uids.get(from..to.max(from)).unwrap_or_default()
-    }
-}
-
 /// What tells that somebody works on a mailbox or its storage: times and sizes of what changes then.
 pub fn stamps(files: &MailboxFiles) -> Vec<Option<Meta>> {
     let Ok(dir) = files.dir() else { return Vec::new() };
@@ -215,25 +180,6 @@ fn path_in(dir: &Dir, name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uids_of_messages_that_have_a_file() {
-        let home = tempfile::tempdir().expect("directory");
-        std::fs::create_dir_all(home.path().join("cur")).expect("directory");
-        std::fs::create_dir_all(home.path().join("new")).expect("directory");
-        // The first lines of a uidlist that Dovecot 2.3.19.1 wrote.
-        let text = "3 V1795410600 N49 Ga055102ca8ca036b6f3b000083ecc375\n1 :1795410600.M739268P15215.vm,S=437,W=448\n\
-            12 W5 :1795410600.M739269P15215.vm,S=596\n13 :gone\n";
-        std::fs::write(home.path().join("dovecot-uidlist"), text).expect("uidlist");
-        for name in ["cur/1795410600.M739268P15215.vm,S=437,W=448:2,S", "new/1795410600.M739269P15215.vm,S=596"] {
-            std::fs::write(home.path().join(name), b"").expect("message");
-        }
-        let files = MailboxFiles::of(home.path(), Family::Mailbox);
-        let seen = Messages::beside(&files).expect("a Maildir");
-        assert_eq!((seen.uids.as_slice(), seen.uid_validity), (&[1, 12][..], Some(1_795_410_600)));
-        assert_eq!(seen.between(1, 12), &[] as &[u32]);
-        assert_eq!(seen.between(0, 13), &[1, 12]);
-    }
 
     #[test]
     fn what_is_no_regular_file_is_no_witness() {

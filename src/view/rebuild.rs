@@ -47,6 +47,7 @@ impl Report for RebuildReport {
                 Base::Index => "the main index and the logs after it",
                 Base::Backup => "dovecot.index.backup and the logs after it",
                 Base::Log => "logs that start from an empty mailbox",
+                Base::Storage => "the mail storage, and what logs tell of its messages",
             };
             lines.add("base", format!("{base}: {what}"))?;
         }

@@ -1,11 +1,9 @@
 //! Messages whose index records are gone, put back from what stands beside the index.
 
-use std::collections::HashSet;
-
 use super::index::Hints;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::record::RecordType;
-use crate::model::{LogPos, Mailbox, UidSet};
+use crate::model::{LogPos, Mailbox};
 use crate::repair::candidates::{Candidate, replay};
 use crate::repair::loss::Loss;
 use crate::repair::order::Logs;
@@ -35,8 +33,8 @@ pub fn hints<'h>(inputs: &'h Inputs<'_>, logs: &Logs<'_>, indexid: u32) -> Hints
     hints
 }
 
-/// Puts messages back whose index records are gone: from the logs where they were appended, and from the storage.
-pub fn fill(chosen: &mut Candidate, logs: &Logs<'_>, hints: &Hints<'_>) {
+/// Puts messages back whose index records are gone, from the logs where they were appended.
+pub fn fill(chosen: &mut Candidate, logs: &Logs<'_>) {
     let mailbox = &chosen.replayed.mailbox;
     let chain = logs.chain();
     let mut found: Vec<(u32, Vec<u8>)> = Vec::new();
@@ -50,7 +48,6 @@ pub fn fill(chosen: &mut Candidate, logs: &Logs<'_>, hints: &Hints<'_>) {
     none.header.log_file_head_offset = u32::try_from(first.log.records_at).unwrap_or(0);
     let from = LogPos { seq: first.seq(), offset: first.log.records_at };
     let unreset = first.log.header.starts_empty().then(|| first.seq());
-    let mut proven = 0;
     if let Some(partial) = replay(Base::Log, none, logs, from, unreset, false).filter(|partial| partial.lost.is_empty())
     {
         let partial = partial.replayed.mailbox;
@@ -63,48 +60,21 @@ pub fn fill(chosen: &mut Candidate, logs: &Logs<'_>, hints: &Hints<'_>) {
             for i in 0..partial.physical_len() {
                 if mailbox.lookup(partial.uid(i)).is_none() {
                     found.push((partial.uid(i), partial.record(i).to_vec()));
-                    proven += 1;
                 }
             }
-        }
-    }
-    let highest = chosen.replayed.highest_modseq();
-    let proven_uids: HashSet<u32> = found.iter().map(|(uid, _)| *uid).collect();
-    let mut bare = Vec::new();
-    if let Some(storage) = hints.storage {
-        for uid in &storage.uids {
-            let known = mailbox.lookup(*uid).is_some() || proven_uids.contains(uid);
-            if known || *uid >= mailbox.header.next_uid || hints.expunged.contains(*uid) {
-                continue;
-            }
-            let mut record = vec![0; mailbox.record_size()];
-            record[..4].copy_from_slice(&mailbox.endian.u32_bytes(*uid));
-            if let Some(ext) = mailbox.extension(b"modseq")
-                && let Some(bytes) = record.get_mut(ext.range())
-                && bytes.len() == 8
-            {
-                bytes.copy_from_slice(&mailbox.endian.u64_bytes(highest));
-            }
-            bare.push(*uid);
-            found.push((*uid, record));
         }
     }
     if found.is_empty() {
         return;
     }
+    let back = u32::try_from(found.len()).unwrap_or(u32::MAX);
     let mailbox = &mut chosen.replayed.mailbox;
     found.extend((0..mailbox.physical_len()).map(|i| (mailbox.uid(i), mailbox.record(i).to_vec())));
     found.sort_unstable_by_key(|(uid, _)| *uid);
     mailbox.set_records(found.into_iter().flat_map(|(_, record)| record).collect());
-    let back = u32::try_from(proven + bare.len()).unwrap_or(u32::MAX);
     let complete = chosen.missing > 0 && back >= chosen.missing;
     chosen.missing = chosen.missing.saturating_sub(back);
     if complete {
         chosen.lost.retain(|what| !matches!(what, Loss::Records { .. }));
-    }
-    if !bare.is_empty() {
-        let mut set = UidSet::new();
-        bare.iter().for_each(|uid| set.insert(*uid));
-        chosen.lost.push(Loss::Flags(set));
     }
 }

@@ -1,0 +1,130 @@
+//! The state that storage and logs tell together, without any index and without logs that reach back to the beginning.
+
+use sha2::{Digest, Sha256};
+
+use super::candidates::{Candidate, replay};
+use super::heal::index::Hints;
+use super::loss::Loss;
+use super::order::Logs;
+use super::plan::{Base, Inputs};
+use super::storage::{Storage, first_append_after};
+use super::told::Told;
+use crate::format::ext::SdboxHeader;
+use crate::format::log::LogHeader;
+use crate::format::{Disk, Endian};
+use crate::model::{LogPos, Mailbox, UidSet};
+
+/// Builds it. What logs say of older messages is taken from them, all else from the storage.
+///
+/// # Errors
+/// Why it cannot be had: no storage, or one that does not tell which UIDs its mails have, or no UIDVALIDITY where only
+/// the server may give one.
+pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> Result<Candidate, String> {
+    let Some(storage) = &inputs.storage else { return Err("there is no mail storage beside it".into()) };
+    match storage.format {
+        "maildir" => {}
+        "sdbox" if !storage.uids.is_empty() => {}
+        "mdbox" => {
+            return Err("the map of an mdbox does not tell which UIDs its mails have: \
+                        doveadm force-resync gives them new ones"
+                .into());
+        }
+        _ => return Err("the mail storage beside it has no messages".into()),
+    }
+    let endian = logs.files.first().map_or(Endian::NATIVE, |log| log.log.endian);
+    let mut mailbox = Mailbox::empty(hints.indexid, endian);
+    let mut lost = Vec::new();
+    mailbox.header.uid_validity = told_validity(storage, hints);
+    identity(&mut mailbox, &mut lost, storage.flags.is_some(), inputs.now)?;
+    let first = first_append_after(logs, LogPos { seq: 0, offset: 0 });
+    let mut older = UidSet::new();
+    let mut records = Vec::new();
+    for uid in storage.uids.iter().copied().filter(|uid| *uid < first && !hints.expunged.contains(*uid)) {
+        older.insert(uid);
+        records.extend(endian.u32_bytes(uid));
+        records.extend([0; 4]);
+    }
+    mailbox.set_records(records);
+    let above = storage.uids.last().map_or(1, |uid| uid.saturating_add(1)).max(storage.next_uid);
+    mailbox.header.next_uid = if first == u32::MAX { above } else { first };
+    if storage.format == "sdbox" {
+        let mut told = Told::new(endian);
+        let mailbox_guid = storage.guid.unwrap_or_else(|| new_guid(inputs, storage));
+        let header = SdboxHeader { rebuild_count: 0, mailbox_guid, flags: 0, unused: [0; 3] };
+        told.extension(b"dbox-hdr", &header.to_bytes(endian));
+        mailbox = told.onto(&mailbox).unwrap_or(mailbox);
+    }
+    let known = mailbox.extensions.len();
+    let mut candidate = match logs.files.first() {
+        Some(log) => {
+            let from = LogPos { seq: log.seq(), offset: log.log.records_at };
+            mailbox.header.log_file_seq = from.seq;
+            mailbox.header.log_file_head_offset = u32::try_from(from.offset).unwrap_or(u32::MAX);
+            let mut files = logs.files.clone();
+            // Numbers of extensions are those of an index that is gone.
+            files.iter_mut().for_each(|file| file.distrust_ids(0, known));
+            let trusted = Logs {
+                files,
+                foreign: None,
+                foreign_old: None,
+                swapped: false,
+                old_is_ours: false,
+                head_in_place: true,
+            };
+            replay(Base::Storage, mailbox, &trusted, from, Some(from.seq), true)
+                .ok_or_else(|| "the logs cannot be followed".to_owned())?
+        }
+        None => {
+            // Not the beginning of a log: one that continues it begins with messages.
+            mailbox.header.log_file_seq = 1;
+            mailbox.header.log_file_head_offset = u32::try_from(LogHeader::SIZE).unwrap_or(40);
+            let position = LogPos { seq: 1, offset: LogHeader::SIZE as u64 };
+            Candidate::of(Base::Storage, mailbox, position, storage.highest_modseq.max(1))
+        }
+    };
+    let mailbox = &candidate.replayed.mailbox;
+    let mut kept = UidSet::new();
+    mailbox.positions().map(|i| mailbox.uid(i)).filter(|uid| older.contains(*uid)).for_each(|uid| kept.insert(uid));
+    kept.iter().for_each(|uid| candidate.touched.insert(uid));
+    if !kept.is_empty() {
+        lost.push(if storage.flags.is_some() { Loss::ModseqsOf(kept) } else { Loss::Flags(kept) });
+    }
+    lost.push(Loss::AllExpunges);
+    candidate.lost.splice(0..0, lost);
+    candidate.proven_from = u32::MAX;
+    candidate.damaged = true;
+    Ok(candidate)
+}
+
+/// UIDVALIDITY as the storage or the logs tell it; 0 if they do not.
+pub fn told_validity(storage: &Storage, hints: &Hints<'_>) -> u32 {
+    // A Maildir knows it better than its index, the list has only copied it.
+    let first = if storage.flags.is_some() { storage.uid_validity } else { None };
+    let logs = Some(hints.uid_validity).filter(|value| *value != 0);
+    first.or(logs).or(storage.uid_validity).unwrap_or(0)
+}
+
+/// Gives a mailbox that has lost its UIDVALIDITY a new one, where that is not the server's business.
+pub fn identity(mailbox: &mut Mailbox, lost: &mut Vec<Loss>, keeps_own: bool, now: u32) -> Result<(), String> {
+    if mailbox.header.uid_validity != 0 {
+        return Ok(());
+    }
+    if keeps_own {
+        return Err("no file tells UIDVALIDITY: the server gives this mailbox a new one when it opens it".into());
+    }
+    mailbox.header.uid_validity = now.max(1);
+    if !lost.contains(&Loss::UidValidity) {
+        lost.push(Loss::UidValidity);
+    }
+    Ok(())
+}
+
+/// A GUID that no other mailbox has.
+fn new_guid(inputs: &Inputs<'_>, storage: &Storage) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(inputs.now.to_le_bytes());
+    storage.uids.iter().for_each(|uid| hash.update(uid.to_le_bytes()));
+    let mut guid = [0; 16];
+    guid.iter_mut().zip(hash.finalize()).for_each(|(to, byte)| *to = byte);
+    guid
+}

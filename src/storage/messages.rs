@@ -1,0 +1,210 @@
+//! What a storage proves of the messages of one mailbox, also when its index files are not sound: which UIDs have a
+//! mail, which were ever given, and what the storage itself keeps of UIDVALIDITY, GUID, flags and keywords.
+
+use std::collections::HashMap;
+
+use super::dbox::{self, MapReference};
+use super::{Maildir, Sdbox, Witness, list};
+use crate::format::record::flag;
+use crate::model::{Mailbox, UidSet};
+use crate::source::{Dir, Family, MailboxFiles, MmapPolicy};
+
+/// What a storage proves of the messages of one mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// What the storage is.
+    pub format: &'static str,
+    /// The UIDs that have a mail, rising.
+    pub uids: Vec<u32>,
+    /// The first UID above all that the storage has ever given; 0 if it does not say.
+    pub next_uid: u32,
+    /// UIDVALIDITY, if the storage or the mailbox list keeps it.
+    pub uid_validity: Option<u32>,
+    /// GUID of the mailbox, if the storage or the mailbox list keeps it.
+    pub guid: Option<[u8; 16]>,
+    /// HIGHESTMODSEQ as the mailbox list has last seen it; 0 if it does not say.
+    pub highest_modseq: u64,
+    /// Flags and keywords by UID, where the storage keeps them.
+    pub flags: Option<HashMap<u32, (u8, Vec<Vec<u8>>)>>,
+    /// Names of the keywords for which the storage has a letter.
+    pub letters: Vec<Vec<u8>>,
+    /// The map of an mdbox.
+    pub map: Option<MapState>,
+}
+
+/// What the map of an mdbox says of its mails, and the other mailboxes of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MapState {
+    /// How often each mail is counted, by map UID.
+    pub counts: HashMap<u32, u16>,
+    /// Mails that another mailbox refers to; `None` when one of those cannot be read.
+    pub elsewhere: Option<UidSet>,
+}
+
+impl Messages {
+    /// Asks the storage beside an index, whose files need not be sound; `None` when there is none, or none that knows
+    /// messages.
+    pub fn beside(files: &MailboxFiles) -> Option<Messages> {
+        let dir = files.dir().ok()?;
+        match files.family() {
+            Family::Mailbox => {}
+            Family::Map => return Messages::of_map(dir),
+            Family::List | Family::Private => return None,
+        }
+        let mut found = Messages::of_maildir(dir)
+            .or_else(|| Messages::of_sdbox(dir))
+            .or_else(|| Messages::of_mdbox(dir, files))
+            .unwrap_or_default();
+        if let Some(node) = list::node_of(dir) {
+            // The storage's own word counts for more than what the list has copied.
+            found.uid_validity = found.uid_validity.or(Some(node.record.uid_validity).filter(|value| *value != 0));
+            found.guid = found.guid.or(Some(node.record.guid).filter(|guid| *guid != [0; 16]));
+            if found.uid_validity == Some(node.record.uid_validity) {
+                found.highest_modseq = node.highest_modseq;
+                found.next_uid = found.next_uid.max(node.msgs.map_or(0, |msgs| msgs.uidnext));
+            }
+        }
+        (found != Messages::default()).then_some(found)
+    }
+
+    fn of_maildir(dir: &Dir) -> Option<Messages> {
+        let Witness::Maildir(maildir) = Maildir::read(dir) else { return None };
+        let list = &maildir.uidlist.list;
+        let uids = maildir.with_files();
+        // A list that cannot be read to its end does not say how far it went.
+        let next_uid = if list.problem.is_none() { list.next_uid } else { 0 };
+        Some(Messages {
+            format: "maildir",
+            flags: Some(maildir.flags()),
+            letters: maildir.keywords.as_ref().map(|(_, names)| names.clone()).unwrap_or_default(),
+            uid_validity: Some(list.uid_validity).filter(|value| *value != 0),
+            guid: list.guid,
+            next_uid: next_uid.max(uids.last().map_or(0, |uid| uid.saturating_add(1))),
+            uids,
+            ..Messages::default()
+        })
+    }
+
+    fn of_sdbox(dir: &Dir) -> Option<Messages> {
+        let sdbox = Sdbox::beside(dir)?;
+        let next_uid = sdbox.uids.last().map_or(0, |uid| uid.saturating_add(1));
+        Some(Messages { format: "sdbox", uids: sdbox.uids, next_uid, ..Messages::default() })
+    }
+
+    fn of_mdbox(dir: &Dir, files: &MailboxFiles) -> Option<Messages> {
+        let Witness::Map(map) = dbox::map_of(dir, MmapPolicy::default()) else { return None };
+        let root = super::roots::dbox_root(dir.path())?;
+        let own = files.path(crate::source::Role::Index);
+        let others = Dir::open(&root).and_then(|root| root.below("mailboxes")).ok();
+        let elsewhere = others.and_then(|all| dbox::references(all, MmapPolicy::default(), Some(&own)));
+        Some(Messages {
+            format: "mdbox",
+            map: Some(MapState { counts: counts(&map), elsewhere: elsewhere.map(|all| uids_of(&all)) }),
+            ..Messages::default()
+        })
+    }
+
+    /// For the map itself: the mails that mailboxes refer to.
+    fn of_map(dir: &Dir) -> Option<Messages> {
+        let root = Dir::open(dir.path().parent()?).ok()?;
+        let references = dbox::references(root.below("mailboxes").ok()?, MmapPolicy::default(), None)?;
+        let mut uids: Vec<u32> = references.keys().copied().filter(|uid| *uid != 0).collect();
+        uids.sort_unstable();
+        let next_uid = uids.last().map_or(0, |uid| uid.saturating_add(1));
+        Some(Messages { format: "mailboxes of the root", uids, next_uid, ..Messages::default() })
+    }
+
+    /// The UIDs between two others.
+    pub fn between(&self, low: u32, high: u32) -> &[u32] {
+        let from = self.uids.partition_point(|uid| *uid <= low);
+        let to = self.uids.partition_point(|uid| *uid < high);
+        self.uids.get(from..to.max(from)).unwrap_or_default()
+    }
+
+    /// Whether it has a mail for this UID.
+    pub fn has(&self, uid: u32) -> bool {
+        self.uids.binary_search(&uid).is_ok()
+    }
+}
+
+fn uids_of(references: &HashMap<u32, MapReference>) -> UidSet {
+    let mut uids: Vec<u32> = references.keys().copied().collect();
+    uids.sort_unstable();
+    let mut set = UidSet::new();
+    uids.into_iter().for_each(|uid| set.insert(uid));
+    set
+}
+
+/// The `ref` records of a map.
+fn counts(map: &Mailbox) -> HashMap<u32, u16> {
+    let ext = map.extension(b"ref");
+    let count = |i: usize| {
+        let bytes = map.ext_bytes(i, ext?)?;
+        map.endian.u16_at(bytes, 0)
+    };
+    map.positions().map(|i| (map.uid(i), count(i).unwrap_or(0))).collect()
+}
+
+impl Maildir {
+    /// The flags and keywords that file names tell, by UID (`maildir_filename_flags_get`). Letters without a name are
+    /// left out: their keywords have no name here.
+    pub fn flags(&self) -> HashMap<u32, (u8, Vec<Vec<u8>>)> {
+        let Some((new, cur)) = &self.names else { return HashMap::new() };
+        let by_name: HashMap<&[u8], &[u8]> =
+            new.iter().chain(cur).map(|name| (super::base_name(name), name.as_slice())).collect();
+        let of = |uid: u32, name: &Vec<u8>| Some((uid, self.flags_of(by_name.get(name.as_slice())?)));
+        self.uidlist.list.entries.iter().filter_map(|(uid, name)| of(*uid, name)).collect()
+    }
+
+    fn flags_of(&self, name: &[u8]) -> (u8, Vec<Vec<u8>>) {
+        let info = name.iter().rposition(|byte| *byte == b':').and_then(|colon| name.get(colon + 1..));
+        let letters = info.and_then(|info| info.strip_prefix(b"2,")).unwrap_or_default();
+        let (mut flags, mut keywords) = (0, Vec::new());
+        for letter in letters.iter().take_while(|letter| **letter != b',') {
+            match letter {
+                b'D' => flags |= flag::DRAFT,
+                b'F' => flags |= flag::FLAGGED,
+                b'R' => flags |= flag::ANSWERED,
+                b'S' if self.has_private_flags => {}
+                b'S' => flags |= flag::SEEN,
+                b'T' => flags |= flag::DELETED,
+                b'a'..=b'z' => {
+                    let names = self.keywords.as_ref().map(|(_, names)| names.as_slice()).unwrap_or_default();
+                    keywords.extend(names.get(usize::from(letter - b'a')).filter(|name| !name.is_empty()).cloned());
+                }
+                _ => {}
+            }
+        }
+        (flags, keywords)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_have_a_file() {
+        let home = tempfile::tempdir().expect("directory");
+        std::fs::create_dir_all(home.path().join("cur")).expect("directory");
+        std::fs::create_dir_all(home.path().join("new")).expect("directory");
+        // The first lines of a uidlist that Dovecot 2.3.19.1 wrote.
+        let text = "3 V1795410600 N49 Ga055102ca8ca036b6f3b000083ecc375\n1 :1795410600.M739268P15215.vm,S=437,W=448\n\
+            12 W5 :1795410600.M739269P15215.vm,S=596\n13 :gone\n";
+        std::fs::write(home.path().join("dovecot-uidlist"), text).expect("uidlist");
+        std::fs::write(home.path().join("dovecot-keywords"), "0 $Label1\n1 kwa\n").expect("keywords");
+        for name in ["cur/1795410600.M739268P15215.vm,S=437,W=448:2,FSbc", "new/1795410600.M739269P15215.vm,S=596"] {
+            std::fs::write(home.path().join(name), b"").expect("message");
+        }
+        let files = MailboxFiles::of(home.path(), Family::Mailbox);
+        let seen = Messages::beside(&files).expect("a Maildir");
+        assert_eq!((seen.uids.as_slice(), seen.uid_validity), (&[1, 12][..], Some(1_795_410_600)));
+        assert_eq!(seen.next_uid, 49);
+        assert_eq!(seen.guid.map(|guid| guid[..2].to_vec()), Some(vec![0xa0, 0x55]));
+        assert_eq!(seen.between(1, 12), &[] as &[u32]);
+        assert_eq!(seen.between(0, 13), &[1, 12]);
+        let flags = seen.flags.expect("flags");
+        assert_eq!(flags.get(&1), Some(&(flag::FLAGGED | flag::SEEN, vec![b"kwa".to_vec()])));
+        assert_eq!(flags.get(&12), Some(&(0, Vec::new())));
+    }
+}
