@@ -12,10 +12,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use idx::format::record::{Append, ExpungeGuid, FlagUpdate, RecordType};
 use idx::logs::clock::{Clock, ClockKind};
 use idx::model::LogPos;
-use idx::source::{LogStream, MailboxFiles, Role, StreamStep};
+use idx::source::{Generation, LogStream, MailboxFiles, PathError, Role, StreamStep};
 use serde_json::Value;
 
 use support::{Dated, fixtures};
+
+/// All clocks of a mailbox, read now.
+fn build(files: &MailboxFiles) -> Result<Clock, PathError> {
+    Clock::build(&Generation::open(files, &Role::ALL)?, idx::source::now())
+}
 
 /// What happened to a message, and when at the earliest and at the latest.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ fn median(mut list: Vec<i64>) -> i64 {
 
 /// Checks all traces of a mailbox whose event is known; returns the widths of all brackets.
 fn check(name: &str, files: &MailboxFiles, events: &[Event], whole: (f64, f64)) -> (usize, Vec<i64>) {
-    let clock = Clock::build(files).expect("readable files");
+    let clock = build(files).expect("readable files");
     let (traces, all) = traces(files);
     let mut by: BTreeMap<(u32, &str), Vec<&Event>> = BTreeMap::new();
     events.iter().for_each(|event| by.entry((event.uid, event.action.as_str())).or_default().push(event));
@@ -153,7 +158,7 @@ fn the_true_time_lies_inside_in_every_fixture() {
 fn a_copy_without_times_still_brackets() {
     let fixture = fixtures().join("2.3.19.1-maildir-busy");
     let files = MailboxFiles::locate(&fixture.join("files/Maildir")).expect("a mailbox");
-    let clock = Clock::build(&files).expect("readable files");
+    let clock = build(&files).expect("readable files");
     let meta: Value =
         serde_json::from_str(&fs::read_to_string(fixture.join("meta.json")).expect("meta")).expect("JSON");
     let end = meta["end"].as_f64().expect("end");
@@ -208,7 +213,7 @@ fn drive(installation: support::dovecot::Installation, format: support::dovecot:
         step(&mut || drop(session.ok("UID STORE 1 -FLAGS (\\Flagged one)")));
     }
     session.logout();
-    let clock = Clock::build(&files).expect("readable files");
+    let clock = build(&files).expect("readable files");
     let (_, all) = traces(&files);
     let mut widths = Vec::new();
     for pos in all.into_iter().filter(|pos| *pos >= first) {
@@ -265,7 +270,7 @@ fn a_guid_is_a_clock_once_its_host_is_known() {
     let digest = expunge(start + 300, 0xdead_beef, 1);
     let records = [expunge(start + 100, 77, 1), digest, expunge(start + 200, 78, 2), expunge(start + 150, 79, 1)];
     let (_dir, files) = mailbox(start, &records);
-    let clock = Clock::build(&files).expect("readable");
+    let clock = build(&files).expect("readable");
     let low = |i: u64| clock.bracket(LogPos { seq: 2, offset: 40 + 28 * i }).not_before.map(|at| at - i64::from(start));
     // The second GUID of host 1 vouches for the first; the digest of a file name and the only GUID of host 2 count for nothing.
     assert_eq!([low(0), low(1), low(2), low(3)], [Some(100), Some(100), Some(100), Some(150)]);
@@ -282,7 +287,7 @@ fn a_clock_that_contradicts_a_stronger_one_is_left_out() {
     let records =
         [attribute(start + 50), attribute(start + 100_000), attribute(u32::MAX), attribute(0), attribute(start + 60)];
     let (_dir, files) = mailbox(start, &records);
-    let clock = Clock::build(&files).expect("readable");
+    let clock = build(&files).expect("readable");
     let bracket = |i: u64| clock.bracket(LogPos { seq: 2, offset: 40 + 24 * i });
     let low = |i: u64| bracket(i).not_before.map(|at| at - i64::from(start));
     assert_eq!([low(0), low(1), low(2), low(3), low(4)], [Some(50), Some(50), Some(50), Some(50), Some(60)]);
@@ -292,6 +297,6 @@ fn a_clock_that_contradicts_a_stronger_one_is_left_out() {
     let log = files.path(Role::Log);
     let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     File::open(&log).expect("a file").set_times(FileTimes::new().set_modified(time)).expect("times");
-    let clock = Clock::build(&files).expect("readable");
+    let clock = build(&files).expect("readable");
     assert_eq!(clock.bracket(LogPos { seq: 2, offset: 40 }).not_after, None);
 }

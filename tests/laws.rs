@@ -9,10 +9,11 @@ use idx::format::index::{IndexFile, IndexHeader};
 use idx::format::log::{LogFile, LogHeader};
 use idx::format::spans;
 use idx::format::{Disk, Endian, FileKind};
-use idx::logs::walk::{History, Options};
+use idx::logs::walk::Options;
 use idx::model::replay::{Replayed, Until};
 use idx::model::{Chain, ChainFile, LogPos, Mailbox};
-use idx::source::{LogStream, StreamStep, with_suffix};
+use idx::ops::log::Opened;
+use idx::source::{LogStream, MmapPolicy, StreamStep, with_suffix};
 use proptest::prelude::*;
 use support::build::{self, Log, words};
 
@@ -378,8 +379,8 @@ fn all_records_are_counted_as_chosen_ones_are() {
             }
             std::fs::write(&copy, &bytes).expect("written");
             let count = |options| {
-                let mut history = History::open(&copy, false).expect("a log");
-                let stats = history.stats(options).expect("readable");
+                let mut opened = Opened::open(&copy, false, MmapPolicy::Never, idx::source::now()).expect("a log");
+                let stats = opened.history.stats(options).expect("readable");
                 (stats.types(), stats.origins(), stats.hours(), stats.span(), stats.notes)
             };
             let (all, chosen) = (count(&Options::default()), count(&everything));

@@ -101,6 +101,22 @@ fn the_library_does_not_print_or_give_up() {
 }
 
 #[test]
+fn one_place_reads_the_clock_of_the_host() {
+    let mut found = Vec::new();
+    for (room, path, text) in sources() {
+        if room == "cli" || path.ends_with("source/time.rs") {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            if ["SystemTime::now", "Timestamp::now", "Zoned::now"].iter().any(|word| line.contains(word)) {
+                found.push(format!("{}:{number}: {room} reads the clock", path.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
 fn only_mapping_is_unsafe() {
     for (_, path, text) in sources() {
         let has = code(&text).any(|(_, line)| line.contains("unsafe "));

@@ -54,7 +54,7 @@ fn question(uid_validity: u32, modseq: u64, words: &str) -> Question {
 type Said = (String, Vec<(u32, u64)>);
 
 fn ours(state: &State<'_>, question: &Question) -> (Said, Kind) {
-    let answer = answer(&state.chain, &state.loaded.replayed, question);
+    let answer = answer(&state.chain, &state.loaded.replayed, None, question);
     let mailbox = &state.loaded.replayed.mailbox;
     let fetched = answer.changed.iter().map(|i| (mailbox.uid(*i), state.loaded.replayed.message_modseq(*i))).collect();
     ((answer.vanished.to_string(), fetched), answer.kind)
@@ -342,9 +342,9 @@ fn every_modseq(dovecot: &Dovecot, rng: &mut Rng, place: &str, tally: &mut Tally
 /// Whether an answer of the other kind would have been another one.
 fn is_proof(state: &State<'_>, question: &Question, kind: Kind) -> bool {
     let replayed = &state.loaded.replayed;
-    let said = answer(&state.chain, replayed, question).vanished;
+    let said = answer(&state.chain, replayed, None, question).vanished;
     match kind {
-        Kind::Exact => answer(&Chain::default(), replayed, question).vanished != said,
+        Kind::Exact => answer(&Chain::default(), replayed, None, question).vanished != said,
         _ => {
             let records = state.chain.files.iter().flat_map(|file| file.records());
             let logged: UidSet = records.flat_map(|record| record.expunged().collect::<Vec<_>>()).collect();

@@ -250,6 +250,68 @@ fn a_log_that_ends_before_the_index_is_not_complete() {
     let (_dir, path) = mailbox(&[("dovecot.index", &index), ("dovecot.index.log", cut)]);
     assert_eq!(idx(&["expunges"], &path).1["complete"], false);
     assert_eq!(idx(&["expunges", "--since", "3"], &path).1["complete"], false);
+    // The log begins from nothing and so adds up to a mailbox by itself; it is not the one that the index has seen.
+    let (_, answer) = qresync(3, &path);
+    assert_eq!(answer["answer"], "fallback", "{answer}");
+    assert!(answer["reason"].as_str().is_some_and(|reason| reason.contains(&format!("2:{seen}"))), "{answer}");
+}
+
+/// A record that no Dovecot reads past, though frames go on behind it: every verb says so, whatever it was asked for.
+#[test]
+fn a_log_that_does_not_decode_is_a_problem_of_every_verb() {
+    let mut log = begin(1, 1..=5);
+    log.record(EXPUNGE | EXTERNAL, &words(&[3, 2]));
+    log.record(FLAG_UPDATE, &words(&[1, 1, 8]));
+    let (_dir, path) = mailbox(&[("dovecot.index.log", &log.bytes)]);
+    let verbs: [&[&str]; 6] = [
+        &["show"],
+        &["expunges"],
+        &["expunges", "--uid", "1"],
+        &["log"],
+        &["log", "--uid", "1"],
+        &["log", "--stats"],
+    ];
+    let mut said = Vec::new();
+    for args in verbs {
+        let (code, document) = idx(args, &path);
+        let codes: Vec<_> = document["problems"].as_array().expect("problems").iter().map(|one| &one["code"]).collect();
+        assert_eq!(code, 1, "{args:?}: {document}");
+        said.push(serde_json::to_value(codes).expect("codes"));
+    }
+    assert!(said.iter().all(|codes| *codes == said[0]), "{said:?}");
+    // The same without the record: nothing is wrong, and the key is there.
+    let (_dir, path) = mailbox(&[("dovecot.index.log", &life().bytes)]);
+    for args in verbs {
+        let (code, document) = idx(args, &path);
+        assert_eq!((code, document["problems"].as_array().map(Vec::len)), (0, Some(0)), "{args:?}");
+    }
+}
+
+/// A modseq that the index has had is of this life, though no log counts so far.
+#[test]
+fn a_modseq_is_held_against_index_and_log() {
+    let log = life();
+    let head = u32::try_from(log.bytes.len()).expect("short");
+    let records: Vec<u8> = [1, 3, 4, 5].iter().flat_map(|uid| words(&[*uid, 0])).collect();
+    let modseq = Ext {
+        name: b"modseq".into(),
+        header: words(&[90, 0, 2, head]),
+        reset_id: 0,
+        record_offset: 0,
+        record_size: 0,
+        record_align: 8,
+    };
+    let index = build::index(&[modseq], 8, &records, |header| {
+        header.uid_validity = UID_VALIDITY;
+        header.next_uid = 6;
+        header.log_file_seq = 2;
+        header.log_file_head_offset = head;
+        header.log_file_tail_offset = head;
+    });
+    let (_dir, alone) = mailbox(&[("dovecot.index.log", &log.bytes)]);
+    let (_dir, both) = mailbox(&[("dovecot.index", &index), ("dovecot.index.log", &log.bytes)]);
+    let future = |path: &Path, modseq: &str| idx(&["modseq", "--locate", modseq], path).1["future"].clone();
+    assert_eq!([future(&alone, "90"), future(&both, "90"), future(&both, "91")], [true, false, true]);
 }
 
 /// An index says what was there before its log, as long as it stands in that log.

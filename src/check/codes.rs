@@ -122,7 +122,7 @@ pub fn of_flaw(kind: FlawKind) -> Option<Code> {
 }
 
 /// The finding that a flaw makes.
-pub(super) fn flaw(path: &Path, flaw: &Flaw) -> Option<Finding> {
+pub fn flaw(path: &Path, flaw: &Flaw) -> Option<Finding> {
     Some(Finding::new(of_flaw(flaw.kind)?, path, flaw.words()).at(flaw.at))
 }
 

@@ -85,6 +85,7 @@ impl Dump {
             hex: self.hex,
             kind: self.kind,
             mmap: context.mmap,
+            now: crate::source::now(),
         };
         let mut files = Vec::new();
         let mut failures = Vec::new();

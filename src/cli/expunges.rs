@@ -9,7 +9,7 @@ use super::{Context, EXIT_STATUS, grammar, paths};
 use crate::model::UidSet;
 use crate::ops::expunges::{self, Options, Since};
 use crate::render::Format;
-use crate::with_document;
+use crate::{view, with_document};
 
 /// List expunged messages: which, when, asked for by whom, and how far back the logs know
 ///
@@ -60,8 +60,8 @@ impl Expunges {
 
     fn run_one(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
         let options = Options { since: self.since, uid: self.uid.clone() };
-        let mut list = match expunges::Expunges::read(path, &options) {
-            Ok(list) => list,
+        let mut report = match expunges::read(path, &options, context.mmap, crate::source::now()) {
+            Ok(report) => report,
             Err(error) => {
                 context.error_document(expunges::SCHEMA, path, &error)?;
                 context.failure(&error);
@@ -70,12 +70,10 @@ impl Expunges {
         };
         let (format, style) = (context.format, context.style);
         let written = with_document!(format, expunges::SCHEMA, style, &mut context.out, |out| {
-            expunges::write(path, &mut list, format == Format::Table, out)
+            view::expunges::write(path, &mut report, format == Format::Table, out)
         });
         // What is wrong is said even to those who read no further.
-        for (path, problem) in list.problems() {
-            context.finding(path, problem);
-        }
+        context.problems(&report.problems());
         Ok(written?)
     }
 }

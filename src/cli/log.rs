@@ -1,6 +1,6 @@
 //! `idx log`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,8 +10,10 @@ use super::args::Mailboxes;
 use super::grammar::{self, Time};
 use super::{Context, EXIT_STATUS, paths};
 use crate::format::record::RecordType;
-use crate::logs::walk::{History, LogError, Options};
+use crate::logs::history::LogError;
+use crate::logs::walk::Options;
 use crate::model::{LogPos, UidSet};
+use crate::ops::log::Opened;
 use crate::view;
 use crate::view::log::LogWriter;
 
@@ -135,13 +137,7 @@ impl Log {
         };
         let timed = !self.stats || options.since.is_some() || options.until.is_some();
         match self.show(path, &options, timed, context) {
-            Ok(findings) => {
-                for (file, what) in findings {
-                    let file = if file.as_os_str().is_empty() { path } else { &file };
-                    context.finding(file, &what);
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(LogError::Output(error)) => Err(error.into()),
             Err(error) => {
                 context.failure(&error);
@@ -150,31 +146,27 @@ impl Log {
         }
     }
 
-    fn show(
-        &self,
-        path: &Path,
-        options: &Options,
-        timed: bool,
-        context: &mut Context,
-    ) -> Result<Vec<(PathBuf, String)>, LogError> {
+    fn show(&self, path: &Path, options: &Options, timed: bool, context: &mut Context) -> Result<(), LogError> {
         let (format, style) = (context.format, context.style);
-        let mut history = match History::open(path, timed) {
-            Ok(history) => history,
+        let mut opened = match Opened::open(path, timed, context.mmap, crate::source::now()) {
+            Ok(opened) => opened,
             Err(error) => {
                 context.error_document(view::log::SCHEMA, path, &error)?;
                 return Err(error);
             }
         };
         if self.stats {
-            let stats = match history.stats(options) {
+            let stats = match opened.history.stats(options) {
                 Ok(stats) => stats,
                 Err(error) => {
                     context.error_document(view::log::SCHEMA, path, &error)?;
                     return Err(error);
                 }
             };
-            view::log::stats(path, &stats, format, style, &mut context.out)?;
-            return Ok(stats.notes.into_iter().map(|note| (note.file, note.message)).collect());
+            let problems = opened.problems();
+            view::log::stats(path, &stats, &problems, format, style, &mut context.out)?;
+            context.problems(&problems);
+            return Ok(());
         }
         let mut writer = LogWriter::begin(path, format, style, &mut context.out)?;
         writer.whole =
@@ -182,18 +174,21 @@ impl Log {
         let result = if self.follow {
             let stop = stop_flag()?;
             let stopped = || stop.load(Ordering::Relaxed) || nobody_reads();
-            history.follow(options, &mut writer, &stopped)
+            opened.history.follow(options, &mut writer, &stopped)
         } else {
-            history.records(options, &mut writer)
+            opened.history.records(options, &mut writer)
         };
+        let problems = opened.problems();
         match result {
-            Ok(()) => Ok(writer.end(None)?),
-            Err(LogError::Output(error)) => Err(error.into()),
+            Ok(()) => writer.end(&problems, None)?,
+            Err(LogError::Output(error)) => return Err(error.into()),
             Err(error) => {
-                writer.end(Some(&error.to_string()))?;
-                Err(error)
+                writer.end(&problems, Some(&error.to_string()))?;
+                return Err(error);
             }
         }
+        context.problems(&problems);
+        Ok(())
     }
 }
 

@@ -6,12 +6,11 @@ use clap::Args;
 
 use super::args::Mailboxes;
 use super::{Context, EXIT_STATUS, Status, grammar, paths};
-use crate::logs::history::Logs;
 use crate::model::UidSet;
 use crate::ops::modseq;
+use crate::ops::past::Past;
 use crate::ops::qresync::Opened;
-use crate::source::{MailboxFiles, PathError};
-use crate::with_document;
+use crate::{view, with_document};
 
 /// Show modseqs: the highest, each file's, each message's, and the log position one stands for
 ///
@@ -80,12 +79,9 @@ impl Modseq {
         };
         let (format, style) = (context.format, context.style);
         let written = with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-            modseq::write_overview(path, &overview, self.uid.as_ref(), out)
+            view::modseq::write_overview(path, &overview, self.uid.as_ref(), out)
         });
         // What is wrong is said even to those who read no further.
-        for (path, problem) in &overview.agreement.problems {
-            context.finding(path, problem);
-        }
         context.problems(overview.state.problems);
         // Index and log that disagree are a difference, whatever it costs the server.
         if !overview.agree() {
@@ -101,43 +97,33 @@ impl Modseq {
     }
 
     fn run_on_logs(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
-        let mut logs = match MailboxFiles::locate(path).and_then(|files| Logs::open(&files)) {
-            Ok(logs) => logs,
+        let mut past = match Past::open(path, context.mmap, crate::source::now()) {
+            Ok(past) => past,
             Err(error) => return self.fail(path, context, &error),
         };
         let (format, style) = (context.format, context.style);
-        let result: Result<(), PathError> = if let Some(wanted) = self.locate {
-            match modseq::locate(&mut logs, wanted) {
-                Ok(located) => {
-                    with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                        modseq::write_located(path, &located, out)?;
-                    });
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            }
+        if let Some(wanted) = self.locate {
+            let located = match modseq::locate_in(&mut past, wanted) {
+                Ok(located) => located,
+                Err(error) => return self.fail(path, context, &error),
+            };
+            with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
+                view::modseq::write_located(path, &located, out)?;
+            });
         } else if let Some(value) = self.decode {
-            match modseq::decode(&mut logs, value) {
-                Ok(decoded) => {
-                    with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                        modseq::write_decoded(path, logs.indexid(), &decoded, out)?;
-                    });
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            }
+            let decoded = match modseq::decode_in(&mut past, value) {
+                Ok(decoded) => decoded,
+                Err(error) => return self.fail(path, context, &error),
+            };
+            with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
+                view::modseq::write_decoded(path, past.logs.indexid(), &decoded, out)?;
+            });
         } else {
             with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                modseq::write_history(path, &mut logs, self.uid.as_ref(), out)?;
+                view::modseq::write_history(path, &mut past.logs, self.uid.as_ref(), out)?;
             });
-            Ok(())
-        };
-        if let Err(error) = result {
-            return self.fail(path, context, &error);
         }
-        for (path, problem) in &logs.problems {
-            context.finding(path, problem);
-        }
+        context.problems(&past.verdict.problems(&past.logs));
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ use super::args::{Choice, Jobs, choice};
 use super::grammar::{self, Time, When};
 use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, paths};
-use crate::logs::clock;
 use crate::ops::simulate::{self as verb, Told};
 use crate::render;
 use crate::simulate::advise::Want;
@@ -287,7 +286,7 @@ impl Simulate {
         let now = match (self.now, self.paths.is_empty()) {
             (Some(Time(now)), _) => now,
             (None, true) => EPOCH,
-            (None, false) => clock::now(),
+            (None, false) => crate::source::now(),
         };
         let ahead = |name: &str, when: When| when.ahead(now).map_err(|error| question(format!("{name}: {error}")));
         let back = |name: &str, when: When| when.back(now).map_err(|error| question(format!("{name}: {error}")));

@@ -11,7 +11,6 @@
 //! left out.
 
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::format::ext::IndexFlavor;
 use crate::format::index::{IndexFile, IndexHeader};
@@ -20,7 +19,7 @@ use crate::format::log::LogHeader;
 use crate::format::record::{ExpungeGuid, ExtReset, Record, RecordType};
 use crate::format::{Disk, Endian, Field};
 use crate::model::LogPos;
-use crate::source::{LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep};
+use crate::source::{Generation, LogStream, MmapPolicy, PathError, Role, Stat, StreamStep};
 
 /// Seconds by which a fresh stamp may be older than the record it is in: `ioloop_time` stands still during a command,
 /// and a lock may be waited for 180 seconds.
@@ -231,22 +230,20 @@ pub struct Clock {
     last_check: i64,
 }
 
-/// Our own clock, UNIX seconds.
-pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 impl Clock {
-    /// Reads the clocks of a mailbox: one pass over its logs.
+    /// Reads the clocks of a mailbox whose files were opened at `now`, UNIX seconds: one pass over its logs.
     ///
     /// # Errors
-    /// When a file that exists cannot be read. Files that are missing or no index files are left out.
-    pub fn build(files: &MailboxFiles) -> Result<Clock, PathError> {
+    /// When a file cannot be read. Files that are missing or no index files are left out.
+    pub fn build(generation: &Generation, now: i64) -> Result<Clock, PathError> {
         let mut logs = Vec::new();
         for role in [Role::OldLog, Role::Log] {
-            if let Some(stream) = open(files, role)? {
-                logs.push((role, stream));
+            match generation.stream(role) {
+                Some(Ok(stream)) => logs.push((role, stream)),
+                Some(Err(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                    return Err(PathError::io(&generation.files().path(role), error));
+                }
+                _ => {}
             }
         }
         if let [(_, old), (_, new)] = logs.as_slice()
@@ -257,9 +254,9 @@ impl Clock {
         }
         logs.sort_by_key(|(_, log)| log.log.header.file_seq);
         let known: Vec<_> = logs.iter().map(|(role, log)| (*role, log)).collect();
-        let mut clock = Clock::before(files, &known)?;
+        let mut clock = Clock::before(generation, &known, now)?;
         for (role, stream) in &mut logs {
-            clock.read(stream).map_err(|error| PathError::io(&files.path(*role), error))?;
+            clock.read(stream).map_err(|error| PathError::io(&generation.files().path(*role), error))?;
         }
         clock.settle();
         Ok(clock)
@@ -270,19 +267,13 @@ impl Clock {
     ///
     /// # Errors
     /// When an index that exists cannot be read.
-    pub fn before(files: &MailboxFiles, logs: &[(Role, &LogStream)]) -> Result<Clock, PathError> {
-        let mut clock = Clock::new();
+    pub fn before(generation: &Generation, logs: &[(Role, &LogStream)], now: i64) -> Result<Clock, PathError> {
+        let mut clock = Clock::new(now);
         for role in [Role::Backup, Role::Index] {
-            let path = files.path(role);
-            match crate::source::read(&path, MmapPolicy::Auto, true) {
-                Ok(input) => {
-                    if let Ok(index) = IndexFile::parse(&input.bytes) {
-                        let log = logs.iter().find(|(_, log)| log.log.header.file_seq == index.header.log_file_seq);
-                        clock.index(role, &index, &input.stat, log.map(|(_, log)| &log.log.header));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(PathError::io(&path, error)),
+            let Some(input) = generation.input(role, MmapPolicy::Auto)? else { continue };
+            if let Ok(index) = IndexFile::parse(&input.bytes) {
+                let log = logs.iter().find(|(_, log)| log.log.header.file_seq == index.header.log_file_seq);
+                clock.index(role, &index, &input.stat, log.map(|(_, log)| &log.log.header));
             }
         }
         for (role, stream) in logs {
@@ -303,9 +294,9 @@ impl Clock {
         Ok(())
     }
 
-    /// No clocks yet.
-    pub fn new() -> Clock {
-        Clock { now: now(), ..Clock::default() }
+    /// No clocks yet, at `now`, UNIX seconds.
+    pub fn new(now: i64) -> Clock {
+        Clock { now, ..Clock::default() }
     }
 
     /// Takes the clocks of an index file: its mtime, and the stamps in its headers. `log` is the log it points into, if
@@ -680,13 +671,4 @@ fn thin(stamps: &mut Vec<Stamp>) {
         keep = !keep;
         keep
     });
-}
-
-fn open(files: &MailboxFiles, role: Role) -> Result<Option<LogStream>, PathError> {
-    let path = files.path(role);
-    match LogStream::open(&path) {
-        Ok(stream) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
-        Err(error) => Err(PathError::io(&path, error)),
-    }
 }

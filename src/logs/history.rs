@@ -1,29 +1,82 @@
 //! The logs of a mailbox as streams, oldest first: what questions about the past need, in memory that does not grow
-//! with them.
+//! with them. They are those of one generation: the files are opened by [`Generation`] and nowhere else.
 
 use std::io;
 use std::path::PathBuf;
 
-use crate::format::log::{EndReason, LogEnd};
+use crate::format::Flaw;
+use crate::format::flaw::note;
+use crate::format::index::IndexFile;
+use crate::format::intros::ExtNames;
+use crate::format::log::{LogEnd, LogFile};
 use crate::format::record::Record;
 use crate::model::LogPos;
 use crate::model::chain::{Segment, Unlinked, belongs};
 use crate::model::qresync::Finder;
 use crate::model::reach::{Lack, TooOld, segment_of};
-use crate::source::{LogStream, MailboxFiles, PathError, Role, Stat, StreamStep, TailState, tail_state};
+use crate::source::{AtEnd, Generation, LogStream, MmapPolicy, Passage, PathError, Role, StreamStep};
 
-/// How often logs that are rotated while they are opened are opened again.
-const TRIES: u32 = 5;
+/// Why there is no history.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The files cannot be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// There is no log.
+    #[error("{}: no transaction log here (dovecot.index.log, .log.2)", .0.display())]
+    NoLog(PathBuf),
+    /// The output cannot be written to.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
 
 /// One log file.
 #[derive(Debug)]
 pub struct Log {
     /// Where it is.
     pub path: PathBuf,
+    /// What it is for.
+    pub role: Role,
     /// Its records.
     pub stream: LogStream,
     /// Its place among the others.
     pub segment: Segment,
+}
+
+impl Log {
+    /// A log that is open.
+    pub fn of(path: PathBuf, role: Role, stream: LogStream) -> Log {
+        let segment = Segment::of_header(&stream.log);
+        Log { path, role, stream, segment }
+    }
+
+    /// `file_seq`.
+    pub fn seq(&self) -> u32 {
+        self.segment.seq
+    }
+
+    /// Where the next record is, or the end.
+    pub fn pos(&self) -> LogPos {
+        LogPos { seq: self.seq(), offset: self.stream.pos() }
+    }
+
+    /// Goes back to the first record.
+    pub fn rewind(&mut self) {
+        self.stream.seek(self.segment.records_at, self.segment.initial_modseq);
+    }
+}
+
+/// A `.log.2` that has no part in any answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The file.
+    pub path: PathBuf,
+    /// Its number.
+    pub seq: u32,
+    /// Why.
+    pub why: Unlinked,
+    /// False where it must be so: a log that starts anew leaves the one before it where it is.
+    pub is_finding: bool,
 }
 
 /// The logs of a mailbox.
@@ -31,77 +84,83 @@ pub struct Log {
 pub struct Logs {
     /// The files, oldest first: `.log` is the newest by its role.
     pub list: Vec<Log>,
-    /// Number of the `.log.2` that is not among them, and why.
-    pub left_out: Option<(u32, Unlinked)>,
-    /// What is wrong, each with the file it is in.
-    pub problems: Vec<(PathBuf, String)>,
+    /// The `.log.2` that is not among them.
+    pub left_out: Option<LeftOut>,
+    /// Files that are no logs.
+    pub unreadable: Vec<(PathBuf, Flaw)>,
+    /// What is wrong with the others, as far as they have been read.
+    pub flaws: Vec<(PathBuf, Vec<Flaw>)>,
     /// Where the logs do not decode, as far as [`Logs::each`] has read: no Dovecot reads past these. What stands in
     /// `.log.2` behind the place where `.log` goes on is not among them.
     pub damaged: Vec<LogPos>,
+    /// The time at which they were opened, UNIX seconds.
+    now: i64,
 }
 
 impl Logs {
-    /// Opens `.log.2` and `.log`, as one set: if they are rotated meanwhile, again.
+    /// The logs of a generation, opened at `now`, UNIX seconds.
     ///
     /// # Errors
-    /// When there is no log that can be read, or when the files keep being replaced.
-    pub fn open(files: &MailboxFiles) -> Result<Logs, PathError> {
-        for _ in 0..TRIES {
-            let logs = Logs::open_once(files)?;
-            let unchanged = |log: &Log| Stat::at(&log.path).is_ok_and(|now| now.same_file(&log.stream.stat));
-            if logs.list.iter().all(unchanged) {
-                return Ok(logs);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+    /// When none of them can be read.
+    pub fn of(generation: &Generation, now: i64) -> Result<Logs, LogError> {
+        let mut logs = Logs { now, ..Logs::default() };
+        for role in [Role::Log, Role::OldLog] {
+            logs.open(generation, role)?;
         }
-        Err(PathError::Busy(files.path(Role::Log)))
+        if let [old, log] = logs.list.as_slice() {
+            if old.stream.stat.same_file(&log.stream.stat) {
+                // In the middle of a rotation both names lead to one file.
+                logs.list.remove(0);
+            } else if let Err(why) = belongs(&old.segment, &log.segment) {
+                let is_finding = old.seq() >= log.seq() || matches!(why, Unlinked::Foreign { .. });
+                logs.left_out = Some(LeftOut { path: old.path.clone(), seq: old.seq(), why, is_finding });
+                logs.list.remove(0);
+            }
+        }
+        logs.begun(generation)
     }
 
-    fn open_once(files: &MailboxFiles) -> Result<Logs, PathError> {
-        let mut logs = Logs::default();
-        let mut first_error = None;
-        for role in [Role::Log, Role::OldLog] {
-            let path = files.path(role);
-            let stream = match LogStream::open(&path) {
-                Ok(stream) => stream,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    logs.problems.push((path.clone(), error.to_string()));
-                    first_error.get_or_insert(PathError::Io { path, source: error });
-                    continue;
-                }
-                Err(error) => return Err(PathError::Io { path, source: error }),
-            };
-            logs.problems.extend(stream.log.problems.iter().map(|problem| (path.clone(), problem.to_string())));
-            let segment = Segment::of_header(&stream.log);
-            logs.list.insert(0, Log { path, stream, segment });
-        }
-        if let [old, log] = logs.list.as_slice()
-            && let Err(why) = belongs(&old.segment, &log.segment)
-        {
-            let (seq, path) = (old.segment.seq, old.path.clone());
-            // A log that starts anew leaves the one before it where it is, and in a rotation both names lead to one
-            // file.
-            let same = old.stream.stat.same_file(&log.stream.stat);
-            let harmless = same || (seq < log.segment.seq && !matches!(why, Unlinked::Foreign { .. }));
-            if !harmless {
-                logs.problems.push((path, format!("left out, .log does not continue it: {why}")));
+    /// A log with a name of its own, which the generation has as its index.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn stray(generation: &Generation, now: i64) -> Result<Logs, LogError> {
+        let mut logs = Logs { now, ..Logs::default() };
+        logs.open(generation, Role::Index)?;
+        logs.begun(generation)
+    }
+
+    fn open(&mut self, generation: &Generation, role: Role) -> Result<(), LogError> {
+        let path = generation.files().path(role);
+        match generation.stream(role) {
+            None => {}
+            Some(Ok(stream)) => self.list.insert(0, Log::of(path, role, stream)),
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                let flaw = error.into_inner().and_then(|inner| inner.downcast::<Flaw>().ok());
+                self.unreadable.extend(flaw.map(|flaw| (path, *flaw)));
             }
-            logs.left_out = Some((seq, why));
-            logs.list.remove(0);
+            Some(Err(error)) => return Err(PathError::io(&path, error).into()),
         }
-        if logs.list.is_empty() {
-            let path = files.path(Role::Log);
-            let nothing = || PathError::Io { path, source: io::Error::new(io::ErrorKind::NotFound, "there is no log") };
-            return Err(first_error.unwrap_or_else(nothing));
+        Ok(())
+    }
+
+    fn begun(mut self, generation: &Generation) -> Result<Logs, LogError> {
+        if self.list.is_empty() {
+            return Err(match self.unreadable.pop() {
+                Some((path, error)) => PathError::Unknown { path, error }.into(),
+                None => LogError::NoLog(generation.files().index.clone()),
+            });
         }
-        logs.find_ends()?;
-        Ok(logs)
+        self.flaws = self.list.iter().map(|log| (log.path.clone(), log.stream.log.problems.clone())).collect();
+        Ok(self)
     }
 
     /// Finds out where each log but the last one ends. A log that is finished ends with its file; only if the next one
     /// says otherwise it has to be read.
-    fn find_ends(&mut self) -> Result<(), PathError> {
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn find_ends(&mut self) -> Result<(), PathError> {
         for i in 1..self.list.len() {
             let Some(continued_at) = self.list.get(i).map(|log| u64::from(log.segment.prev_file_offset)) else { break };
             let Some(log) = self.list.get_mut(i - 1) else { break };
@@ -109,8 +168,9 @@ impl Logs {
             log.segment.end = Some(match size == continued_at {
                 true => size,
                 false => {
-                    let mut reader = LogStream::open(&log.path).map_err(|e| PathError::io(&log.path, e))?;
-                    walk(&mut reader, |_| true).map_err(|e| PathError::io(&log.path, e))?.offset
+                    let end = until(&mut log.stream, |_| true).map_err(|e| PathError::io(&log.path, e))?;
+                    log.rewind();
+                    end.offset
                 }
             });
         }
@@ -140,12 +200,20 @@ impl Logs {
             return Ok(Err(TooOld { modseq, reason: Lack::NoLog }));
         };
         let mut finder = Finder::new(modseq, &log.segment);
-        let begin = (log.segment.records_at, log.segment.initial_modseq);
-        log.stream.seek(begin.0, begin.1);
-        let end = walk(&mut log.stream, |record| !finder.record(record)).map_err(|e| PathError::io(&log.path, e))?;
+        log.rewind();
+        let end = until(&mut log.stream, |record| !finder.record(record)).map_err(|e| PathError::io(&log.path, e))?;
         let offset = finder.finish(end.offset, log.stream.modseq());
-        log.stream.seek(begin.0, begin.1);
-        Ok(Ok((i, LogPos { seq: log.segment.seq, offset })))
+        log.rewind();
+        Ok(Ok((i, LogPos { seq: log.seq(), offset })))
+    }
+
+    /// Takes note of a flaw in file number `i`; those of a file that are too many are not listed.
+    pub fn flaw(&mut self, i: usize, flaw: Flaw) {
+        if let Some((_, list)) = self.flaws.get_mut(i)
+            && !list.contains(&flaw)
+        {
+            note(list, [flaw]);
+        }
     }
 
     /// Hands every record of every file from file number `first` on to `take`, with the file's number, until that says
@@ -159,51 +227,38 @@ impl Logs {
         mut take: impl FnMut(usize, u32, &Record<'_>) -> io::Result<bool>,
     ) -> io::Result<()> {
         let last = self.list.len().saturating_sub(1);
-        let (mut problems, mut damaged) = (Vec::new(), Vec::new());
+        let (mut flaws, mut damaged) = (Vec::new(), Vec::new());
         let continued: Vec<Option<u64>> =
             self.list.iter().skip(1).map(|log| Some(u64::from(log.segment.prev_file_offset))).chain([None]).collect();
-        'files: for (i, log) in self.list.iter_mut().enumerate().skip(first) {
-            log.stream.seek(log.segment.records_at, log.segment.initial_modseq);
-            let seq = log.segment.seq;
-            let mut result = Ok(true);
-            let mut invalid = false;
-            loop {
-                let end = walk(&mut log.stream, |record| {
-                    if let Some(error) = record.fatal_error().filter(|_| !invalid) {
-                        invalid = true;
+        for (i, log) in self.list.iter_mut().enumerate().skip(first) {
+            log.rewind();
+            let seq = log.seq();
+            let at_end = if i == last { AtEnd::Live(self.now) } else { AtEnd::Search };
+            let mut is_invalid = false;
+            let goes_on = log.stream.walk(at_end, |passage| match passage {
+                Passage::Record(record, _) => {
+                    if let Some(error) = record.fatal_error().filter(|_| !is_invalid) {
+                        is_invalid = true;
                         damaged.push(LogPos { seq, offset: record.offset });
-                        problems.push((log.path.clone(), error.to_string()));
+                        flaws.push((i, error));
                     }
-                    result = take(i, seq, record);
-                    matches!(result, Ok(true))
-                })?;
-                if !std::mem::replace(&mut result, Ok(true))? {
-                    break 'files;
+                    take(i, seq, record)
                 }
-                let Some(error) = &end.error else { break };
-                let live = i == last
-                    && end.reason == EndReason::Partial
-                    && tail_state(&log.path, &log.stream.stat).is_ok_and(|state| state == TailState::BeingWritten);
-                if live {
-                    break;
-                }
-                let passed = continued.get(i).is_some_and(|at| *at == Some(end.offset));
-                damaged.extend((!passed).then_some(LogPos { seq, offset: end.offset }));
-                match log.stream.resynchronize(end.offset.saturating_add(1))? {
-                    Some(at) => {
-                        problems.push((log.path.clone(), format!("{error}; reading goes on at offset {at}")));
-                        log.stream.seek(at, 0);
+                Passage::Hole(hole) => {
+                    let is_passed = continued.get(i).is_some_and(|at| *at == Some(hole.at));
+                    if !hole.is_being_written {
+                        damaged.extend((!is_passed).then_some(LogPos { seq, offset: hole.at }));
+                        flaws.push((i, hole.error));
                     }
-                    None => {
-                        problems.push((log.path.clone(), error.to_string()));
-                        break;
-                    }
+                    Ok(true)
                 }
+            })??;
+            if !goes_on {
+                break;
             }
         }
         // Several passes find the same damage.
-        problems.retain(|problem| !self.problems.contains(problem));
-        self.problems.extend(problems);
+        flaws.into_iter().for_each(|(i, flaw)| self.flaw(i, flaw));
         damaged.retain(|pos| !self.damaged.contains(pos));
         self.damaged.extend(damaged);
         Ok(())
@@ -211,15 +266,44 @@ impl Logs {
 }
 
 /// Reads records until there is none, or until `take` says so; says where that is.
-fn walk(stream: &mut LogStream, mut take: impl FnMut(&Record<'_>) -> bool) -> io::Result<LogEnd> {
+fn until(stream: &mut LogStream, mut take: impl FnMut(&Record<'_>) -> bool) -> io::Result<LogEnd> {
     loop {
         match stream.step()? {
             StreamStep::Record(record) => {
                 if !take(&record) {
-                    return Ok(LogEnd { offset: record.end(), reason: EndReason::Eof, error: None });
+                    return Ok(LogEnd {
+                        offset: record.end(),
+                        reason: crate::format::log::EndReason::Eof,
+                        error: None,
+                    });
                 }
             }
             StreamStep::End(end) => return Ok(end),
         }
     }
+}
+
+/// The extensions before the first record of a log of a generation: what the log before it says, or the index knows.
+/// `role` is the log's own.
+pub fn names_before(generation: &Generation, role: Role, log: &LogFile) -> ExtNames {
+    if log.header.starts_empty() {
+        return ExtNames::from_nothing();
+    }
+    if role == Role::Log
+        && let Some(Ok(mut stream)) = generation.stream(Role::OldLog)
+        && stream.log.header.starts_empty()
+        && stream.log.header.file_seq == log.header.prev_file_seq
+    {
+        let mut names = ExtNames::from_nothing();
+        while let Ok(StreamStep::Record(record)) = stream.step() {
+            names.follow(&record);
+        }
+        return names;
+    }
+    let index = generation.input(Role::Index, MmapPolicy::Auto).ok().flatten();
+    let names = index.and_then(|input| {
+        let index = IndexFile::parse(&input.bytes).ok()?;
+        Some(index.extensions.iter().map(|ext| ext.name.to_vec()).collect::<Vec<_>>())
+    });
+    ExtNames::new(names.unwrap_or_default())
 }

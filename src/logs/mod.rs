@@ -2,7 +2,9 @@
 //! and nothing is written for people.
 
 pub mod clock;
+pub mod expunges;
 pub mod history;
+pub mod modseq;
 pub mod note;
 pub mod records;
 pub mod stats;

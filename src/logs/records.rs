@@ -1,44 +1,14 @@
 //! Log records as members of a report: what `dump`, `log` and others say of a record, in the same words.
 
-use std::path::Path;
-
 use crate::format::ext::{HeaderKind, RecordKind};
-use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::index::IndexHeader;
 use crate::format::intros::{BY_NAME, ExtNames};
-use crate::format::log::LogFile;
 use crate::format::record::{
     Append, AtomicInc, ExpungeGuid, ExtReset, FlagUpdate, ModseqUpdate, Record, RecordType, UidRange,
 };
 use crate::format::{Disk, Endian, Field, Value};
 use crate::model::UidSet;
 use crate::render::Emit;
-use crate::source::{LogStream, MailboxFiles, MmapPolicy, Role, StreamStep, read};
-
-/// The names in effect before the first record of a log: what the index knows, or the log before this one.
-pub fn names_before(path: &Path, log: &LogFile, mmap: MmapPolicy) -> ExtNames {
-    if log.header.starts_empty() {
-        return ExtNames::from_nothing();
-    }
-    let Ok(files) = MailboxFiles::locate(path) else { return ExtNames::default() };
-    let older = files.path(Role::OldLog);
-    if older != path
-        && let Ok(mut stream) = LogStream::open(&older)
-        && stream.log.header.starts_empty()
-        && stream.log.header.file_seq == log.header.prev_file_seq
-    {
-        let mut names = ExtNames::from_nothing();
-        while let Ok(StreamStep::Record(record)) = stream.step() {
-            names.follow(&record);
-        }
-        return names;
-    }
-    let index = read(&files.path(Role::Index), mmap, true).ok();
-    let names = index.and_then(|input| {
-        let index = IndexFile::parse(&input.bytes).ok()?;
-        Some(index.extensions.iter().map(|ext| ext.name.to_vec()).collect::<Vec<_>>())
-    });
-    ExtNames::new(names.unwrap_or_default())
-}
 
 /// Emits a log record's members, `data` included.
 pub fn emit_record<E: Emit>(emit: &mut E, record: &Record<'_>, names: &ExtNames) {

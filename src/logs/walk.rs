@@ -3,28 +3,26 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use super::clock::{self, Bracket, Clock, Evidence};
+use super::clock::{Bracket, Clock, Evidence};
+use super::history::{LeftOut, Log, LogError, Logs, names_before};
 use super::note::{Note, NoteKind};
-use super::records::{names_before, touches};
+use super::records::touches;
 use super::stats::{Stats, tally};
+use crate::format::Flaw;
 use crate::format::intros::ExtNames;
 use crate::format::log::{EndReason, LogHeader};
 use crate::format::record::{Record, RecordType};
-use crate::format::{FileKind, Flaw, FlawKind};
-use crate::model::chain::{Segment, Unlinked, belongs};
 use crate::model::{LogPos, UidSet};
 use crate::source::{
-    LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, StreamStep, TailState, Watch, tail_state,
+    AtEnd, Generation, Hole, MailboxFiles, Passage, PathError, Place, Role, Stat, StreamStep, Subject, Watch,
 };
 
-/// How often a mailbox that rotates while it is opened is opened again.
-const TRIES: u32 = 5;
 /// How often a follower looks for more, even if nobody wakes it.
 const POLL: Duration = Duration::from_millis(50);
 /// Logs that are held open for a follower that is behind.
@@ -138,86 +136,43 @@ pub fn origin(record: &Record<'_>) -> &'static str {
     }
 }
 
-/// Why there is no history.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The files cannot be read.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// There is no log.
-    #[error("{}: no transaction log here (dovecot.index.log, .log.2)", .0.display())]
-    NoLog(PathBuf),
-    /// The output cannot be written to.
-    #[error(transparent)]
-    Output(#[from] io::Error),
+/// A word about a place in a log.
+fn note(log: &Log, kind: NoteKind, finding: bool, message: String) -> Note {
+    Note { kind, file: log.path.clone(), pos: log.pos(), resumes_at: None, message, finding }
 }
 
-/// One log that is open.
-#[derive(Debug)]
-struct Open {
-    path: PathBuf,
-    stream: LogStream,
+/// A word about a flaw.
+fn damage(log: &Log, error: &Flaw) -> Note {
+    let mut note = note(log, NoteKind::Damage, true, error.to_string());
+    note.pos.offset = error.at;
+    note
 }
 
-impl Open {
-    fn header(&self) -> &LogHeader {
-        &self.stream.log.header
-    }
-
-    fn seq(&self) -> u32 {
-        self.header().file_seq
-    }
-
-    /// Where the next record is, or the end.
-    fn pos(&self) -> LogPos {
-        LogPos { seq: self.seq(), offset: self.stream.pos() }
-    }
-
-    fn error(&self, source: io::Error) -> LogError {
-        PathError::Io { path: self.path.clone(), source }.into()
-    }
-
-    fn note(&self, kind: NoteKind, finding: bool, message: String) -> Note {
-        Note { kind, file: self.path.clone(), pos: self.pos(), resumes_at: None, message, finding }
-    }
-
-    fn damage(&self, error: &Flaw) -> Note {
-        let mut note = self.note(NoteKind::Damage, true, error.to_string());
-        note.pos.offset = error.at;
-        note
-    }
-
-    /// The extensions before the first record, as far as other files tell.
-    fn names_before(&self) -> ExtNames {
-        names_before(&self.path, &self.stream.log, MmapPolicy::Auto)
-    }
-
-    /// What is to be said before the first record, after a history that ended at `before`.
-    fn link(&self, before: Option<LogPos>) -> Note {
-        let this = Segment::of_header(&self.stream.log);
-        let (seq, prev) = (this.seq, this.prev());
-        let (kind, finding, message) = match before {
-            None if this.starts_empty() => {
-                (NoteKind::Start, false, format!("log {seq} continues no other: the history of the index begins here"))
-            }
-            None => {
-                (NoteKind::Begins, false, format!("log {seq} continues {prev}, which is gone: the history begins here"))
-            }
-            Some(end) if prev == end => (NoteKind::Rotation, false, format!("log {seq} continues {end}")),
-            Some(end) if this.starts_empty() => (
-                NoteKind::Reset,
-                false,
-                format!("log {seq} starts from an empty index; what came before, up to {end}, was given up"),
-            ),
-            Some(end) if prev.seq == end.seq => {
-                (NoteKind::Gap, true, format!("log {seq} continues {prev}, but log {} ends at {end}", end.seq))
-            }
-            Some(end) => {
-                (NoteKind::Gap, false, format!("log {seq} continues {prev}: what came between {end} and there is gone"))
-            }
-        };
-        self.note(kind, finding, message)
-    }
+/// What is to be said before the first record of a log, after a history that ended at `before`.
+fn link(log: &Log, before: Option<LogPos>) -> Note {
+    let this = log.segment;
+    let (seq, prev) = (this.seq, this.prev());
+    let (kind, finding, message) = match before {
+        None if this.starts_empty() => {
+            (NoteKind::Start, false, format!("log {seq} continues no other: the history of the index begins here"))
+        }
+        None => {
+            (NoteKind::Begins, false, format!("log {seq} continues {prev}, which is gone: the history begins here"))
+        }
+        Some(end) if prev == end => (NoteKind::Rotation, false, format!("log {seq} continues {end}")),
+        Some(end) if this.starts_empty() => (
+            NoteKind::Reset,
+            false,
+            format!("log {seq} starts from an empty index; what came before, up to {end}, was given up"),
+        ),
+        Some(end) if prev.seq == end.seq => {
+            (NoteKind::Gap, true, format!("log {seq} continues {prev}, but log {} ends at {end}", end.seq))
+        }
+        Some(end) => {
+            (NoteKind::Gap, false, format!("log {seq} continues {prev}: what came between {end} and there is gone"))
+        }
+    };
+    note(log, kind, finding, message)
 }
 
 /// What a walk over the records comes by.
@@ -227,95 +182,47 @@ enum Found<'a> {
     Note(Note),
 }
 
-/// What to do where the records end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum AtEnd {
-    /// Say what is there and look for records behind it.
-    Search,
-    /// The same, but the file may be in the middle of a write.
-    Live,
-    /// Leave it: more may come.
-    Wait,
-}
-
 /// The logs of a mailbox, open and with their clocks read.
 #[derive(Debug)]
 pub struct History {
-    files: MailboxFiles,
-    logs: Vec<Open>,
+    generation: Generation,
+    /// The logs, and what is wrong with them.
+    pub logs: Logs,
     clock: Clock,
-    /// Files that could not be opened.
-    bad: Vec<Note>,
+    now: i64,
 }
 
 impl History {
-    /// Opens the logs of a mailbox. `timed` says that the times of records will be asked for, which takes a pass over
-    /// the logs.
+    /// The history in the logs of a generation, opened at `now`, UNIX seconds. `is_timed` says that the times of
+    /// records will be asked for, which takes a pass over the logs.
     ///
     /// # Errors
-    /// When there is no readable log.
-    pub fn open(path: &Path, timed: bool) -> Result<History, LogError> {
-        let files = MailboxFiles::locate(path)?;
-        // A log with a name of its own is read for itself.
-        let family = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
-        let stray = path.is_file()
-            && !family.iter().skip(1).any(|role| files.path(*role) == path)
-            && LogStream::open(path).is_ok();
-        let mut bad = Vec::new();
-        let mut streams = Vec::new();
-        let mut failed: Option<PathError> = None;
-        let candidates = if stray { vec![(Role::Log, path.to_owned())] } else { Vec::new() };
-        let opened = if stray { open_each(candidates)? } else { open_pair(&files)? };
-        for (role, path, result) in opened {
-            match result {
-                Ok(stream) => streams.push((role, path, stream)),
-                Err(error) => {
-                    let seq = LogPos::default();
-                    let message = error.to_string();
-                    failed.get_or_insert(PathError::Unknown { path: path.clone(), error });
-                    bad.push(Note {
-                        kind: NoteKind::Damage,
-                        file: path,
-                        pos: seq,
-                        resumes_at: None,
-                        message,
-                        finding: true,
-                    });
-                }
+    /// When a file cannot be read.
+    pub fn of(generation: Generation, mut logs: Logs, is_timed: bool, now: i64) -> Result<History, LogError> {
+        let known: Vec<_> = logs.list.iter().map(|log| (log.role, &log.stream)).collect();
+        let mut clock = Clock::before(&generation, &known, now)?;
+        if is_timed {
+            for log in &mut logs.list {
+                clock.read(&mut log.stream).map_err(|error| PathError::io(&log.path, error))?;
+                log.rewind();
             }
-        }
-        if streams.is_empty() {
-            return Err(failed.map_or_else(|| LogError::NoLog(path.to_owned()), LogError::Path));
-        }
-        // `.log` is the newest by its role.
-        streams.sort_by_key(|(role, ..)| *role == Role::Log);
-        if let [(_, path, old), (_, _, log)] = streams.as_slice() {
-            let segment = |stream: &LogStream| Segment::of_header(&stream.log);
-            if let Err(why) = belongs(&segment(old), &segment(log)) {
-                let (seq, log_seq) = (old.log.header.file_seq, log.log.header.file_seq);
-                let finding = seq >= log_seq || matches!(why, Unlinked::Foreign { .. });
-                let message = format!(".log.2 is left out, .log does not continue it: {why}");
-                let (file, pos) = (path.clone(), LogPos { seq, offset: 0 });
-                bad.push(Note { kind: NoteKind::LeftOut, file, pos, resumes_at: None, message, finding });
-                streams.remove(0);
-            }
-        }
-        let stats: Vec<_> = streams.iter().map(|(role, _, stream)| (*role, stream)).collect();
-        let mut clock = Clock::before(&files, &stats)?;
-        let mut logs = Vec::new();
-        for (_, path, stream) in streams {
-            let mut log = Open { path, stream };
-            if timed {
-                let start = (log.stream.log.records_at, log.header().initial_modseq);
-                clock.read(&mut log.stream).map_err(|error| log.error(error))?;
-                log.stream.seek(start.0, start.1);
-            }
-            logs.push(log);
-        }
-        if timed {
             clock.settle();
         }
-        Ok(History { files, logs, clock, bad })
+        Ok(History { generation, logs, clock, now })
+    }
+
+    /// What is to be said before the first record: files that could not be read, and a `.log.2` that is left out.
+    fn preface(&self) -> Vec<Note> {
+        let bad = self.logs.unreadable.iter().map(|(file, flaw)| {
+            let (file, message) = (file.clone(), flaw.to_string());
+            Note { kind: NoteKind::Damage, file, pos: LogPos::default(), resumes_at: None, message, finding: true }
+        });
+        let left_out = self.logs.left_out.iter().map(|LeftOut { path, seq, why, is_finding }| {
+            let message = format!(".log.2 is left out, .log does not continue it: {why}");
+            let (file, pos) = (path.clone(), LogPos { seq: *seq, offset: 0 });
+            Note { kind: NoteKind::LeftOut, file, pos, resumes_at: None, message, finding: *is_finding }
+        });
+        bad.chain(left_out).collect()
     }
 
     /// Visits every record and every word between them, in order.
@@ -324,17 +231,20 @@ impl History {
         last: AtEnd,
         mut visit: impl FnMut(Found<'_>) -> Result<(), LogError>,
     ) -> Result<ExtNames, LogError> {
-        for note in std::mem::take(&mut self.bad) {
+        for note in self.preface() {
             visit(Found::Note(note))?;
         }
         let mut names = ExtNames::default();
         let mut before = None;
-        let count = self.logs.len();
-        for (i, log) in self.logs.iter_mut().enumerate() {
-            enter(log, before, &mut names, &mut visit)?;
+        let count = self.logs.list.len();
+        for i in 0..count {
+            let Some(log) = self.logs.list.get_mut(i) else { break };
+            enter(log, &self.generation, before, &mut names, &mut visit)?;
             let at_end = if i + 1 == count { last } else { AtEnd::Search };
-            read_on(log, &mut names, at_end, &mut visit)?;
+            let mut flaws = Vec::new();
+            read_on(log, &mut names, at_end, &mut flaws, &mut visit)?;
             before = Some(log.pos());
+            flaws.into_iter().for_each(|flaw| self.logs.flaw(i, flaw));
         }
         Ok(names)
     }
@@ -345,7 +255,7 @@ impl History {
     /// When a log cannot be read, or what `sink` returns.
     pub fn records(&mut self, options: &Options, sink: &mut dyn Sink) -> Result<(), LogError> {
         let clock = std::mem::take(&mut self.clock);
-        let result = self.walk(AtEnd::Live, |found| pass(options, &clock, found, sink));
+        let result = self.walk(AtEnd::Live(self.now), |found| pass(options, &clock, found, sink));
         self.clock = clock;
         result.map(drop)
     }
@@ -361,11 +271,11 @@ impl History {
         let running = options.timeless();
         let all = running && !options.filters();
         if all {
-            for log in &mut self.logs {
-                tally(&mut log.stream, &mut stats, &mut clock).map_err(|error| log.error(error))?;
+            for log in &mut self.logs.list {
+                tally(&mut log.stream, &mut stats, &mut clock).map_err(|error| failed(log, error))?;
             }
         }
-        let result = self.walk(AtEnd::Live, |found| {
+        let result = self.walk(AtEnd::Live(self.now), |found| {
             match found {
                 Found::Note(note) => stats.notes.extend(Some(note).filter(|note| note.finding)),
                 Found::File(header) if running && !all => clock.log_begin(header),
@@ -389,11 +299,11 @@ impl History {
             Ok(())
         });
         clock.settle();
-        if let Some(log) = self.logs.last() {
+        if let Some(log) = self.logs.list.last() {
             let end = LogPos { seq: log.seq(), offset: log.stream.pos().saturating_sub(1) };
             stats.until = clock.bracket(end).not_after;
         }
-        stats.files = self.logs.iter().map(|log| (log.path.clone(), log.stream.stat.size)).collect();
+        stats.files = self.logs.list.iter().map(|log| (log.path.clone(), log.stream.stat.size)).collect();
         self.clock = clock;
         result.map(|_| stats)
     }
@@ -406,27 +316,28 @@ impl History {
     pub fn follow(&mut self, options: &Options, sink: &mut dyn Sink, stop: &dyn Fn() -> bool) -> Result<(), LogError> {
         let mut clock = std::mem::take(&mut self.clock);
         // From now on no rotation is missed, however long it takes to write out what is there already.
-        let Some(newest) = self.logs.last() else { return Ok(()) };
-        let successors = Successors::watch(&self.files, newest.stream.stat, newest.seq());
+        let files = self.generation.files().closed();
+        let Some(newest) = self.logs.list.last() else { return Ok(()) };
+        let successors = Successors::watch(&files, newest.stream.stat, newest.seq());
         let mut names = self.walk(AtEnd::Wait, |found| pass(options, &clock, found, sink))?;
-        let Some(mut current) = self.logs.pop() else { return Ok(()) };
-        self.logs.clear();
-        let mut next: Option<Open> = None;
+        let Some(mut current) = self.logs.list.pop() else { return Ok(()) };
+        self.logs.list.clear();
+        let mut next: Option<Log> = None;
         let mut told = None;
-        let watch = Watch::new(directory(&self.files));
+        let watch = Watch::new(directory(&files));
         loop {
             // A file is read to its end once more after it is known to be replaced: then nothing more is written to it.
             next = next.or_else(|| successors.next());
-            let stat = current.stream.refresh().map_err(|error| current.error(error))?;
+            let stat = current.stream.refresh().map_err(|error| failed(&current, error))?;
             if stat.size < current.stream.pos() {
                 let message = format!("the file shrank to {} bytes", stat.size);
-                pass(options, &clock, Found::Note(current.note(NoteKind::Damage, true, message)), sink)?;
+                pass(options, &clock, Found::Note(note(&current, NoteKind::Damage, true, message)), sink)?;
                 current.stream.seek(stat.size, 0);
             }
-            read_on(&mut current, &mut names, AtEnd::Wait, &mut |found| {
+            read_on(&mut current, &mut names, AtEnd::Wait, &mut Vec::new(), &mut |found| {
                 // What comes now is dated by when it is seen.
                 if let Found::Record { pos, record, .. } = &found {
-                    clock.seen(*pos, clock::now());
+                    clock.seen(*pos, crate::source::now());
                     clock.record(record);
                 }
                 pass(options, &clock, found, sink)
@@ -434,24 +345,27 @@ impl History {
             let end = match current.stream.step() {
                 Ok(StreamStep::End(end)) => Some(end),
                 Ok(StreamStep::Record(_)) => None,
-                Err(error) => return Err(current.error(error)),
+                Err(error) => return Err(failed(&current, error)),
             };
             if let Some(end) = end {
                 let wrong = end.reason == EndReason::Corrupt || (end.reason == EndReason::Partial && next.is_some());
                 if let Some(error) = end.error.filter(|_| wrong && told != Some(current.pos())) {
                     told = Some(current.pos());
-                    pass(options, &clock, Found::Note(current.damage(&error)), sink)?;
+                    pass(options, &clock, Found::Note(damage(&current, &error)), sink)?;
                 }
             }
             if let Some(log) = next.take() {
                 let before = current.pos();
-                if log.header().indexid != current.header().indexid || log.seq() <= before.seq {
+                if log.segment.indexid != current.segment.indexid || log.seq() <= before.seq {
                     let message = format!("the mailbox was recreated: log {} after {before}", log.seq());
-                    pass(options, &clock, Found::Note(log.note(NoteKind::Recreated, false, message)), sink)?;
+                    pass(options, &clock, Found::Note(note(&log, NoteKind::Recreated, false, message)), sink)?;
                 }
                 current = log;
-                clock.log_begin(current.header());
-                enter(&mut current, Some(before), &mut names, &mut |found| pass(options, &clock, found, sink))?;
+                clock.log_begin(&current.stream.log.header);
+                let generation = Generation::open(&files.closed(), &[Role::Index, Role::OldLog])?;
+                enter(&current, &generation, Some(before), &mut names, &mut |found| {
+                    pass(options, &clock, found, sink)
+                })?;
                 continue;
             }
             sink.flush()?;
@@ -471,11 +385,11 @@ fn directory(files: &MailboxFiles) -> &Path {
 /// Opens each log that replaces another as soon as it is there, on a thread of its own: once open, a log can be read
 /// however often it is rotated away meanwhile.
 struct Successors {
-    logs: Receiver<Open>,
+    logs: Receiver<Log>,
     stop: Arc<AtomicBool>,
     /// Where the system allows no thread, this one looks: for what comes after the log with that state and number.
     here: RefCell<Option<(Stat, u32)>>,
-    found: RefCell<VecDeque<Open>>,
+    found: RefCell<VecDeque<Log>>,
     files: MailboxFiles,
 }
 
@@ -502,7 +416,7 @@ impl Successors {
         Successors { logs, stop, here, found: RefCell::default(), files: files.clone() }
     }
 
-    fn next(&self) -> Option<Open> {
+    fn next(&self) -> Option<Log> {
         let mut here = self.here.borrow_mut();
         let Some((stat, seq)) = here.as_mut() else { return self.logs.try_recv().ok() };
         let mut found = self.found.borrow_mut();
@@ -521,89 +435,100 @@ impl Drop for Successors {
 }
 
 /// The logs that came after the one with that state and number, if it has been replaced.
-fn successors(files: &MailboxFiles, stat: &Stat, seq: u32) -> Vec<Open> {
-    let path = files.path(Role::Log);
+fn successors(files: &MailboxFiles, stat: &Stat, seq: u32) -> Vec<Log> {
+    // The directory may be another one by now.
+    let files = files.closed();
     let mut list = Vec::new();
-    if Stat::at(&path).is_ok_and(|now| now.same_file(stat)) {
+    if files.stat(Role::Log).is_ok_and(|now| now.stat.same_file(stat)) {
         return list;
     }
-    let Some(log) = LogStream::open(&path).ok().filter(|log| !log.stat.same_file(stat)) else { return list };
-    if log.log.header.prev_file_seq != seq {
+    let Ok(generation) = Generation::open(&files, &[Role::OldLog, Role::Log]) else { return list };
+    let open = |role| Some(Log::of(files.path(role), role, generation.stream(role)?.ok()?));
+    let Some(log) = open(Role::Log).filter(|log| !log.stream.stat.same_file(stat)) else { return list };
+    if log.segment.prev_file_seq != seq {
         // More than one rotation has happened; the log between may still be there.
-        let path = files.path(Role::OldLog);
-        let between = LogStream::open(&path).ok().filter(|old| {
-            let old_seq = old.log.header.file_seq;
-            old_seq < log.log.header.file_seq && old_seq > seq && !old.stat.same_file(&log.stat)
+        let between = open(Role::OldLog).filter(|old| {
+            (seq.saturating_add(1)..log.seq()).contains(&old.seq()) && !old.stream.stat.same_file(&log.stream.stat)
         });
-        list.extend(between.map(|stream| Open { path, stream }));
+        list.extend(between);
     }
-    list.push(Open { path, stream: log });
+    list.push(log);
     list
+}
+
+/// True when a path leads to a log with a name of its own: it is read for itself.
+pub fn is_stray(subject: &Subject, generation: &Generation) -> bool {
+    subject.role == Some(Role::Index) && generation.stream(Role::Index).is_some_and(|stream| stream.is_ok())
 }
 
 /// Says what is to be said before the first record of a log.
 fn enter(
-    log: &mut Open,
+    log: &Log,
+    generation: &Generation,
     before: Option<LogPos>,
     names: &mut ExtNames,
     visit: &mut impl FnMut(Found<'_>) -> Result<(), LogError>,
 ) -> Result<(), LogError> {
-    let link = log.link(before);
+    let link = link(log, before);
     // The extensions keep their numbers, and what was introduced is still what was introduced.
     if link.kind != NoteKind::Rotation {
-        *names = log.names_before();
+        *names = names_before(generation, log.role, &log.stream.log);
     }
-    visit(Found::File(log.header()))?;
+    visit(Found::File(&log.stream.log.header))?;
     visit(Found::Note(link))?;
     for problem in &log.stream.log.problems {
-        visit(Found::Note(log.damage(problem)))?;
+        visit(Found::Note(damage(log, problem)))?;
     }
     Ok(())
 }
 
-/// Reads a log from where it stands.
+/// Reads a log from where it stands, and notes its flaws.
 fn read_on(
-    log: &mut Open,
+    log: &mut Log,
     names: &mut ExtNames,
     at_end: AtEnd,
+    flaws: &mut Vec<Flaw>,
     visit: &mut impl FnMut(Found<'_>) -> Result<(), LogError>,
 ) -> Result<(), LogError> {
-    let seq = log.seq();
-    let mut salvaged = false;
-    loop {
-        let step = log.stream.step();
-        let end = match step {
-            Ok(StreamStep::Record(record)) => {
-                names.follow(&record);
+    let (seq, path) = (log.seq(), log.path.clone());
+    let about = |kind, offset, finding, message| {
+        let (file, pos) = (path.clone(), LogPos { seq, offset });
+        Note { kind, file, pos, resumes_at: None, message, finding }
+    };
+    let mut is_invalid = false;
+    let walked = log.stream.walk(at_end, |passage| {
+        match passage {
+            Passage::Record(record, place) => {
+                if !is_invalid && let Some(flaw) = record.fatal_error() {
+                    is_invalid = true;
+                    flaws.push(flaw);
+                }
+                names.follow(record);
                 let pos = LogPos { seq, offset: record.offset };
-                visit(Found::Record { pos, record: &record, names, salvaged })?;
-                continue;
+                visit(Found::Record { pos, record, names, salvaged: place == Place::Salvaged })?;
             }
-            Ok(StreamStep::End(end)) => end,
-            Err(error) => return Err(log.error(error)),
-        };
-        let Some(error) = end.error.filter(|_| at_end != AtEnd::Wait) else { return Ok(()) };
-        let live = at_end == AtEnd::Live
-            && end.reason == EndReason::Partial
-            && tail_state(&log.path, &log.stream.stat).is_ok_and(|state| state == TailState::BeingWritten);
-        if live {
-            let message = format!("a transaction is being written: {error}");
-            return visit(Found::Note(log.note(NoteKind::Tail, false, message)));
+            Passage::Hole(Hole { at, error, is_being_written: true, .. }) => {
+                let message = format!("a transaction is being written: {error}");
+                visit(Found::Note(about(NoteKind::Tail, at, false, message)))?;
+            }
+            Passage::Hole(Hole { at, error, is_partial, resumes_at, .. }) => {
+                let is_torn = resumes_at.is_none() && is_partial;
+                let kind = if is_torn { NoteKind::TornTail } else { NoteKind::Damage };
+                visit(Found::Note(Note { resumes_at, ..about(kind, at, true, error.to_string()) }))?;
+                flaws.push(error);
+                names.after_hole();
+            }
         }
-        let mut note = log.damage(&error);
-        note.pos.offset = end.offset;
-        let found = log.stream.resynchronize(end.offset.saturating_add(1));
-        note.resumes_at = found.map_err(|error| log.error(error))?;
-        if note.resumes_at.is_none() && end.reason == EndReason::Partial {
-            note.kind = NoteKind::TornTail;
-        }
-        let resumes_at = note.resumes_at;
-        visit(Found::Note(note))?;
-        let Some(at) = resumes_at else { return Ok(()) };
-        log.stream.seek(at, 0);
-        names.after_hole();
-        salvaged = true;
+        Ok(true)
+    });
+    match walked {
+        Ok(result) => result.map(drop),
+        Err(error) => Err(failed(log, error)),
     }
+}
+
+fn failed(log: &Log, source: io::Error) -> LogError {
+    PathError::io(&log.path, source).into()
 }
 
 /// Gives a record to `sink` if it is wanted.
@@ -626,59 +551,4 @@ fn pass(options: &Options, clock: &Clock, found: Found<'_>, sink: &mut dyn Sink)
         }
     }
     Ok(())
-}
-
-type Opened = (Role, PathBuf, Result<LogStream, Flaw>);
-
-/// Opens logs; those that do not exist are left out, those that are no logs come with the reason.
-fn open_each(paths: Vec<(Role, PathBuf)>) -> Result<Vec<Opened>, PathError> {
-    let mut list = Vec::new();
-    for (role, path) in paths {
-        match LogStream::open(&path) {
-            Ok(stream) => list.push((role, path, Ok(stream))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let empty = || Flaw::new(FileKind::Log, 0, FlawKind::NoLog, "24 bytes or more", "something else");
-                let inner = error.into_inner().and_then(|inner| inner.downcast::<Flaw>().ok());
-                list.push((role, path, Err(inner.map_or_else(empty, |inner| *inner))));
-            }
-            Err(source) => return Err(PathError::Io { path, source }),
-        }
-    }
-    Ok(list)
-}
-
-/// Opens `.log` and `.log.2` as they were at one time.
-fn open_pair(files: &MailboxFiles) -> Result<Vec<Opened>, PathError> {
-    let path = files.path(Role::Log);
-    for _ in 0..TRIES {
-        let mut list = open_each(vec![(Role::Log, path.clone()), (Role::OldLog, files.path(Role::OldLog))])?;
-        let stat = |role: Role, list: &[Opened]| {
-            let one = list.iter().find(|(have, ..)| *have == role)?;
-            one.2.as_ref().ok().map(|stream| stream.stat)
-        };
-        let (log, old) = (stat(Role::Log, &list), stat(Role::OldLog, &list));
-        let replaced = log.is_some_and(|log| Stat::at(&path).is_ok_and(|now| !now.same_file(&log)));
-        // In the middle of a rotation both names lead to one file.
-        let linked = log.zip(old).is_some_and(|(log, old)| log.same_file(&old));
-        if replaced || linked {
-            std::thread::sleep(Duration::from_millis(10));
-            if replaced {
-                continue;
-            }
-        }
-        if linked {
-            list.retain(|(role, ..)| *role == Role::Log);
-        }
-        // Of two logs with one number the present one counts.
-        let seq = |one: &Opened| one.2.as_ref().ok().map(|stream| stream.log.header.file_seq);
-        if let [log, old] = list.as_slice()
-            && seq(log).is_some()
-            && seq(log) == seq(old)
-        {
-            list.pop();
-        }
-        return Ok(list);
-    }
-    Err(PathError::Busy(path))
 }

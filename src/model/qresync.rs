@@ -1,7 +1,7 @@
 //! What a server answers to `SELECT (QRESYNC (V M [known [(seqs uids)]]))` (`imap-fetch.c`, `cmd-select.c`,
 //! `mailbox-get.c`, `mail-index-modseq.c`), and the place in the logs that a modseq stands for.
 
-use super::chain::{Chain, Segment, oldest_linked};
+use super::chain::{Chain, Lost, Segment, oldest_linked};
 use super::reach::{Lack, TooOld, Why, segment_of};
 use super::replay::Replayed;
 use super::{LogPos, UidSet};
@@ -198,8 +198,9 @@ impl Answer {
     }
 }
 
-/// Answers as Dovecot 2.2 and later do. `replayed` is the mailbox at the end of `chain`.
-pub fn answer(chain: &Chain<'_>, replayed: &Replayed, question: &Question) -> Answer {
+/// Answers as Dovecot 2.2 and later do. `replayed` is the mailbox at the end of `chain`; `lost` says that the logs do
+/// not reach the index, so that what happened between the two nobody knows.
+pub fn answer(chain: &Chain<'_>, replayed: &Replayed, lost: Option<&Lost>, question: &Question) -> Answer {
     let mailbox = &replayed.mailbox;
     let header = &mailbox.header;
     if header.uid_validity == 0 || header.uid_validity != question.uid_validity {
@@ -231,6 +232,10 @@ pub fn answer(chain: &Chain<'_>, replayed: &Replayed, question: &Question) -> An
         (Err(error), _) => (Kind::Fallback, Some(Reason::History(error.into()))),
         _ if replayed.position > chain.end() => {
             (Kind::Fallback, Some(Reason::History(Why::IndexElsewhere(replayed.position))))
+        }
+        _ if lost.is_some() => {
+            let stands = lost.map_or(LogPos::default(), |lost| LogPos { seq: lost.seq, offset: lost.offset });
+            (Kind::Fallback, Some(Reason::History(Why::IndexElsewhere(stands))))
         }
         _ if tracked && question.modseq > highest => {
             let why = Why::Future { modseq: question.modseq, highest };

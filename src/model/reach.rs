@@ -2,6 +2,7 @@
 
 use super::chain::{Segment, Unlinked, follows};
 use super::{LogPos, UidSet};
+use crate::format::index::IndexFile;
 use crate::format::record::{Append, Record, RecordType};
 
 /// Where `next_uid` stands in the base header of an index.
@@ -174,6 +175,33 @@ impl Whole<'_> {
         let told = self.births.uids();
         let missing = UidSet::range(1, last).difference(&told).difference(self.present);
         if missing.is_empty() { Ok(()) } else { Err(Why::NeverAppended(missing)) }
+    }
+}
+
+/// What an index file says by itself, before any log is read.
+#[derive(Clone, Debug, Default)]
+pub struct Indexed {
+    /// `next_uid`.
+    pub next_uid: u32,
+    /// The messages.
+    pub uids: UidSet,
+    /// Up to where it holds the logs.
+    pub position: LogPos,
+    /// `highest_modseq` of its `modseq` extension; 0 when it has none.
+    pub highest_modseq: u64,
+}
+
+impl Indexed {
+    /// Reads it.
+    pub fn of(index: &IndexFile<'_>) -> Indexed {
+        let header = &index.header;
+        let modseqs = index.extension(b"modseq").filter(|ext| ext.data.len() == 16);
+        Indexed {
+            next_uid: header.next_uid,
+            uids: (0..index.count()).filter_map(|i| index.uid(i)).collect(),
+            position: LogPos { seq: header.log_file_seq, offset: u64::from(header.log_file_head_offset) },
+            highest_modseq: modseqs.and_then(|ext| index.endian.u64_at(ext.data, 0)).unwrap_or(0),
+        }
     }
 }
 

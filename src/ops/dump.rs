@@ -9,9 +9,11 @@ use crate::format::index::IndexFile;
 use crate::format::intros::ExtNames;
 use crate::format::log::LogFile;
 use crate::format::{FileKind, Flaw, FlawKind};
-use crate::logs::records::names_before;
+use crate::logs::history::names_before;
 use crate::model::UidSet;
-use crate::source::{Input, LogStream, MailboxFiles, MmapPolicy, PathError, Role, Stat, read, recognise};
+use crate::source::{
+    self, Generation, Input, LogStream, MailboxFiles, MmapPolicy, PathError, Role, Single, Tail, recognise,
+};
 
 /// The JSON schema of every document and line.
 pub const SCHEMA: &str = "idx.dump/1";
@@ -34,6 +36,8 @@ pub struct Options {
     pub kind: Option<FileKind>,
     /// When to map files.
     pub mmap: MmapPolicy,
+    /// The time now, UNIX seconds.
+    pub now: i64,
 }
 
 /// A part of a dump.
@@ -86,8 +90,8 @@ pub enum DumpError {
 /// A file that has been read, or is to be read in pieces.
 #[derive(Debug)]
 pub enum Subject {
-    /// A large log.
-    Stream(Box<LogStream>),
+    /// A large log, and the extensions before its first record.
+    Stream(Box<LogStream>, ExtNames),
     /// Any other file.
     Whole(Box<Whole>),
 }
@@ -108,13 +112,11 @@ pub struct Whole {
 /// # Errors
 /// When it cannot be read or is of no known kind.
 pub fn open(path: &Path, options: &Options) -> Result<Subject, PathError> {
-    let stat = Stat::at(path).map_err(|e| PathError::io(path, e))?;
+    let file = Single::open(path)?;
+    let size = file.stat().size;
     let kind = match options.kind {
         Some(kind) => Some(kind),
-        None => {
-            let head = crate::source::head(path).map_err(|e| PathError::io(path, e))?;
-            recognise(path, &head, stat.size)
-        }
+        None => recognise(path, &file.head()?, size),
     };
     let unknown = |error| PathError::Unknown { path: path.to_owned(), error };
     let Some(kind) = kind else {
@@ -123,16 +125,26 @@ pub fn open(path: &Path, options: &Options) -> Result<Subject, PathError> {
             0,
             FlawKind::NoKnownFile,
             "an index, log, cache, thread index or mailbox log",
-            if stat.size == 0 { "an empty file" } else { "none of these" },
+            if size == 0 { "an empty file" } else { "none of these" },
         )));
     };
-    if kind == FileKind::Log && stat.size >= STREAM_FROM && !options.hex {
-        let stream = LogStream::open(path).map_err(|e| PathError::io(path, e))?;
-        return Ok(Subject::Stream(Box::new(stream)));
+    if kind == FileKind::Log && size >= STREAM_FROM && !options.hex {
+        let stream = file.stream()?;
+        let names = names_of(path, &stream.log);
+        return Ok(Subject::Stream(Box::new(stream), names));
     }
-    let input = read(path, options.mmap, kind != FileKind::Log).map_err(|e| PathError::io(path, e))?;
-    let beside = Beside::find(path, kind, &input, options);
+    let input = file.input(options.mmap, kind != FileKind::Log)?;
+    let mut beside = Beside::find(path, kind, &input, options);
+    beside.is_growing = kind == FileKind::Log && file.tail(options.now) == Tail::BeingWritten;
     Ok(Subject::Whole(Box::new(Whole { kind, input, beside })))
+}
+
+/// The extensions before the first record of the log at a path.
+fn names_of(path: &Path, log: &LogFile) -> ExtNames {
+    let Ok(subject) = source::Subject::of(path) else { return ExtNames::default() };
+    let generation = Generation::open(&subject.files, &[Role::Index, Role::OldLog]);
+    let names = |generation| names_before(&generation, subject.role.unwrap_or(Role::Index), log);
+    generation.map_or_else(|_| ExtNames::default(), names)
 }
 
 /// What the files around a file say of it.
@@ -144,17 +156,17 @@ pub struct Beside {
     pub links: CacheLinks,
     /// UIDVALIDITY of the mailbox, for its thread index.
     pub uid_validity: Option<u32>,
-    /// The file as it was when it was read.
-    pub stat: Option<Stat>,
+    /// Somebody is writing to the end of the log.
+    pub is_growing: bool,
 }
 
 impl Beside {
     fn find(path: &Path, kind: FileKind, input: &Input, options: &Options) -> Beside {
-        let mut beside = Beside { stat: Some(input.stat), ..Beside::default() };
+        let mut beside = Beside::default();
         match kind {
             FileKind::Log => {
                 if let Ok(log) = LogFile::parse(&input.bytes, input.bytes.len() as u64) {
-                    beside.names = names_before(path, &log, options.mmap);
+                    beside.names = names_of(path, &log);
                 }
             }
             FileKind::Cache => {
@@ -176,7 +188,7 @@ impl Beside {
     pub fn of(mailbox: &crate::model::Mailbox, options: &Options) -> Beside {
         let names = ExtNames::new(mailbox.extensions.iter().map(|ext| ext.name.clone()));
         let (links, uid_validity) = (CacheLinks::of(mailbox, options), Some(mailbox.header.uid_validity));
-        Beside { names, links, uid_validity, stat: None }
+        Beside { names, links, uid_validity, is_growing: false }
     }
 }
 
@@ -222,8 +234,9 @@ impl CacheLinks {
         let files = MailboxFiles::locate(path).ok()?;
         // Only a few pages of it are looked at.
         let mmap = if options.mmap == MmapPolicy::Auto { MmapPolicy::Always } else { options.mmap };
-        let input = read(&files.path(Role::Index), mmap, true).ok()?;
-        let stream = LogStream::open(&files.path(Role::Log)).ok()?;
+        let generation = Generation::open(&files, &[Role::Index, Role::Log]).ok()?;
+        let input = generation.input(Role::Index, mmap).ok()??;
+        let stream = generation.stream(Role::Log)?.ok()?;
         let index = IndexFile::parse(&input.bytes).ok().filter(|index| index.problems.is_empty())?;
         let (log, header) = (&stream.log.header, &index.header);
         let current = (log.indexid, log.file_seq) == (header.indexid, header.log_file_seq)

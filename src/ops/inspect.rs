@@ -2,7 +2,7 @@
 //! somebody writes. Every verb that says "damaged" or "sound" has it from here.
 
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Level, Options, Severity};
 use crate::format::log::LogFile;
@@ -122,8 +122,7 @@ pub fn problems(files: &MailboxFiles, read: &Snapshot, options: &Options) -> Vec
 
 /// What to judge by now: everything, by the clock of this host.
 pub fn options() -> Options {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Options::at(i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+    Options::at(crate::source::now())
 }
 
 /// The verdict on files that were read just now. Whether the end of a log or cache is being written is asked only when

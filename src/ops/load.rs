@@ -1,8 +1,5 @@
 //! From the files of a mailbox to its state: the way every verb begins that asks what a mailbox *is*.
 
-use std::io;
-use std::path::PathBuf;
-
 use crate::format::ext::Visit;
 use crate::format::index::IndexFile;
 use crate::format::log::{EndReason, LogFile};
@@ -10,8 +7,7 @@ use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::chain::Unlinked;
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, LogPos, Lost, Mailbox};
-use crate::render::document::{Document, Part};
-use crate::source::{MailboxFiles, Role, Snapshot, TailState, tail_state};
+use crate::source::{Role, Snapshot, Tail};
 
 /// The log files of a snapshot as one history. A log that cannot be read at all is left out; the judge says why.
 pub fn chain(snapshot: &Snapshot) -> Chain<'_> {
@@ -23,14 +19,11 @@ pub fn chain(snapshot: &Snapshot) -> Chain<'_> {
     Chain::of(file(Role::Log), file(Role::OldLog))
 }
 
-/// The same, with what the file system tells of the end of `.log`: whether it is being written.
-pub fn live_chain<'s>(files: &MailboxFiles, snapshot: &'s Snapshot) -> Chain<'s> {
+/// The same, with what the file system tells of the end of `.log` at `now`, UNIX seconds: whether it is being written.
+pub fn live_chain(snapshot: &Snapshot, now: i64) -> Chain<'_> {
     let mut chain = chain(snapshot);
-    let unfinished = chain.head().is_some_and(|head| head.end.reason == EndReason::Partial);
-    chain.live = unfinished
-        && snapshot.get(Role::Log).is_some_and(|input| {
-            tail_state(&files.path(Role::Log), &input.stat).is_ok_and(|state| state == TailState::BeingWritten)
-        });
+    let is_unfinished = chain.head().is_some_and(|head| head.end.reason == EndReason::Partial);
+    chain.live = snapshot.tail(Role::Log, is_unfinished, now) == Tail::BeingWritten;
     chain
 }
 
@@ -39,26 +32,6 @@ pub fn emit_left_out(emit: &mut (impl Visit + ?Sized), left_out: Option<(u32, Un
     if let Some((seq, why)) = left_out {
         emit.text("left_out", format!(".log.2 (file_seq {seq}): {why}").as_bytes());
     }
-}
-
-/// Writes what is wrong, if anything is.
-///
-/// # Errors
-/// When `out` cannot be written to.
-pub fn write_problems<D: Document>(out: &mut D, problems: &[(PathBuf, String)]) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    if problems.is_empty() && D::Part::FOR_PEOPLE {
-        return Ok(());
-    }
-    out.list("problems", |_, part| {
-        for (file, message) in problems {
-            part.item(|emit| {
-                emit.text("file", file.as_os_str().as_bytes());
-                emit.text("message", message.as_bytes());
-            });
-        }
-        Ok(())
-    })
 }
 
 /// The state that an index file holds; `None` when there is no such file or it is no index.

@@ -32,6 +32,8 @@ pub struct Opened {
     /// The user's private index, where there is one.
     pub private: Option<Mailbox>,
     problems: Vec<Finding>,
+    /// When they were read, UNIX seconds.
+    now: i64,
 }
 
 impl Opened {
@@ -52,7 +54,7 @@ impl Opened {
             None => None,
         };
         problems.retain(|finding| finding.severity > Severity::Info);
-        Ok(Opened { files, snapshot, private, problems })
+        Ok(Opened { files, snapshot, private, problems, now: crate::source::now() })
     }
 
     /// The mailbox at the end of its logs.
@@ -60,7 +62,7 @@ impl Opened {
     /// # Errors
     /// When the files are no index files.
     pub fn state<'s>(&'s self, path: &Path) -> Result<State<'s>, ShowError> {
-        let chain = load::live_chain(&self.files, &self.snapshot);
+        let chain = load::live_chain(&self.snapshot, self.now);
         let loaded = show::load(path, &self.snapshot, &chain, Until::End)?;
         Ok(State { chain, loaded, private: self.private.as_ref(), problems: &self.problems })
     }
@@ -183,7 +185,7 @@ pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<Out
         known: options.known.clone().or_else(|| said.and_then(|q| q.known.clone())),
         sample: options.sample.clone().or_else(|| said.and_then(|q| q.sample.clone())),
     };
-    let answer = answer(&state.chain, &state.loaded.replayed, &question);
+    let answer = answer(&state.chain, &state.loaded.replayed, state.loaded.lost.as_ref(), &question);
     let differences = session.map(|session| transcript::compare(&session, &state, &question, &answer));
     Ok(Outcome { state, question, answer, differences })
 }

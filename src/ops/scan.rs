@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::names::Lists;
 use super::{inspect, load, show};
@@ -99,7 +98,7 @@ pub struct Row {
 impl Row {
     /// Seconds since the present log was begun.
     pub fn log_age(&self) -> Option<u64> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        let now = u64::try_from(crate::source::now()).ok()?;
         Some(now.saturating_sub(self.log_create_stamp?.into()))
     }
 

@@ -14,7 +14,7 @@ use crate::simulate::past::State;
 use crate::simulate::question::prepare;
 use crate::simulate::survey::Row;
 use crate::simulate::{Options, SimulateError, Simulation, Subject, now};
-use crate::source::{Family, Found, MailboxFiles, PathError, Role, Snapshot, Unit, walk};
+use crate::source::{Family, Found, Generation, MailboxFiles, PathError, Role, Snapshot, Unit, walk};
 
 /// Reads a mailbox and prepares what happens to it.
 ///
@@ -36,7 +36,11 @@ fn subject(
     let chain = load::chain(snapshot);
     let fail = |reason: String| SimulateError::Mailbox { path: path.to_owned(), reason };
     let loaded = load::state(snapshot, &chain, Until::End).map_err(|lost| fail(lost.reason))?;
-    let clock = Clock::build(files)?;
+    let clock = match snapshot.generation() {
+        // The present of the question need not be that of the files.
+        Some(generation) => Clock::build(generation, crate::source::now())?,
+        None => Clock::build(&Generation::open(files, &Role::ALL)?, crate::source::now())?,
+    };
     let Some(state) = State::read(&chain, &loaded.replayed.mailbox, &clock, options.now) else {
         let there = [Role::Log, Role::OldLog].into_iter().any(|role| snapshot.get(role).is_some());
         let none = || "there is no dovecot.index.log".to_owned();

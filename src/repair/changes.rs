@@ -1,7 +1,6 @@
 //! From the files of an index to a plan, and from the plan to changes on disk. What is made true there is `store`'s.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::plan::{Base, Inputs, Plan};
 use super::steps::Step;
@@ -35,7 +34,6 @@ pub(crate) fn before<'a>(home: &Home, survey: &'a Survey, interrupted: Option<&'
 }
 
 pub(crate) fn inputs<'a>(files: &Files<'a>, index: &Path, base: Option<Base>) -> Inputs<'a> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Inputs {
         index: bytes(files, Role::Index),
         backup: bytes(files, Role::Backup),
@@ -43,7 +41,7 @@ pub(crate) fn inputs<'a>(files: &Files<'a>, index: &Path, base: Option<Base>) ->
         log: bytes(files, Role::Log),
         cache: bytes(files, Role::Cache),
         storage: Storage::beside(&MailboxFiles::at(index)),
-        now: u32::try_from(now).unwrap_or(u32::MAX),
+        now: u32::try_from(crate::source::now()).unwrap_or(u32::MAX),
         base,
     }
 }

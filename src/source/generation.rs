@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bytes::{Input, MmapPolicy, Stat, contents};
@@ -11,6 +12,8 @@ use super::stream::LogStream;
 
 /// How often a mailbox that changes while it is read is read again before it is called busy.
 const TRIES: u32 = 5;
+/// Bytes from which one can tell what a file is.
+const HEAD: usize = 4096;
 /// A log that was written to this recently may still be in the middle of a write, seconds.
 const YOUNG: i64 = 10;
 /// The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
@@ -140,6 +143,11 @@ impl Generation {
         Some(self.get(role)?.file.try_clone().and_then(LogStream::of))
     }
 
+    /// What the end of a file means, in which something is wrong at the end. `now` is in UNIX seconds.
+    pub fn tail(&self, role: Role, now: i64) -> Tail {
+        self.get(role).map_or(Tail::Torn, |one| Tail::of_damaged(&one.file, &one.meta.stat, now))
+    }
+
     pub(super) fn snapshot(self, policy: MmapPolicy) -> Result<Snapshot, PathError> {
         // To call such a file missing would be untrue, and what the others say without it may be wrong.
         if let Some((role, kind)) = self.special.first() {
@@ -216,6 +224,11 @@ impl Snapshot {
         self.source.as_ref()
     }
 
+    /// The open files alone: what was read of them is given back. `None` for a set made in memory.
+    pub fn into_generation(self) -> Option<Generation> {
+        self.source
+    }
+
     /// True while the names still lead to the files that were read.
     pub fn is_current(&self) -> bool {
         self.source.as_ref().is_none_or(Generation::is_current)
@@ -254,17 +267,60 @@ pub fn lock_holder(file: &File) -> io::Result<Option<i32>> {
     Ok(holder.map(|lock| lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get())))
 }
 
-/// How a file ends, for a file that is opened again by its path.
-pub fn tail_state(path: &std::path::Path, read: &Stat) -> io::Result<Tail> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let file = super::bytes::open(path)?;
-    if !Stat::of(&file)?.same_file(read) {
-        return Ok(Tail::BeingWritten);
-    }
-    Ok(Tail::of_damaged(&file, read, i64::try_from(now.as_secs()).unwrap_or(i64::MAX)))
+/// One file that the user named himself, links and all, open: what is not of a mailbox, or asked about for itself.
+#[derive(Debug)]
+pub struct Single {
+    path: PathBuf,
+    file: File,
+    meta: Meta,
 }
 
-/// [`MailboxFiles::is_locked`] for a path.
-pub fn is_locked(path: &std::path::Path) -> bool {
-    super::bytes::open(path).and_then(|file| lock_holder(&file)).is_ok_and(|holder| holder.is_some())
+impl Single {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As open(2), or [`NotRegular`].
+    pub fn open(path: &Path) -> Result<Single, PathError> {
+        let file = super::bytes::open(path).map_err(|error| PathError::io(path, error))?;
+        let meta = Meta::of(&file).map_err(|error| PathError::io(path, error))?;
+        Ok(Single { path: path.to_owned(), file, meta })
+    }
+
+    /// Its state when it was opened.
+    pub fn stat(&self) -> &Stat {
+        &self.meta.stat
+    }
+
+    /// Its first bytes: enough to tell what it is.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn head(&self) -> Result<Vec<u8>, PathError> {
+        let mut head = vec![0; HEAD];
+        let filled =
+            super::stream::read_at(&self.file, &mut head, 0).map_err(|error| PathError::io(&self.path, error))?;
+        head.truncate(filled);
+        Ok(head)
+    }
+
+    /// All of it. `stable` says that writers replace this kind of file by rename and never truncate it.
+    ///
+    /// # Errors
+    /// As read(2) and mmap(2).
+    pub fn input(&self, policy: MmapPolicy, stable: bool) -> Result<Input, PathError> {
+        contents(&self.file, &self.meta, policy, stable).map_err(|error| PathError::io(&self.path, error))
+    }
+
+    /// A log to be read piece by piece.
+    ///
+    /// # Errors
+    /// As [`LogStream::of`].
+    pub fn stream(self) -> Result<LogStream, PathError> {
+        LogStream::of(self.file).map_err(|error| PathError::io(&self.path, error))
+    }
+
+    /// What its end means, when something is wrong with it. `now` is in UNIX seconds.
+    pub fn tail(&self, now: i64) -> Tail {
+        Tail::of_damaged(&self.file, &self.meta.stat, now)
+    }
 }

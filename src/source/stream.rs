@@ -8,9 +8,9 @@ use std::sync::mpsc::{channel, sync_channel};
 
 use super::bytes::{Stat, open};
 use super::generation::Tail;
-use crate::format::Disk;
-use crate::format::log::{Framer, LogEnd, LogFile, LogHeader, Step, resynchronize};
+use crate::format::log::{EndReason, Framer, LogEnd, LogFile, LogHeader, Step, resynchronize};
 use crate::format::record::Record;
+use crate::format::{Disk, Flaw};
 
 /// Bytes read at a time: large enough to make the system calls cheap, small enough to stay in a core's cache.
 const CHUNK: usize = 256 << 10;
@@ -27,6 +27,50 @@ pub enum StreamStep<'a> {
     Record(Record<'a>),
     /// No further record for now.
     End(LogEnd),
+}
+
+/// What a [walk](LogStream::walk) comes by.
+#[derive(Debug)]
+pub enum Passage<'r, 'a> {
+    /// A whole record. Behind damage its modseq is not known: nobody can say what that hides.
+    Record(&'r Record<'a>, Place),
+    /// Bytes that are no records.
+    Hole(Hole),
+}
+
+/// Where a record was come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// As Dovecot reads the file: each record follows the one before.
+    InOrder,
+    /// Found again behind damage.
+    Salvaged,
+}
+
+/// Bytes that are no records, in a log or at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Where they begin; byte offset.
+    pub at: u64,
+    /// True when a whole record may have been meant to begin there.
+    pub is_partial: bool,
+    /// What is wrong with them.
+    pub error: Flaw,
+    /// Somebody writes there just now: it is no damage, and nothing was looked for behind it.
+    pub is_being_written: bool,
+    /// Where records can be read again; byte offset.
+    pub resumes_at: Option<u64>,
+}
+
+/// What a walk does where the records of a log end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtEnd {
+    /// Says what is there and looks for records behind it.
+    Search,
+    /// The same, but the file may be in the middle of a write at this time, UNIX seconds.
+    Live(i64),
+    /// Leaves it: more may come.
+    Wait,
 }
 
 /// Reads the records of a log one by one.
@@ -182,8 +226,8 @@ impl LogStream {
             Step::End(end) => StreamStep::End(end),
             Step::NeedMore { at, len } => StreamStep::End(LogEnd {
                 offset: at,
-                reason: crate::format::log::EndReason::Partial,
-                error: Some(crate::format::Flaw::new(
+                reason: EndReason::Partial,
+                error: Some(Flaw::new(
                     crate::format::FileKind::Log,
                     at,
                     crate::format::FlawKind::FileShrank,
@@ -192,6 +236,44 @@ impl LogStream {
                 )),
             }),
         })
+    }
+
+    /// Reads records from here on, over what are none, until `visit` says so (`false`) or the file ends. The one way
+    /// past damage: records behind it have modseq 0.
+    ///
+    /// # Errors
+    /// As read(2). The inner error is that of `visit`.
+    pub fn walk<E>(
+        &mut self,
+        at_end: AtEnd,
+        mut visit: impl FnMut(Passage<'_, '_>) -> Result<bool, E>,
+    ) -> io::Result<Result<bool, E>> {
+        let mut place = Place::InOrder;
+        loop {
+            let step = self.step()?;
+            let end = match step {
+                StreamStep::Record(record) => match visit(Passage::Record(&record, place)) {
+                    Ok(true) => continue,
+                    stop => return Ok(stop),
+                },
+                StreamStep::End(end) => end,
+            };
+            let is_partial = end.reason == EndReason::Partial;
+            let is_being_written = match at_end {
+                AtEnd::Live(now) => is_partial && self.tail(&end, now) == Tail::BeingWritten,
+                AtEnd::Search | AtEnd::Wait => false,
+            };
+            let Some(error) = end.error.filter(|_| at_end != AtEnd::Wait) else { return Ok(Ok(true)) };
+            let at = end.offset;
+            let resumes_at = if is_being_written { None } else { self.resynchronize(at.saturating_add(1))? };
+            match visit(Passage::Hole(Hole { at, is_partial, error, is_being_written, resumes_at })) {
+                Ok(true) => {}
+                stop => return Ok(stop),
+            }
+            let Some(at) = resumes_at else { return Ok(Ok(true)) };
+            self.seek(at, 0);
+            place = Place::Salvaged;
+        }
     }
 
     /// Reads the file on a thread of its own and hands out its bytes from the next record on, block by block. `take`
@@ -274,7 +356,7 @@ impl LogStream {
 }
 
 /// Fills `buf` from offset `at`, as far as the file goes.
-fn read_at(file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+pub(super) fn read_at(file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buf.len() {
         match file.read_at(&mut buf[filled..], at + filled as u64) {

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, OFlags, RawDir, statat};
 
@@ -141,8 +140,7 @@ impl DirState {
     }
 
     fn is_old(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| i64::try_from(t.as_secs()).unwrap_or(0));
-        self.mtime.0.max(self.ctime.0) < now - FRESH
+        self.mtime.0.max(self.ctime.0) < super::now() - FRESH
     }
 }
 

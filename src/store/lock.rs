@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use crate::source::{Meta, Role, Stat, lock_holder};
 
 /// A dotlock that has not changed for this long belongs to nobody any more
 /// (`MAIL_TRANSACTION_LOG_LOCK_CHANGE_TIMEOUT`).
-const DOTLOCK_STALE: Duration = Duration::from_secs(180);
+const DOTLOCK_STALE: i64 = 180;
 /// A dotlock names process and host; more than this is none of Dovecot's.
 const MAX_DOTLOCK: u64 = 300;
 /// How often a lock that is held is asked for again.
@@ -215,9 +215,7 @@ pub fn lock_new(file: &File) -> io::Result<()> {
 }
 
 fn is_stale(meta: &Meta) -> bool {
-    let Ok(seconds) = u64::try_from(meta.stat.mtime.0) else { return false };
-    let modified = UNIX_EPOCH + Duration::from_secs(seconds);
-    SystemTime::now().duration_since(modified).is_ok_and(|age| age > DOTLOCK_STALE)
+    crate::source::now().saturating_sub(meta.stat.mtime.0) > DOTLOCK_STALE
 }
 
 /// What a dotlock says of its owner. Whoever made it decided what it says, and what it is.

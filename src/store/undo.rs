@@ -128,7 +128,10 @@ impl Step {
         why: Vec<String>,
         redone: Option<&Step>,
     ) -> Step {
-        let created = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let created = jiff::Timestamp::from_second(crate::source::now())
+            .unwrap_or_default()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string();
         let mut step = Step { created, why, files: Vec::new(), untouched: Vec::new() };
         for (role, bytes) in after {
             let name = home.text(*role);

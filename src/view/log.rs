@@ -1,20 +1,23 @@
 //! A history in every format: JSON, lines of JSON, and a table that tells people what each record does.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::check::Finding;
 use crate::format::changes::{Effect, FlagChange};
 use crate::format::ext::Visit;
-use crate::format::record::{Append, ExpungeGuid, RecordType, flag};
+use crate::format::record::{Append, Attribute, ExpungeGuid, RecordType, flag};
 use crate::logs::clock::{Bracket, Stamp};
 use crate::logs::note::{Note, NoteKind};
 use crate::logs::records::emit_data;
 use crate::logs::stats::{Count, Stats};
 use crate::logs::walk::{Entry, Sink, origin};
 use crate::model::{LogPos, UidSet};
+use crate::ops::check::emit as emit_finding;
 use crate::render::table::{Cell, Table};
 use crate::render::text::{flag_text, local, printable, rfc3339, shown};
 use crate::render::units::short_span;
@@ -24,7 +27,7 @@ use crate::render::{Compact, Emit, Format, Json, Paint, PathText, Style, line};
 pub const SCHEMA: &str = "idx.log/1";
 /// Bytes collected before they are written.
 const FLUSH: usize = 64 << 10;
-/// Notes kept for the end of a JSON document, and for stderr.
+/// Notes kept for the end of a JSON document.
 const MOST_NOTES: usize = 1000;
 /// Expunge requests remembered until they are done.
 const MOST_REQUESTS: usize = 100_000;
@@ -62,8 +65,6 @@ pub struct LogWriter<'w> {
     from: Rfc3339,
     to: Rfc3339,
     notes: Vec<Note>,
-    /// What must not be in sound files, with the file it is in.
-    pub findings: Vec<(PathBuf, String)>,
     requests: BTreeMap<u32, LogPos>,
     path: Vec<u8>,
     /// No record of the messages is left out, so that what is missing is missing in the logs.
@@ -93,7 +94,6 @@ impl<'w> LogWriter<'w> {
             from: Rfc3339::default(),
             to: Rfc3339::default(),
             notes: Vec::new(),
-            findings: Vec::new(),
             requests: BTreeMap::new(),
             path: path.as_os_str().as_bytes().to_vec(),
             whole: false,
@@ -101,29 +101,52 @@ impl<'w> LogWriter<'w> {
         Ok(writer)
     }
 
-    /// Ends the history. `error` says why it is not whole.
+    /// Ends the history with what is wrong with the files. `error` says why it is not whole.
     ///
     /// # Errors
     /// When the output cannot be written to.
-    pub fn end(mut self, error: Option<&str>) -> io::Result<Vec<(PathBuf, String)>> {
-        if self.format == Format::Json {
-            self.json.list_end();
-            self.json.list_begin("notes");
-            for note in &self.notes {
-                self.json.object_begin("");
-                emit_note(&mut self.json, note);
+    pub fn end(mut self, problems: &[Finding], error: Option<&str>) -> io::Result<()> {
+        let path = PathBuf::from(OsStr::from_bytes(&self.path));
+        match self.format {
+            Format::Json => {
+                self.json.list_end();
+                self.json.list_begin("notes");
+                for note in &self.notes {
+                    self.json.object_begin("");
+                    emit_note(&mut self.json, note);
+                    self.json.object_end();
+                }
+                self.json.list_end();
+                self.json.list_begin("problems");
+                for finding in problems {
+                    self.json.object_begin("");
+                    emit_finding(&path, finding, &mut self.json);
+                    self.json.object_end();
+                }
+                self.json.list_end();
+                if let Some(error) = error {
+                    self.json.text("error", error.as_bytes());
+                }
                 self.json.object_end();
+                self.json.end_line();
             }
-            self.json.list_end();
-            if let Some(error) = error {
-                self.json.text("error", error.as_bytes());
+            Format::Ndjson => {
+                for finding in problems {
+                    self.json.start();
+                    self.json.object_begin("");
+                    self.json.text("schema", SCHEMA.as_bytes());
+                    self.json.text("path", &self.path);
+                    self.json.object_begin("problem");
+                    emit_finding(&path, finding, &mut self.json);
+                    self.json.object_end();
+                    self.json.object_end();
+                    self.json.end_line();
+                }
             }
-            self.json.object_end();
-            self.json.end_line();
+            Format::Table => {}
         }
         self.table.flush(&mut self.text)?;
-        self.write()?;
-        Ok(self.findings)
+        self.write()
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -132,12 +155,6 @@ impl<'w> LogWriter<'w> {
         self.out.write_all(&self.text)?;
         self.text.clear();
         Ok(())
-    }
-
-    fn finding(&mut self, file: &Path, message: String) {
-        if self.findings.len() < MOST_NOTES {
-            self.findings.push((file.to_owned(), message));
-        }
     }
 
     fn emit(&mut self, entry: &Entry<'_>) {
@@ -241,7 +258,7 @@ impl<'w> LogWriter<'w> {
     fn life(&mut self, entry: &Entry<'_>, set: &UidSet) -> String {
         let record = entry.record;
         let by = match origin(record) {
-            "request" => "requested by the user",
+            "request" => "requested",
             "sync" => "by dsync",
             _ => "by the server or found in the storage",
         };
@@ -285,6 +302,7 @@ impl<'w> LogWriter<'w> {
                 Effect::Extension { data } => {
                     let word = |at| record.endian.u32_at(data, at).unwrap_or(0);
                     match entry.names.current_name() {
+                        Some(b"cache") if word(0) == 0 => "cached data dropped".to_owned(),
                         Some(b"cache") => format!("cached (record at {})", word(0)),
                         Some(b"mdbox") => {
                             format!("stored as map_uid {}, save_date {}", word(0), local(i64::from(word(4))))
@@ -316,13 +334,12 @@ impl<'w> LogWriter<'w> {
             if self.requests.len() < MOST_REQUESTS {
                 self.requests.insert(uid, entry.pos);
             }
-            let who = if entry.record.sync() { sync } else { " by the user" };
-            return format!("expunge requested{who}");
+            return format!("expunge requested{sync}");
         }
         match self.requests.get(&uid) {
             Some(pos) => format!("expunge done{sync}, as requested at {pos}"),
             None if self.whole => {
-                format!("expunge done{sync}; nobody asked for it in these logs: removed from the storage from outside")
+                format!("expunge done{sync}; no request in these logs: the storage had lost it, or it was requested earlier")
             }
             None => format!("expunge done{sync}"),
         }
@@ -331,9 +348,6 @@ impl<'w> LogWriter<'w> {
 
 impl Sink for LogWriter<'_> {
     fn record(&mut self, entry: &Entry<'_>) -> io::Result<()> {
-        if let Some(problem) = &entry.problem {
-            self.finding(Path::new(""), format!("{}: {problem}", entry.pos));
-        }
         match self.format {
             Format::Table => self.row(entry)?,
             Format::Json => {
@@ -355,9 +369,6 @@ impl Sink for LogWriter<'_> {
     }
 
     fn note(&mut self, note: &Note) -> io::Result<()> {
-        if note.finding {
-            self.finding(&note.file, note.message.clone());
-        }
         match self.format {
             Format::Table => {
                 let mut line = format!(
@@ -519,6 +530,7 @@ fn content(entry: &Entry<'_>) -> String {
             None => String::new(),
         },
         Some(RecordType::Boundary) => format!("transaction of {} bytes", record.boundary_size().unwrap_or(0)),
+        Some(RecordType::AttributeUpdate) => attributes(entry),
         kind => {
             let mut out = Compact::default();
             emit_data(&mut out, record, kind, entry.names);
@@ -545,6 +557,18 @@ fn content(entry: &Entry<'_>) -> String {
     }
 }
 
+/// The attributes that a record sets or removes. Their keys are whatever a client has called them.
+fn attributes(entry: &Entry<'_>) -> String {
+    let list = entry.record.attributes();
+    let one = |attribute: &Attribute<'_>| {
+        let (what, whose) = (if attribute.set { "set" } else { "removed" }, if attribute.private { "private" } else { "shared" });
+        let at = attribute.timestamp.map(|time| format!(" at {}", local(i64::from(time)))).unwrap_or_default();
+        format!("{whose} {} {what}{at}", printable(attribute.key))
+    };
+    let shown: Vec<String> = list.iter().take(MOST_RANGES).map(one).collect();
+    shown.join(", ") + if list.len() > MOST_RANGES { ", …" } else { "" }
+}
+
 /// Leaves out the bytes of elements that are decoded right behind them.
 fn without_bytes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -569,11 +593,27 @@ fn without_bytes(text: &str) -> String {
     out
 }
 
+/// A finding as a value.
+fn json_of(path: &Path, finding: &Finding) -> serde_json::Value {
+    let mut json = Json::new();
+    json.object_begin("");
+    emit_finding(path, finding, &mut json);
+    json.object_end();
+    serde_json::from_slice(&json.buf).unwrap_or_default()
+}
+
 /// Prints statistics.
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub fn stats(path: &Path, stats: &Stats, format: Format, style: Style, out: &mut dyn Write) -> io::Result<()> {
+pub fn stats(
+    path: &Path,
+    stats: &Stats,
+    problems: &[Finding],
+    format: Format,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let total = stats.total();
     let share = |count: Count| if total.bytes == 0 { 0.0 } else { count.bytes as f64 / total.bytes as f64 };
     let span_of = stats.span();
@@ -607,6 +647,7 @@ pub fn stats(path: &Path, stats: &Stats, format: Format, style: Style, out: &mut
             "to": span_of.map(|(_, to)| rfc3339(to)),
             "bytes_per_hour": stats.bytes_per_hour(),
             "hours": hours.collect::<Vec<_>>(),
+            "problems": problems.iter().map(|finding| json_of(path, finding)).collect::<Vec<_>>(),
         });
         return line(out, SCHEMA, &document);
     }

@@ -9,10 +9,10 @@ use crate::format::flaw::note;
 use crate::format::intros::ExtNames;
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
 use crate::format::{FileKind, Flaw};
-use crate::logs::records::{emit_record, names_before, touches};
+use crate::logs::records::{emit_record, touches};
 use crate::ops::dump::{Beside, DumpError, Options, Outcome, Section};
 use crate::render::document::{Document, Part};
-use crate::source::{LogStream, Stat, StreamStep, TailState, tail_state};
+use crate::source::{AtEnd, LogStream, Passage, StreamStep, Tail};
 
 pub(super) fn dump_log<D: Document>(
     path: &Path,
@@ -25,14 +25,14 @@ pub(super) fn dump_log<D: Document>(
     log_header(path, log, options, out)?;
     let mut problems = log.problems.clone();
     if options.wants(Section::Transactions) || options.wants(Section::Records) {
-        let names = beside.names.clone();
+        let mut names = beside.names.clone();
         let mut scan = log.records(bytes);
-        out.list("records", |out, part| log_records(&mut scan, names, options, &mut problems, out, part))?;
+        out.list("records", |out, part| log_records(&mut scan, &mut names, options, &mut problems, out, part))?;
         scan.by_ref().for_each(drop);
         if let Some(end) = scan.end() {
             log_end(end, out)?;
-            problems.extend(end_problem(path, beside.stat.as_ref(), end));
-            salvage(log, bytes, end, options, &mut problems, out)?;
+            problems.extend(end_problem(beside.is_growing, end));
+            salvage(log, bytes, end, beside.names.clone(), options, &mut problems, out)?;
         }
     }
     list_problems(&problems, out)?;
@@ -45,16 +45,15 @@ pub(super) fn dump_log<D: Document>(
 pub(super) fn dump_stream<D: Document>(
     path: &Path,
     mut stream: LogStream,
+    mut names: ExtNames,
     options: &Options,
     out: &mut D,
 ) -> Result<Outcome, DumpError> {
     let log = stream.log.clone();
-    let stat = stream.stat;
     log_header(path, &log, options, out)?;
     let mut problems = log.problems.clone();
     let mut end = None;
     if options.wants(Section::Transactions) || options.wants(Section::Records) {
-        let mut names = names_before(path, &log, options.mmap);
         let mut left = options.limit();
         let filter = options.uid.as_ref();
         let found = Mutex::new(Vec::new());
@@ -105,8 +104,8 @@ pub(super) fn dump_stream<D: Document>(
         note(&mut problems, found);
         if let Some(end) = &end {
             log_end(end, out)?;
-            problems.extend(end_problem(path, Some(&stat), end));
-            salvage_stream(&mut stream, end, options, &mut problems, out)?;
+            problems.extend(end_problem(stream.tail(end, options.now) == Tail::BeingWritten, end));
+            salvage_stream(&mut stream, end, names, options, &mut problems, out)?;
         }
     }
     list_problems(&problems, out)?;
@@ -143,15 +142,13 @@ fn log_end<D: Document>(end: &LogEnd, out: &mut D) -> io::Result<()> {
 }
 
 /// What a reader has to be told about the end of a log; a tail that is being written is no damage.
-fn end_problem(path: &Path, stat: Option<&Stat>, end: &LogEnd) -> Option<Flaw> {
-    let live = end.reason == EndReason::Partial
-        && stat.is_some_and(|stat| tail_state(path, stat).is_ok_and(|state| state == TailState::BeingWritten));
-    end.error.clone().filter(|_| !live)
+fn end_problem(is_growing: bool, end: &LogEnd) -> Option<Flaw> {
+    end.error.clone().filter(|_| !(is_growing && end.reason == EndReason::Partial))
 }
 
 fn log_records<D: Document>(
     records: &mut crate::format::log::Scan<'_>,
-    mut names: ExtNames,
+    names: &mut ExtNames,
     options: &Options,
     problems: &mut Vec<Flaw>,
     out: &mut D,
@@ -161,11 +158,11 @@ fn log_records<D: Document>(
     for record in records {
         note(problems, record.fatal_error().or_else(|| record.payload_error()));
         names.follow(&record);
-        if left == 0 || options.uid.as_ref().is_some_and(|set| !touches(&record, &names, set)) {
+        if left == 0 || options.uid.as_ref().is_some_and(|set| !touches(&record, names, set)) {
             continue;
         }
         left -= 1;
-        part.item(|emit| emit_record(emit, &record, &names));
+        part.item(|emit| emit_record(emit, &record, names));
         out.take_some(part)?;
     }
     Ok(())
@@ -176,6 +173,7 @@ fn salvage<D: Document>(
     log: &LogFile,
     bytes: &[u8],
     end: &LogEnd,
+    mut names: ExtNames,
     options: &Options,
     problems: &mut Vec<Flaw>,
     out: &mut D,
@@ -183,6 +181,7 @@ fn salvage<D: Document>(
     if end.reason == EndReason::Eof {
         return Ok(());
     }
+    log.records(bytes).for_each(|record| names.follow(&record));
     let mut from = crate::format::log::resynchronize(bytes, end.offset.saturating_add(1), log.endian);
     if from.is_none() {
         return Ok(());
@@ -190,7 +189,8 @@ fn salvage<D: Document>(
     out.list("salvaged", |out, part| {
         while let Some(at) = from {
             let mut scan = log.records(bytes).from(at, 0);
-            log_records(&mut scan, ExtNames::default(), options, problems, out, part)?;
+            names.after_hole();
+            log_records(&mut scan, &mut names, options, problems, out, part)?;
             let end = scan.end().map_or(bytes.len() as u64, |end| end.offset);
             from = crate::format::log::resynchronize(bytes, end.saturating_add(1), log.endian);
         }
@@ -202,6 +202,7 @@ fn salvage<D: Document>(
 fn salvage_stream<D: Document>(
     stream: &mut LogStream,
     end: &LogEnd,
+    mut names: ExtNames,
     options: &Options,
     problems: &mut Vec<Flaw>,
     out: &mut D,
@@ -209,31 +210,26 @@ fn salvage_stream<D: Document>(
     if end.reason == EndReason::Eof {
         return Ok(());
     }
-    let mut from = stream.resynchronize(end.offset.saturating_add(1))?;
-    if from.is_none() {
-        return Ok(());
-    }
+    let Some(at) = stream.resynchronize(end.offset.saturating_add(1))? else { return Ok(()) };
+    stream.seek(at, 0);
+    names.after_hole();
     let mut left = options.limit();
     out.list("salvaged", |out, part| {
-        while let Some(at) = from {
-            stream.seek(at, 0);
-            let mut names = ExtNames::default();
-            let end = loop {
-                match stream.step()? {
-                    StreamStep::End(end) => break end,
-                    StreamStep::Record(record) => {
-                        note(problems, record.fatal_error().or_else(|| record.payload_error()));
-                        names.follow(&record);
-                        if left > 0 && options.uid.as_ref().is_none_or(|set| touches(&record, &names, set)) {
-                            left -= 1;
-                            part.item(|emit| emit_record(emit, &record, &names));
-                            out.take_some(part)?;
-                        }
-                    }
+        stream
+            .walk(AtEnd::Search, |passage| {
+                let Passage::Record(record, _) = passage else {
+                    names.after_hole();
+                    return Ok(true);
+                };
+                note(problems, record.fatal_error().or_else(|| record.payload_error()));
+                names.follow(record);
+                if left > 0 && options.uid.as_ref().is_none_or(|set| touches(record, &names, set)) {
+                    left -= 1;
+                    part.item(|emit| emit_record(emit, record, &names));
+                    out.take_some(part)?;
                 }
-            };
-            from = stream.resynchronize(end.offset.saturating_add(1))?;
-        }
-        Ok(())
+                Ok(true)
+            })?
+            .map(drop)
     })
 }

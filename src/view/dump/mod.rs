@@ -36,7 +36,7 @@ const SHORT: usize = 32;
 /// cannot be written to.
 pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<Outcome, DumpError> {
     match open(path, options)? {
-        Subject::Stream(stream) => log::dump_stream(path, *stream, options, out),
+        Subject::Stream(stream, names) => log::dump_stream(path, *stream, names, options, out),
         Subject::Whole(whole) => bytes(path, whole.kind, &whole.input.bytes, &whole.beside, options, out),
     }
 }
