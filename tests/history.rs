@@ -150,7 +150,9 @@ fn expunges_equal_the_dumps() {
                 let order =
                     [one.remove("not_before"), one.remove("not_after")].map(|time| time.expect("a time").to_string());
                 assert!(order[0] <= order[1], "{order:?}");
-                one.remove("origin");
+                let (by, origin) = (one.remove("by").expect("by"), one.remove("origin").expect("the key of 0.1"));
+                let pairs = [("asked", "request"), ("storage", "external"), ("dsync", "dsync")];
+                assert!(pairs.iter().any(|(new, old)| by == *new && origin == *old), "{by} {origin}");
             }
             assert_eq!(found, right, "{}", files.display());
             let uids: UidSet = right.iter().map(|one| one["uid"].as_u64().expect("uid") as u32).collect();

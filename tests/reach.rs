@@ -263,14 +263,8 @@ fn a_log_that_does_not_decode_is_a_problem_of_every_verb() {
     log.record(EXPUNGE | EXTERNAL, &words(&[3, 2]));
     log.record(FLAG_UPDATE, &words(&[1, 1, 8]));
     let (_dir, path) = mailbox(&[("dovecot.index.log", &log.bytes)]);
-    let verbs: [&[&str]; 6] = [
-        &["show"],
-        &["expunges"],
-        &["expunges", "--uid", "1"],
-        &["log"],
-        &["log", "--uid", "1"],
-        &["log", "--stats"],
-    ];
+    let verbs: [&[&str]; 6] =
+        [&["show"], &["expunges"], &["expunges", "--uid", "1"], &["log"], &["log", "--uid", "1"], &["log", "--stats"]];
     let mut said = Vec::new();
     for args in verbs {
         let (code, document) = idx(args, &path);

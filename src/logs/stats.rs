@@ -154,10 +154,10 @@ impl Stats {
         Some((from, self.until.unwrap_or(to).max(to)))
     }
 
-    /// Bytes for each hour of the span, which counts as one hour at least.
+    /// Bytes for each hour of the span; `None` for one shorter than an hour, which says nothing of an hour.
     pub fn bytes_per_hour(&self) -> Option<u64> {
         let (from, to) = self.span()?;
-        let seconds = u64::try_from(to.saturating_sub(from)).unwrap_or(0).max(3600);
+        let seconds = u64::try_from(to.saturating_sub(from)).ok().filter(|seconds| *seconds >= 3600)?;
         Some(u64::try_from(u128::from(self.total().bytes) * 3600 / u128::from(seconds)).unwrap_or(u64::MAX))
     }
 }

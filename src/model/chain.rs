@@ -320,6 +320,16 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// Forgets what the logs hold from a position on, at which a record begins or ends.
+    pub fn cut(&mut self, end: LogPos) {
+        self.files.retain(|file| file.seq() <= end.seq);
+        let Some(file) = self.files.last_mut().filter(|file| file.seq() == end.seq) else { return };
+        let bytes = usize::try_from(end.offset).ok().and_then(|end| file.bytes.get(..end)).unwrap_or(file.bytes);
+        let log = LogFile { size: bytes.len() as u64, ..file.log.clone() };
+        *file = ChainFile::new(log, bytes);
+        self.live = false;
+    }
+
     /// The newest file.
     pub fn head(&self) -> Option<&ChainFile<'a>> {
         self.files.last()

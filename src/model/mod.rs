@@ -11,6 +11,7 @@ pub mod mailbox;
 pub mod qresync;
 pub mod reach;
 pub mod replay;
+pub mod session;
 pub mod sync;
 pub mod uidset;
 

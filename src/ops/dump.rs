@@ -1,16 +1,18 @@
 //! `idx dump`: reads one file, and what the files around it say of it. Nothing is replayed, nothing is judged.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use super::load;
 use crate::format::cache::Cache;
+use crate::format::changes::Effect;
 use crate::format::index::IndexFile;
 use crate::format::intros::ExtNames;
 use crate::format::log::LogFile;
 use crate::format::{FileKind, Flaw, FlawKind};
 use crate::logs::history::names_before;
-use crate::model::UidSet;
+use crate::model::{Chain, UidSet};
 use crate::source::{
     self, Generation, Input, LogStream, MailboxFiles, MmapPolicy, PathError, Role, Single, Tail, recognise,
 };
@@ -172,12 +174,13 @@ impl Beside {
             FileKind::Cache => {
                 if let Some(links) = CacheLinks::of_current_index(path, options) {
                     beside.links = links;
-                } else if let Some(mailbox) = mailbox_state(path, options) {
+                } else if let Some((mailbox, logged)) = mailbox_state(path, options) {
                     beside.links = CacheLinks::of(&mailbox, options);
+                    beside.links.newest.extend(logged);
                 }
             }
             FileKind::Thread => {
-                beside.uid_validity = mailbox_state(path, options).map(|mailbox| mailbox.header.uid_validity);
+                beside.uid_validity = mailbox_state(path, options).map(|(mailbox, _)| mailbox.header.uid_validity);
             }
             FileKind::Index | FileKind::MailboxLog => {}
         }
@@ -192,13 +195,42 @@ impl Beside {
     }
 }
 
-/// The state of the mailbox that a file belongs to, if its index and logs can be read.
-fn mailbox_state(path: &Path, options: &Options) -> Option<crate::model::Mailbox> {
+/// The state of the mailbox that a file belongs to, if its index and logs can be read, and the cache records that the
+/// logs name of messages that are gone.
+fn mailbox_state(path: &Path, options: &Options) -> Option<(crate::model::Mailbox, Vec<(u32, u32)>)> {
     let files = MailboxFiles::locate(path).ok()?;
     let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], options.mmap).ok()?;
     let chain = load::chain(&snapshot);
     let loaded = load::state(&snapshot, &chain, crate::model::replay::Until::End).ok()?;
-    (snapshot.get(Role::Index).is_some() || chain.head().is_some()).then_some(loaded.replayed.mailbox)
+    let mailbox = loaded.replayed.mailbox;
+    let logged = options.uid.as_ref().map_or_else(Vec::new, |wanted| logged_links(&mailbox, &chain, wanted));
+    (snapshot.get(Role::Index).is_some() || chain.head().is_some()).then_some((mailbox, logged))
+}
+
+/// The last cache record that the logs name of each wanted message that the mailbox no longer has: an expunged message
+/// leaves its record behind until the cache is purged.
+fn logged_links(mailbox: &crate::model::Mailbox, chain: &Chain<'_>, wanted: &UidSet) -> Vec<(u32, u32)> {
+    let Some(reset_id) = mailbox.extension(b"cache").map(|ext| ext.reset_id) else { return Vec::new() };
+    let mut links = BTreeMap::new();
+    let mut names = match chain.complete_from() {
+        Some(0) => ExtNames::from_nothing(),
+        _ => ExtNames::new(mailbox.extensions.iter().map(|ext| ext.name.clone())),
+    };
+    for record in chain.files.iter().flat_map(|file| file.records()) {
+        names.follow(&record);
+        let is_cache = names.current_name() == Some(b"cache")
+            && names.current().is_some_and(|intro| intro.is_in_force() && intro.reset_id == reset_id);
+        if !is_cache {
+            continue;
+        }
+        for change in record.changes(names.current()) {
+            let Effect::Extension { data } = change.effect else { continue };
+            if wanted.contains(change.uid1) && mailbox.lookup(change.uid1).is_none() {
+                links.insert(change.uid1, record.endian.u32_at(data, 0).unwrap_or(0));
+            }
+        }
+    }
+    links.into_iter().filter(|(_, offset)| *offset != 0).collect()
 }
 
 /// Which message each cache record belongs to, as the index beside the cache says.
@@ -245,6 +277,12 @@ impl CacheLinks {
         let ext = index.extension(b"cache").filter(|_| current)?;
         let mut links =
             CacheLinks { indexid: Some(header.indexid), reset_id: Some(ext.header.reset_id), ..CacheLinks::default() };
+        // What is not in the index may be in the logs.
+        let end = |last: u32| last.checked_add(1).map_or(index.count(), |next| index.lower_bound(next));
+        let has_all = |(first, last): &(u32, u32)| end(*last) - index.lower_bound(*first) > (last - first) as usize;
+        if !set.ranges().iter().all(has_all) {
+            return None;
+        }
         for (first, last) in set.ranges() {
             let records =
                 (index.lower_bound(*first)..index.count()).filter_map(|i| Some((index.uid(i)?, index.record(i)?)));

@@ -15,5 +15,5 @@ pub mod rebuild;
 pub mod scan;
 pub mod show;
 pub mod simulate;
-pub mod transcript;
 pub mod undo;
+pub mod versus;

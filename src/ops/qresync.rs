@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use super::inspect::Look;
 use super::load::{self, Loaded};
 use super::show::{self, ShowError};
-use super::transcript::{self, Difference};
+use super::versus::{self, Difference};
 use crate::check::{Finding, Severity};
 use crate::format::ext::Visit;
 use crate::format::record::flag;
 use crate::model::qresync::{Answer, Question, answer};
 use crate::model::replay::Until;
+use crate::model::session::Session;
 use crate::model::{Chain, Mailbox, UidSet};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
@@ -64,6 +65,20 @@ impl Opened {
     pub fn state<'s>(&'s self, path: &Path) -> Result<State<'s>, ShowError> {
         let chain = load::live_chain(&self.snapshot, self.now);
         let loaded = show::load(path, &self.snapshot, &chain, Until::End)?;
+        Ok(State { chain, loaded, private: self.private.as_ref(), problems: &self.problems })
+    }
+
+    /// The mailbox as it was at a modseq, with its logs up to there.
+    ///
+    /// # Errors
+    /// When the logs do not reach back to it.
+    pub fn state_at<'s>(&'s self, path: &Path, modseq: u64) -> Result<State<'s>, ShowError> {
+        let mut chain = load::live_chain(&self.snapshot, self.now);
+        if chain.head().is_none_or(|head| modseq >= head.end_modseq) {
+            return self.state(path);
+        }
+        let loaded = show::load(path, &self.snapshot, &chain, Until::Modseq(modseq))?;
+        chain.cut(loaded.replayed.position);
         Ok(State { chain, loaded, private: self.private.as_ref(), problems: &self.problems })
     }
 }
@@ -160,6 +175,8 @@ pub struct Outcome<'s> {
     pub answer: Answer,
     /// What a recorded session has otherwise; `None` when there is no transcript.
     pub differences: Option<Vec<Difference>>,
+    /// Lines of it whose answer cannot be judged, and why.
+    pub not_judged: Vec<(usize, String)>,
 }
 
 /// Answers the question, and compares a recorded session with the answer.
@@ -167,27 +184,52 @@ pub struct Outcome<'s> {
 /// # Errors
 /// When the mailbox or the transcript cannot be read, or has nothing to compare.
 pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<Outcome<'s>, QresyncError> {
-    let state = opened.state(path)?;
-    let uid_validity = state.loaded.replayed.mailbox.header.uid_validity;
-    let session = match &options.versus {
-        None => None,
+    let now = opened.state(path)?;
+    let uid_validity = now.loaded.replayed.mailbox.header.uid_validity;
+    let sessions = match &options.versus {
+        None => Vec::new(),
         Some(file) => {
             let bytes =
                 std::fs::read(file).map_err(|source| QresyncError::Transcript { path: file.clone(), source })?;
-            let session = transcript::Session::find(&bytes, options.uid_validity.unwrap_or(uid_validity));
-            Some(session.ok_or_else(|| QresyncError::NoSelect(file.clone()))?)
+            Session::find(&bytes, options.uid_validity.unwrap_or(uid_validity))
         }
     };
-    let said = session.as_ref().map(|session| &session.question);
+    let said = sessions.last().map(|session| &session.question);
+    if let (Some(file), None) = (&options.versus, said) {
+        return Err(QresyncError::NoSelect(file.clone()));
+    }
     let question = Question {
         uid_validity: options.uid_validity.or(said.map(|q| q.uid_validity)).unwrap_or(0),
         modseq: options.modseq.or(said.map(|q| q.modseq)).unwrap_or(0),
         known: options.known.clone().or_else(|| said.and_then(|q| q.known.clone())),
         sample: options.sample.clone().or_else(|| said.and_then(|q| q.sample.clone())),
     };
+    let (mut differences, mut not_judged, mut gone) = (Vec::new(), Vec::new(), UidSet::new());
+    let mut state = now;
+    for (i, session) in sessions.iter().enumerate() {
+        // What came later is nobody's fault.
+        let then = match session.at_modseq() {
+            Some(modseq) if modseq < state.loaded.replayed.highest_modseq() || i > 0 => opened.state_at(path, modseq),
+            _ => opened.state(path),
+        };
+        state = match then {
+            Ok(then) => then,
+            Err(error) => {
+                not_judged.push((session.line, error.to_string()));
+                opened.state(path)?
+            }
+        };
+        let asked = if i + 1 == sessions.len() { &question } else { &session.question };
+        let right = answer(&state.chain, &state.loaded.replayed, state.loaded.lost.as_ref(), asked);
+        let told = session.vanished.iter().flat_map(|(_, set)| set.ranges()).copied();
+        gone = gone.ranges().iter().copied().chain(told).collect();
+        if not_judged.last().is_none_or(|(line, _)| *line != session.line) {
+            differences.extend(versus::compare(session, &state, asked, &right, &gone));
+        }
+    }
     let answer = answer(&state.chain, &state.loaded.replayed, state.loaded.lost.as_ref(), &question);
-    let differences = session.map(|session| transcript::compare(&session, &state, &question, &answer));
-    Ok(Outcome { state, question, answer, differences })
+    let differences = options.versus.as_ref().map(|_| differences);
+    Ok(Outcome { state, question, answer, differences, not_judged })
 }
 
 /// Positions of messages with their sequence numbers.
@@ -238,6 +280,17 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
         load::emit_left_out(emit, outcome.state.loaded.left_out);
     })?;
     super::check::list_problems(path, outcome.state.problems, out)?;
+    if !outcome.not_judged.is_empty() {
+        out.list("not_judged", |_, part| {
+            for (line, why) in &outcome.not_judged {
+                part.item(|emit| {
+                    emit.number("line", *line as u64);
+                    emit.text("why", why.as_bytes());
+                });
+            }
+            Ok(())
+        })?;
+    }
     if let Some(differences) = &outcome.differences {
         let write = |out: &mut D| {
             out.list("differences", |_, part| {
@@ -245,7 +298,7 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
                 Ok(())
             })
         };
-        if table && differences.is_empty() {
+        if table && differences.is_empty() && outcome.not_judged.is_empty() {
             out.members(&mut |emit| emit.text("differences", b"none: server and client did right"))?;
         } else {
             write(out)?;

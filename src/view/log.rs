@@ -339,7 +339,9 @@ impl<'w> LogWriter<'w> {
         match self.requests.get(&uid) {
             Some(pos) => format!("expunge done{sync}, as requested at {pos}"),
             None if self.whole => {
-                format!("expunge done{sync}; no request in these logs: the storage had lost it, or it was requested earlier")
+                format!(
+                    "expunge done{sync}; no request in these logs: the storage had lost it, or it was requested earlier"
+                )
             }
             None => format!("expunge done{sync}"),
         }
@@ -561,7 +563,8 @@ fn content(entry: &Entry<'_>) -> String {
 fn attributes(entry: &Entry<'_>) -> String {
     let list = entry.record.attributes();
     let one = |attribute: &Attribute<'_>| {
-        let (what, whose) = (if attribute.set { "set" } else { "removed" }, if attribute.private { "private" } else { "shared" });
+        let (what, whose) =
+            (if attribute.set { "set" } else { "removed" }, if attribute.private { "private" } else { "shared" });
         let at = attribute.timestamp.map(|time| format!(" at {}", local(i64::from(time)))).unwrap_or_default();
         format!("{whose} {} {what}{at}", printable(attribute.key))
     };
@@ -665,8 +668,9 @@ pub fn stats(
         }
         table.flush(out)?;
     }
-    if let (Some((from, to)), Some(rate)) = (span_of, stats.bytes_per_hour()) {
-        writeln!(out, "{} to {}: {rate} bytes per hour", local(from), local(to))?;
+    if let Some((from, to)) = span_of {
+        let rate = stats.bytes_per_hour().map_or_else(String::new, |rate| format!(": {rate} bytes per hour"));
+        writeln!(out, "{} to {}{rate}", local(from), local(to))?;
         let hours = stats.hours();
         if hours.len() > 1 {
             let mut table = Table::new(["HOUR", "COUNT", "BYTES"], style);
