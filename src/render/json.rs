@@ -1,8 +1,8 @@
-//! A JSON writer without intermediate values: records stream through it at the speed of memory. serde_json writes every
-//! number and text; what is here nests them.
+//! A JSON writer without intermediate values: records stream through it at the speed of memory. What is here nests; a
+//! number is written as serde_json writes it, with itoa, and every text that needs an escape by serde_json. Text that
+//! needs none is copied as it is: asking serde_json for each made documents a fifth to two fifths slower.
 
 use base64::Engine as _;
-use serde::Serialize;
 
 use super::Emit;
 use crate::format::ext::Visit;
@@ -38,23 +38,23 @@ impl Json {
             return;
         }
         let mut quoted = [b'"'; 32];
-        if let (true, Some(to)) = (name.bytes().all(is_word), quoted.get_mut(1..=name.len()))
+        if let (true, Some(to)) = (is_plain(name.as_bytes()), quoted.get_mut(1..=name.len()))
             && name.len() < 29
         {
             to.copy_from_slice(name.as_bytes());
             quoted[name.len() + 2] = b':';
             self.buf.extend_from_slice(&quoted[..name.len() + 3]);
         } else {
-            self.put(name);
+            self.escaped(name);
             self.buf.push(b':');
         }
     }
 
-    /// A value as serde_json writes it.
-    #[inline]
-    fn put(&mut self, value: &(impl Serialize + ?Sized)) {
-        // Memory takes all that is written, and no number or text is refused.
-        let _ = serde_json::to_writer(&mut self.buf, value);
+    /// Text as serde_json writes it.
+    #[inline(never)]
+    fn escaped(&mut self, text: &str) {
+        // Memory takes all that is written, and no text is refused.
+        let _ = serde_json::to_writer(&mut self.buf, text);
     }
 
     /// Forgets that a value was written, so that the next one needs no comma: for lines of JSON.
@@ -79,17 +79,26 @@ impl Json {
     /// A number.
     #[inline(never)]
     fn decimal(&mut self, value: u64) {
-        self.put(&value);
+        if value < 10 {
+            return self.buf.push(b'0' + value as u8);
+        }
+        self.buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// Text of any kind.
-    #[inline(never)]
     fn value(&mut self, bytes: &[u8]) {
+        if is_plain(bytes) {
+            self.buf.reserve(bytes.len() + 2);
+            self.buf.push(b'"');
+            self.buf.extend_from_slice(bytes);
+            self.buf.push(b'"');
+            return;
+        }
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.put(text),
+            Ok(text) => self.escaped(text),
             Err(_) => {
                 self.buf.extend_from_slice(b"{\"base64\":");
-                self.put(&base64::engine::general_purpose::STANDARD.encode(bytes));
+                self.escaped(&base64::engine::general_purpose::STANDARD.encode(bytes));
                 self.buf.push(b'}');
             }
         }
@@ -110,9 +119,22 @@ impl Json {
     }
 }
 
-/// True for what the names of fields consist of: it needs no escape.
-const fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+/// True for ASCII without anything that JSON escapes; looks at eight bytes at a time.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    // Bits of bytes that are zero, of words without a byte above 0x7f.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let (chunks, rest) = text.as_chunks::<8>();
+    let bad = chunks.iter().fold(0, |bad, chunk| {
+        let word = u64::from_le_bytes(*chunk);
+        bad | (word & HIGH)
+            | zero(word & (ONES * 0xe0))
+            | zero(word ^ (ONES * u64::from(b'"')))
+            | zero(word ^ (ONES * u64::from(b'\\')))
+    });
+    bad == 0 && rest.iter().all(|byte| matches!(byte, b' '..=0x7f) && !matches!(byte, b'"' | b'\\'))
 }
 
 impl Visit for Json {
@@ -125,7 +147,7 @@ impl Visit for Json {
     #[inline(always)]
     fn signed(&mut self, name: &str, value: i64) {
         self.key(name);
-        self.put(&value);
+        self.buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     #[inline(always)]
@@ -184,6 +206,21 @@ impl Emit for Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_text_is_told_from_text_to_escape() {
+        for byte in 0..=u8::MAX {
+            let mut text = *b"abcdefghijk";
+            for at in 0..11 {
+                text[at] = byte;
+                let as_it_is = std::str::from_utf8(&text)
+                    .is_ok_and(|text| serde_json::to_string(text).expect("a string").len() == text.len() + 2);
+                assert_eq!(is_plain(&text), as_it_is && byte.is_ascii(), "{byte:#x} at {at}");
+                text[at] = b'x';
+            }
+        }
+        assert!(is_plain(b""));
+    }
 
     #[test]
     fn what_is_written_is_json() {
