@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::render::{optional_path_text, path_text};
 use crate::repair::{
-    Base, Grade, Kept, Loss, Messages, RebuildError, after, before, change, inputs, plan, storage_states, whole_files,
+    Base, Grade, Kept, Loss, Messages, RebuildError, StorageState, after, before, change, inputs, plan, whole_files,
 };
 use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role};
 use crate::storage;
@@ -144,7 +144,7 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
         if survey.is_empty() && has_storage(index).is_none() {
             return Err(PathError::NoIndex(index.to_owned()).into());
         }
-        let storage_then = storage_states(home);
+        let storage_then = StorageState::of(home);
         let (mut saved, replaced) = match Undo::read(home)? {
             KeptUndo::Nothing => (Undo::default(), None),
             KeptUndo::Undo(undo) => (undo, None),
@@ -206,9 +206,16 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
                 Some(saved.stage(home, &survey)?)
             }
         };
+        // An sdbox has its messages in this directory: from here on its times tell of deliveries, before it their names.
+        let directory = home.dir().meta().ok();
+        if StorageState::of(home) != storage_then {
+            continue;
+        }
         let lock = LogLock::acquire(home, options.lock_method, options.lock_timeout)?;
         let same = survey.still_holds(home)?
-            && storage_states(home) == storage_then
+            && storage_then.may_hold(home)
+            // Where the lock is a name in the directory, taking it has changed the times too.
+            && (home.dir().meta().ok() == directory || (lock.is_a_name() && StorageState::of(home) == storage_then))
             && home.stat(&undo_name)?.map(|meta| meta.stat) == undo_then
             && undo.as_ref().is_none_or(|undo| undo.is_there());
         if !same {

@@ -10,9 +10,38 @@ use crate::store::home::{Home, Survey};
 use crate::store::transaction::Change;
 use crate::store::undo;
 
-/// The states of what the storage is read from, beside the index: a delivery changes them.
-pub(crate) fn storage_states(home: &Home) -> [Option<Stat>; 3] {
-    ["dovecot-uidlist", "cur", "new"].map(|name| home.dir().stat(name).ok().map(|meta| meta.stat))
+/// What the storage is read from, beside the index: a delivery changes it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StorageState {
+    stats: [Option<Stat>; 3],
+    /// Messages of an sdbox, which are files in the directory of the index: how many, and a sum over their names.
+    mails: (u64, u64),
+}
+
+impl StorageState {
+    /// The present state.
+    pub(crate) fn of(home: &Home) -> StorageState {
+        let mut mails = (0_u64, 0_u64);
+        let listed = home.dir().each(|name, _| {
+            if name.starts_with(b"u.") {
+                // In whatever order the directory gives them.
+                let hash = name.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                    (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+                });
+                mails = (mails.0 + 1, mails.1.wrapping_add(hash));
+            }
+        });
+        StorageState { stats: StorageState::stats(home), mails: listed.map_or((0, 0), |()| mails) }
+    }
+
+    /// True while nothing was delivered, as far as a look at the times tells: all that is asked under the lock.
+    pub(crate) fn may_hold(&self, home: &Home) -> bool {
+        self.stats == StorageState::stats(home)
+    }
+
+    fn stats(home: &Home) -> [Option<Stat>; 3] {
+        ["dovecot-uidlist", "cur", "new"].map(|name| home.dir().stat(name).ok().map(|meta| meta.stat))
+    }
 }
 
 /// The files of an index, each with its bytes; `None`: no file.

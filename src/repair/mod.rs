@@ -20,7 +20,7 @@ use crate::source::PathError;
 use crate::store::StoreError;
 use crate::store::lock::LockError;
 use crate::store::transaction::CommitError;
-pub(crate) use changes::{after, before, change, inputs, storage_states, whole_files};
+pub(crate) use changes::{StorageState, after, before, change, inputs, whole_files};
 pub use loss::{ExtensionPart, Grade, Loss, NoRecord};
 pub use plan::{Base, Inputs, Kept, Messages, Plan, plan};
 pub use steps::Step;

@@ -59,12 +59,24 @@ pub fn link(dir: &Dir, from: &[u8], to: &[u8]) -> io::Result<()> {
     Ok(retry_on_intr(|| linkat(dir, from, dir, to, AtFlags::empty()))?)
 }
 
-/// Exchanges two files at one stroke.
+/// Exchanges two files, at one stroke where the file system can do that; else `a` always leads to one of the two.
 ///
 /// # Errors
-/// As renameat2(2).
+/// As renameat2(2), link(2) and rename(2); both names then lead where they led before.
 pub fn exchange(dir: &Dir, a: &[u8], b: &[u8]) -> io::Result<()> {
-    Ok(retry_on_intr(|| renameat_with(dir, a, dir, b, RenameFlags::EXCHANGE))?)
+    match retry_on_intr(|| renameat_with(dir, a, dir, b, RenameFlags::EXCHANGE)) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            let kept = [a, b".old.tmp"].concat();
+            remove(dir, &kept)?;
+            link(dir, a, &kept)?;
+            rename(dir, b, a).inspect_err(|_| drop(remove(dir, &kept)))?;
+            rename(dir, &kept, b).or_else(|error| {
+                link(dir, a, b)?;
+                rename(dir, &kept, a).and(Err(error))
+            })
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Puts the file `new` under `name`, at one stroke; the file that was there is kept under the name that `new` had.

@@ -181,6 +181,11 @@ impl<'h> LogLock<'h> {
         self.file.as_ref()
     }
 
+    /// True when the lock, or a part of it, is a name in the directory.
+    pub fn is_a_name(&self) -> bool {
+        !self.names.is_empty()
+    }
+
     /// The method it was taken by.
     pub fn method(&self) -> LockMethod {
         self.method

@@ -52,9 +52,14 @@ pub fn simulation(path: &Path, drawing: Drawing<'_>) -> io::Result<()> {
             crate::store::output::replace(path, 0o644, text.as_bytes()).map_err(|error| error.source)
         }
         Some("png") => {
-            // The backend would report an unwritable file as a broken image.
-            std::fs::File::create(path)?;
-            draw(BitMapBackend::new(path, SIZE).into_drawing_area(), drawing).map_err(other)
+            let mut pixels = vec![0; SIZE.0 as usize * SIZE.1 as usize * 3];
+            draw(BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(), drawing).map_err(other)?;
+            let mut bytes = Vec::new();
+            let mut encoder = png::Encoder::new(&mut bytes, SIZE.0, SIZE.1);
+            encoder.set_color(png::ColorType::Rgb);
+            encoder.set_depth(png::BitDepth::Eight);
+            encoder.write_header()?.write_image_data(&pixels)?;
+            crate::store::output::replace(path, 0o644, &bytes).map_err(|error| error.source)
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the name of a picture ends in .svg or .png")),
     }
