@@ -158,7 +158,7 @@ impl<'h> LogLock<'h> {
                 Err(error) => return Err(home.error(&name, "cannot lock", error).into()),
             }
             let Some(now) = home.stat(&name)? else { continue };
-            if now.special.is_none() && is_stale(&now) {
+            if now.special.is_none() && (is_stale(&now) || is_of_the_dead(home, &name)) {
                 dir::remove(home.dir(), &name).map_err(|error| home.error(&name, "cannot remove", error))?;
             } else {
                 wait.on(home, &name, || name_holder(home, &name))?;
@@ -221,6 +221,18 @@ pub fn lock_new(file: &File) -> io::Result<()> {
 
 fn is_stale(meta: &Meta) -> bool {
     crate::source::now().saturating_sub(meta.stat.mtime.0) > DOTLOCK_STALE
+}
+
+/// True for a dotlock of a process of this host that is there no more, as Dovecot asks (`file-dotlock.c`,
+/// `check_lock`). Whoever can write another number there can remove the file as well.
+fn is_of_the_dead(home: &Home, name: &[u8]) -> bool {
+    let Ok((text, _)) = home.dir().read_small(name, MAX_DOTLOCK) else { return false };
+    let host = rustix::system::uname().nodename().to_bytes().to_vec();
+    let Some((pid, of)) = std::str::from_utf8(&text).ok().and_then(|text| text.trim().split_once(':')) else {
+        return false;
+    };
+    let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) else { return false };
+    of.as_bytes() == host && rustix::process::test_kill_process(pid) == Err(Errno::SRCH)
 }
 
 /// What a dotlock says of its owner. Whoever made it decided what it says, and what it is.
