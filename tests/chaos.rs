@@ -1,0 +1,557 @@
+//! Random damage on recorded mailboxes, held against what the server recorded: whatever a rebuild cannot keep, it names.
+//!
+//! The oracle is the recorded answer of the Dovecot that wrote the mailbox, not what idx makes of the sound files. Each
+//! case is a number: `IDX_CHAOS_SEED=7 IDX_CHAOS_CASES=2000 cargo test --test chaos -- --nocapture`, or `just chaos 7 2000`;
+//! `IDX_CHAOS_ONLY=1234` runs one case and says everything about it.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use idx::check::{Finding, Severity};
+use idx::format::log::LogFile;
+use idx::model::replay::Until;
+use idx::ops::{inspect, rebuild, show, undo};
+use idx::repair::Grade;
+use idx::source::{MailboxFiles, MmapPolicy};
+use idx::store::lock::LockMethod;
+use serde_json::Value;
+use support::fixtures;
+
+/// Cases of a run that does not say how many.
+const CASES: u64 = 300;
+/// The seed of such a run.
+const SEED: u64 = 20_261_128;
+/// A value above the truth that a client may be told after a loss.
+const MARGIN: u64 = 4 << 20;
+
+const ROLES: [&str; 5] =
+    ["dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache", "dovecot.index.backup"];
+
+/// Numbers that follow from a seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit.max(1) as u64).expect("small")
+    }
+
+    fn one<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Message {
+    flags: BTreeSet<String>,
+    modseq: Option<u64>,
+}
+
+/// What a client sees.
+#[derive(Clone, Debug, Default)]
+struct State {
+    uid_validity: u64,
+    next_uid: u64,
+    highest_modseq: u64,
+    messages: BTreeMap<u64, Message>,
+}
+
+/// A recorded mailbox: the files around it, and what the server said of it.
+struct Recorded {
+    name: String,
+    files: PathBuf,
+    dir: PathBuf,
+    truth: State,
+}
+
+fn recorded() -> Vec<Recorded> {
+    let mut list = Vec::new();
+    let mut dirs: Vec<PathBuf> = fs::read_dir(fixtures()).expect("fixtures").map(|e| e.expect("entry").path()).collect();
+    dirs.sort();
+    for dir in dirs {
+        let name = dir.file_name().expect("name").to_string_lossy().into_owned();
+        if !["busy", "chain", "onelog", "fresh", "meta", "nomodseq"].iter().any(|kind| name.ends_with(kind)) {
+            continue;
+        }
+        let mut answers: Vec<PathBuf> = fs::read_dir(&dir).expect("fixture").map(|e| e.expect("entry").path()).collect();
+        answers.sort();
+        for path in answers {
+            let file = path.file_name().expect("name").to_string_lossy().into_owned();
+            if !file.starts_with("imap-") {
+                continue;
+            }
+            let answer: Value = serde_json::from_slice(&fs::read(&path).expect("answer")).expect("JSON");
+            let list_of = |one: &Value| -> BTreeSet<String> {
+                let words = one.as_array().expect("flags").iter().map(|flag| flag.as_str().expect("flag").to_owned());
+                words.filter(|flag| flag != "\\Recent").collect()
+            };
+            let messages = answer["messages"].as_array().expect("messages").iter().map(|one| {
+                let message = Message { flags: list_of(&one["flags"]), modseq: one["modseq"].as_u64() };
+                (one["uid"].as_u64().expect("uid"), message)
+            });
+            list.push(Recorded {
+                name: format!("{name} {}", answer["mailbox"].as_str().expect("name")),
+                files: dir.join("files"),
+                dir: PathBuf::from(answer["index_dir"].as_str().expect("directory")),
+                truth: State {
+                    uid_validity: answer["uidvalidity"].as_u64().expect("UIDVALIDITY"),
+                    next_uid: answer["uidnext"].as_u64().expect("UIDNEXT"),
+                    highest_modseq: answer["highestmodseq"].as_u64().unwrap_or(0),
+                    messages: messages.collect(),
+                },
+            });
+        }
+    }
+    assert!(list.len() >= 20, "{}", list.len());
+    list
+}
+
+/// Files for the messages of a Maildir whose own were left out of the fixture: the names that its uidlist has, with the
+/// flags that the server told. Their content is of no matter.
+fn stand_ins(dir: &Path, truth: &State) {
+    let Ok(list) = fs::read_to_string(dir.join("dovecot-uidlist")) else { return };
+    let letters = fs::read_to_string(dir.join("dovecot-keywords")).unwrap_or_default();
+    if fs::read_dir(dir.join("cur")).is_ok_and(|mut cur| cur.next().is_some()) {
+        return;
+    }
+    for name in ["cur", "new", "tmp"] {
+        fs::create_dir_all(dir.join(name)).expect("directory");
+    }
+    for line in list.lines().skip(1) {
+        let (Some(uid), Some((_, base))) = (line.split(' ').next().and_then(|uid| uid.parse().ok()), line.split_once(" :"))
+        else {
+            continue;
+        };
+        let Some(message) = truth.messages.get(&uid) else { continue };
+        let base = base.split(':').next().unwrap_or(base);
+        let known = [('D', "\\Draft"), ('F', "\\Flagged"), ('R', "\\Answered"), ('S', "\\Seen"), ('T', "\\Deleted")];
+        let mut flags: String = known.iter().filter(|(_, flag)| message.flags.contains(*flag)).map(|(c, _)| *c).collect();
+        for line in letters.lines() {
+            if let Some((number, name)) = line.split_once(' ')
+                && message.flags.contains(name)
+                && let Ok(number @ 0..26) = number.parse::<u8>()
+            {
+                flags.push(char::from(b'a' + number));
+            }
+        }
+        let file = fs::File::create(dir.join(format!("cur/{base}:2,{flags}"))).expect("message");
+        let size = base.split(",S=").nth(1).and_then(|rest| rest.split(',').next()).and_then(|size| size.parse().ok());
+        file.set_len(size.unwrap_or(100)).expect("size");
+    }
+}
+
+/// All files below a directory look as if nobody had written for long.
+fn age(dir: &Path) {
+    for entry in fs::read_dir(dir).expect("directory") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            age(&path);
+        }
+        let old = UNIX_EPOCH + Duration::from_secs(1_795_900_000);
+        if let Ok(file) = fs::File::open(&path) {
+            let _ = file.set_times(fs::FileTimes::new().set_modified(old));
+        }
+    }
+}
+
+/// Where the records of a log begin, and its end.
+fn boundaries(bytes: &[u8]) -> Vec<usize> {
+    let Ok(log) = LogFile::parse(bytes, bytes.len() as u64) else { return vec![] };
+    log.records(bytes).map(|record| usize::try_from(record.offset).expect("small")).collect()
+}
+
+/// Does one damage to the files in `dir`; says what, or `None` when it does not fit.
+fn damage(random: &mut Random, dir: &Path, others: &[PathBuf]) -> Option<(&'static str, String)> {
+    let there: Vec<&str> = ROLES.into_iter().filter(|role| dir.join(role).exists()).collect();
+    let role = *random.one(&there);
+    let path = dir.join(role);
+    let mut bytes = fs::read(&path).expect("file");
+    if bytes.is_empty() {
+        return None;
+    }
+    let other = random.one(others).join(role);
+    let write = |bytes: &[u8]| fs::write(&path, bytes).expect("write");
+    match random.below(16) {
+        0..=2 => {
+            let at = random.below(bytes.len());
+            let bit = random.below(8);
+            bytes[at] ^= 1 << bit;
+            write(&bytes);
+            Some(("bit", format!("{role} byte {at} bit {bit}")))
+        }
+        3 | 4 => {
+            let limit = if role.contains(".log") { 40 } else { 120 };
+            let at = random.below(limit.min(bytes.len()));
+            let bit = random.below(8);
+            bytes[at] ^= 1 << bit;
+            write(&bytes);
+            Some(("bit in a header", format!("{role} byte {at} bit {bit}")))
+        }
+        5..=7 => {
+            let role = "dovecot.index.log";
+            let mut bytes = fs::read(dir.join(role)).ok()?;
+            let starts = boundaries(&bytes);
+            let at = starts.get(random.below(starts.len()))? + 8 + random.below(16);
+            let bit = random.below(8);
+            *bytes.get_mut(at)? ^= 1 << bit;
+            fs::write(dir.join(role), &bytes).expect("write");
+            Some(("bit in a record", format!("{role} byte {at} bit {bit}")))
+        }
+        8 => {
+            let size = *random.one(&[64, 512, 512, 4096]);
+            let at = random.below(bytes.len()) / size * size;
+            let end = bytes.len().min(at + size);
+            bytes[at..end].fill(0);
+            write(&bytes);
+            Some(("zeros", format!("{role} {at}..{end}")))
+        }
+        9 => {
+            let size = 512;
+            let at = random.below(bytes.len()) / size * size;
+            let end = bytes.len().min(at + size);
+            let from = random.below(bytes.len()) / size * size;
+            let copy: Vec<u8> = bytes[from..].iter().copied().chain(std::iter::repeat(0)).take(end - at).collect();
+            bytes[at..end].copy_from_slice(&copy);
+            write(&bytes);
+            Some(("sector repeated", format!("{role} {at}..{end} from {from}")))
+        }
+        10 => {
+            let cut = random.below(bytes.len());
+            let zeros = if random.below(2) == 0 { 0 } else { bytes.len() - cut };
+            bytes.truncate(cut);
+            bytes.resize(cut + zeros, 0);
+            write(&bytes);
+            Some((if zeros == 0 { "torn" } else { "tail of zeros" }, format!("{role} at {cut}")))
+        }
+        11 => {
+            let role = "dovecot.index.log";
+            let mut bytes = fs::read(dir.join(role)).ok()?;
+            let starts = boundaries(&bytes);
+            let back = 1 + random.below(12);
+            let from = *starts.get(starts.len().checked_sub(back)?)?;
+            let tail = bytes[from..].to_vec();
+            bytes.extend(tail);
+            fs::write(dir.join(role), &bytes).expect("write");
+            Some(("doubled tail", format!("{role} from {from}")))
+        }
+        12 => {
+            let role = "dovecot.index.log";
+            let theirs = fs::read(other.parent()?.join(role)).ok()?;
+            let starts = boundaries(&theirs);
+            let from = *starts.get(starts.len().checked_sub(1 + random.below(12))?)?;
+            let mut bytes = fs::read(dir.join(role)).ok()?;
+            bytes.extend(&theirs[from..]);
+            fs::write(dir.join(role), &bytes).expect("write");
+            Some(("foreign tail", format!("{} from {from}", other.display())))
+        }
+        13 => {
+            let theirs = fs::read(&other).ok()?;
+            write(&theirs);
+            let mut what = other.display().to_string();
+            if random.below(3) == 0
+                && let Ok(log) = fs::read(other.parent()?.join("dovecot.index.log"))
+            {
+                fs::write(dir.join("dovecot.index.log"), log).expect("write");
+                what.push_str(" and its log");
+            }
+            Some(("foreign file", what))
+        }
+        14 => {
+            let (from, to) = *random.one(&[
+                ("dovecot.index.backup", "dovecot.index"),
+                ("dovecot.index.log.2", "dovecot.index.log"),
+                ("dovecot.index.log", "dovecot.index.log.2"),
+            ]);
+            fs::copy(dir.join(from), dir.join(to)).ok()?;
+            Some(("half restored", format!("{from} as {to}")))
+        }
+        _ => {
+            fs::remove_file(&path).expect("remove");
+            Some(("removed", role.to_owned()))
+        }
+    }
+}
+
+fn options(dry_run: bool, accept: bool) -> rebuild::Options {
+    rebuild::Options {
+        dry_run,
+        output: None,
+        base: None,
+        accept: if accept { Grade::ALL.to_vec() } else { Vec::new() },
+        lock_method: LockMethod::Fcntl,
+        lock_timeout: Duration::from_secs(5),
+        no_undo: false,
+        any_owner: true,
+        mmap: MmapPolicy::Never,
+    }
+}
+
+/// The state as idx shows it.
+fn seen(dir: &Path) -> Option<State> {
+    let options = show::Options { uid: None, at: Until::End, pvt: None, mmap: MmapPolicy::Never };
+    let state = show::state(dir, &options).ok()?;
+    let mut out = Vec::new();
+    let mut document = idx::render::document::JsonDocument::new(show::SCHEMA, &mut out);
+    show::write(dir, &state, &options, &mut document).ok()?;
+    drop(document);
+    let shown: Value = serde_json::from_slice(&out).ok()?;
+    let messages = shown["messages"].as_array()?.iter().map(|one| {
+        let words = ["flags", "keywords"].into_iter().flat_map(|key| one[key].as_array().cloned().unwrap_or_default());
+        let flags = words.filter_map(|word| word.as_str().map(str::to_owned)).filter(|word| word != "\\Recent");
+        (one["uid"].as_u64().unwrap_or(0), Message { flags: flags.collect(), modseq: one["modseq"].as_u64() })
+    });
+    Some(State {
+        uid_validity: shown["uid_validity"].as_u64()?,
+        next_uid: shown["next_uid"].as_u64()?,
+        highest_modseq: shown["highest_modseq"].as_u64().unwrap_or(0),
+        messages: messages.collect(),
+    })
+}
+
+/// The files of the index, by name; the undo file aside.
+fn index_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = ROLES.into_iter().filter_map(|role| Some((role.to_owned(), fs::read(dir.join(role)).ok()?)));
+    files.collect()
+}
+
+/// What is worse than it was, by the grade that must have been named.
+fn differences(truth: &State, now: &State) -> Vec<(Grade, String)> {
+    let mut list = Vec::new();
+    if truth.uid_validity != now.uid_validity {
+        list.push((Grade::UidValidity, format!("uid_validity {} for {}", now.uid_validity, truth.uid_validity)));
+    }
+    if now.next_uid < truth.next_uid || now.next_uid > truth.next_uid + MARGIN {
+        list.push((Grade::Messages, format!("next_uid {} for {}", now.next_uid, truth.next_uid)));
+    }
+    let missing: Vec<_> = truth.messages.keys().filter(|uid| !now.messages.contains_key(uid)).collect();
+    let more: Vec<_> = now.messages.keys().filter(|uid| !truth.messages.contains_key(uid)).collect();
+    if !missing.is_empty() || !more.is_empty() {
+        list.push((Grade::Messages, format!("UIDs missing {missing:?}, too many {more:?}")));
+    }
+    let other: Vec<_> = truth
+        .messages
+        .iter()
+        .filter_map(|(uid, message)| Some((uid, message, now.messages.get(uid)?)))
+        .filter(|(_, message, is)| message.flags != is.flags)
+        .map(|(uid, message, is)| format!("{uid}: {:?} for {:?}", is.flags, message.flags))
+        .collect();
+    if !other.is_empty() {
+        list.push((Grade::Flags, format!("flags of {}, e.g. {}", other.len(), other[0])));
+    }
+    if now.highest_modseq < truth.highest_modseq || now.highest_modseq > truth.highest_modseq + MARGIN {
+        list.push((Grade::History, format!("highest_modseq {} for {}", now.highest_modseq, truth.highest_modseq)));
+    }
+    list
+}
+
+/// How a case ended.
+#[derive(Default)]
+struct Outcome {
+    damages: Vec<(&'static str, String)>,
+    mailbox: String,
+    /// Laws that did not hold.
+    faults: Vec<(&'static str, String)>,
+    lost: Vec<String>,
+    told: bool,
+    equal: bool,
+    refused: bool,
+}
+
+fn errors(dir: &Path) -> Vec<Finding> {
+    let Ok(files) = MailboxFiles::locate(dir) else { return Vec::new() };
+    let mut found = inspect::mailbox(&files, &inspect::options()).unwrap_or_default();
+    found.retain(|finding| finding.severity >= Severity::Warning);
+    found
+}
+
+fn case(seed: u64, number: u64, all: &[Recorded]) -> Outcome {
+    let mut random = Random(seed.wrapping_mul(1_000_003).wrapping_add(number));
+    random.next();
+    let mailbox = random.one(all);
+    let home = tempfile::tempdir().expect("directory");
+    support::dovecot::copy_tree(&mailbox.files, home.path()).expect("copy");
+    let dir = home.path().join(&mailbox.dir);
+    stand_ins(&dir, &mailbox.truth);
+    let family: Vec<PathBuf> = all
+        .iter()
+        .filter(|one| one.name != mailbox.name && one.files.parent() == mailbox.files.parent())
+        .map(|one| one.files.join(&one.dir))
+        .collect();
+    let anybody: Vec<PathBuf> = all.iter().filter(|one| one.name != mailbox.name).map(|o| o.files.join(&o.dir)).collect();
+    let others = if family.is_empty() { anybody } else { family };
+    let mut outcome = Outcome { mailbox: mailbox.name.clone(), ..Outcome::default() };
+    let wanted = *random.one(&[1, 1, 1, 2, 3]);
+    while outcome.damages.len() < wanted {
+        if !ROLES.iter().any(|role| dir.join(role).exists()) {
+            break;
+        }
+        outcome.damages.extend(damage(&mut random, &dir, &others));
+    }
+    age(home.path());
+    let before = index_files(&dir);
+    if before.is_empty() {
+        return outcome;
+    }
+    let findings = errors(&dir);
+    outcome.told = !findings.is_empty();
+    let mut fault = |law: &'static str, what: String| outcome.faults.push((law, what));
+    let dry = rebuild::run(&dir, &options(true, false));
+    let plain = rebuild::run(&dir, &options(false, false));
+    let (Ok(dry), Ok(plain)) = (dry, plain) else {
+        outcome.refused = true;
+        if index_files(&dir) != before {
+            outcome.faults.push(("an error changes nothing", "it did".into()));
+        }
+        return outcome;
+    };
+    let same = dry.status == plain.status && dry.actions == plain.actions && dry.lost == plain.lost;
+    if !same {
+        fault("dry run and run say the same", format!("{:?} {:?} / {:?} {:?}", dry.status, dry.actions, plain.status, plain.actions));
+    }
+    let mut report = plain;
+    if report.status == rebuild::Status::Refused {
+        if index_files(&dir) != before {
+            fault("a refusal changes nothing", "it did".into());
+        }
+        if report.losses.is_empty() {
+            outcome.refused = true;
+            outcome.lost = report.reason.into_iter().collect();
+            return outcome;
+        }
+        match rebuild::run(&dir, &options(false, true)) {
+            Ok(accepted) => report = accepted,
+            Err(error) => fault("what is accepted is done", error.to_string()),
+        }
+        if report.status == rebuild::Status::Refused {
+            outcome.refused = true;
+            return outcome;
+        }
+    }
+    outcome.lost.clone_from(&report.lost);
+    let mut fault = |law: &'static str, what: String| outcome.faults.push((law, what));
+    age(home.path());
+    match seen(&dir) {
+        None => fault("the result can be shown", "it cannot".into()),
+        Some(now) => {
+            let grades: BTreeSet<Grade> = report.losses.iter().map(idx::repair::Loss::grade).collect();
+            let worst = grades.last().copied();
+            let found = differences(&mailbox.truth, &now);
+            outcome.equal = found.is_empty();
+            let hidden: Vec<_> = found.iter().filter(|(grade, _)| worst.is_none_or(|worst| worst < *grade)).collect();
+            if let Some((grade, _)) = hidden.iter().max_by_key(|(grade, _)| *grade) {
+                let law = match (report.lost.is_empty(), findings.is_empty(), grade) {
+                    (true, true, _) => "nothing tells it",
+                    (true, false, Grade::UidValidity) => "silent: uidvalidity",
+                    (true, false, Grade::Messages) => "silent: messages",
+                    (true, false, Grade::Flags) => "silent: flags",
+                    (true, false, Grade::History) => "silent: history",
+                    (false, ..) => "more than named",
+                };
+                fault(law, hidden.iter().map(|(_, what)| what.as_str()).collect::<Vec<_>>().join("; "));
+            }
+        }
+    }
+    let after: Vec<Finding> = errors(&dir);
+    if let Some(first) = after.iter().find(|finding| finding.severity == Severity::Error) {
+        fault("check is clean afterwards", format!("{} {}", first.code, first.message));
+    }
+    let then = index_files(&dir);
+    match rebuild::run(&dir, &options(false, true)) {
+        Ok(again) if again.status == rebuild::Status::Unchanged && index_files(&dir) == then => {}
+        Ok(again) => fault("a second run changes nothing", format!("{:?} {:?} {:?}", again.status, again.actions, again.reason)),
+        Err(error) => fault("a second run changes nothing", error.to_string()),
+    }
+    if report.status == rebuild::Status::Rebuilt {
+        let options = undo::Options {
+            task: undo::Task::All,
+            dry_run: false,
+            force: false,
+            any_owner: true,
+            lock_method: LockMethod::Fcntl,
+            lock_timeout: Duration::from_secs(5),
+        };
+        match undo::run(&dir, &options) {
+            Ok(_) if index_files(&dir) == before => {}
+            Ok(_) => fault("undo is exact", "it is not".into()),
+            Err(error) => fault("undo is exact", error.to_string()),
+        }
+    }
+    if std::env::var_os("IDX_CHAOS_ONLY").is_some() {
+        println!("{:#?}\nactions {:#?}\nlosses {:#?}", outcome.damages, report.actions, report.lost);
+        findings.iter().for_each(|one| println!("{} {:?} {} {}", one.code, one.severity, one.file.display(), one.text()));
+        if let Some(keep) = std::env::var_os("IDX_CHAOS_KEEP") {
+            let _ = fs::remove_dir_all(&keep);
+            support::dovecot::copy_tree(home.path(), Path::new(&keep)).expect("copy");
+        }
+    }
+    outcome
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// The figures of a run, by kind of damage.
+fn table(outcomes: &[(u64, Outcome)]) -> String {
+    let mut rows: BTreeMap<&str, [usize; 6]> = BTreeMap::new();
+    for (_, outcome) in outcomes {
+        let kind = match &outcome.damages[..] {
+            [one] => one.0,
+            _ => "several",
+        };
+        for kind in [kind, "total"] {
+            let row = rows.entry(kind).or_default();
+            let silent = outcome.faults.iter().any(|(law, _)| law.starts_with("silent") || *law == "more than named");
+            let untold = outcome.faults.iter().any(|(law, _)| *law == "nothing tells it");
+            row[0] += 1;
+            row[1] += usize::from(outcome.equal);
+            row[2] += usize::from(outcome.refused);
+            row[3] += usize::from(silent);
+            row[4] += usize::from(untold);
+            row[5] += usize::from(outcome.faults.len() > usize::from(silent || untold));
+        }
+    }
+    let mut text = String::from("| damage | cases | equal | refused | unnamed | nothing tells | other laws |\n|---|---|---|---|---|---|---|\n");
+    for (kind, row) in rows {
+        writeln!(text, "| {kind} | {} | {} | {} | {} | {} | {} |", row[0], row[1], row[2], row[3], row[4], row[5]).expect("text");
+    }
+    text
+}
+
+#[test]
+fn what_a_rebuild_cannot_keep_it_names() {
+    let all = recorded();
+    let (seed, cases) = (number("IDX_CHAOS_SEED", SEED), number("IDX_CHAOS_CASES", CASES));
+    let only = std::env::var("IDX_CHAOS_ONLY").ok().map(|text| text.parse::<u64>().expect("a number"));
+    let numbers: Vec<u64> = only.map_or_else(|| (0..cases).collect(), |one| vec![one]);
+    let outcomes: Vec<(u64, Outcome)> = numbers.into_iter().map(|number| (number, case(seed, number, &all))).collect();
+    let mut faults: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (number, outcome) in &outcomes {
+        for (law, what) in &outcome.faults {
+            let damages: Vec<_> = outcome.damages.iter().map(|(kind, what)| format!("{kind} {what}")).collect();
+            let line = format!("{number} {} [{}] {what} (lost {:?})", outcome.mailbox, damages.join(" + "), outcome.lost);
+            faults.entry(law).or_default().push(line);
+        }
+    }
+    println!("{}", table(&outcomes));
+    for (law, lines) in &faults {
+        println!("== {law}: {}", lines.len());
+        lines.iter().for_each(|line| println!("   {line}"));
+    }
+    if only.is_none() && std::env::var_os("IDX_CHAOS_SEED").is_none() {
+        let broken: usize = faults.iter().filter(|(law, _)| **law != "nothing tells it").map(|(_, list)| list.len()).sum();
+        assert_eq!(broken, 0);
+    }
+}
