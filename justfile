@@ -35,6 +35,10 @@ cases *ARGS:
     cargo build --locked
     IDX="$PWD/target/debug/idx" PYTHONDONTWRITEBYTECODE=1 fixtures/cases/run.py {{ARGS}}
 
+# Random damage on recorded mailboxes: what a rebuild cannot keep it has to name.
+chaos SEED="1" N="1000":
+    IDX_CHAOS_SEED={{SEED}} IDX_CHAOS_CASES={{N}} cargo test --locked --test chaos -- --nocapture what_a_rebuild
+
 # Completions and man pages, written anew.
 bless:
     IDX_BLESS=1 cargo test --locked --test generated

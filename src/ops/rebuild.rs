@@ -169,7 +169,7 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
             dry_run: options.dry_run,
             reason: plan.refusal.clone(),
             base: plan.base,
-            actions: plan.steps.iter().map(|(step, why)| step.describe(why)).collect(),
+            actions: plan.steps.iter().map(|(step, why)| step.describe(&home.text(Role::Index), why)).collect(),
             messages: plan.messages,
             lost: plan.lost.iter().map(ToString::to_string).collect(),
             losses: plan.lost.clone(),

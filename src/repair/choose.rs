@@ -36,25 +36,64 @@ pub fn settle_reset(mut candidate: Candidate, full: &mut Option<Candidate>) -> O
 pub fn compare_with_logs(candidate: &mut Candidate, full: Option<&Candidate>, storage: Option<&Storage>) {
     let comparable = |full: &&Candidate| full.is_sound() && candidate.is_sound() && !full.fscked && !candidate.fscked;
     let Some(full) = full.filter(comparable) else { return };
-    let (index, logs) = (&candidate.replayed.mailbox.header, &full.replayed.mailbox.header);
+    let (index, logs) = (&candidate.replayed.mailbox, &full.replayed.mailbox);
     // Two against one: the index and the storage have the same UIDVALIDITY, so it is the log that is damaged.
-    if index.uid_validity != logs.uid_validity
-        && storage.and_then(|storage| storage.uid_validity).is_some_and(|known| known == index.uid_validity)
-    {
-        let (have, want) = (logs.uid_validity, index.uid_validity);
+    let (have, want) = (logs.header.uid_validity, index.header.uid_validity);
+    if have != want && storage.and_then(|storage| storage.uid_validity).is_some_and(|known| known == want) {
         candidate.refutes = Some(format!("it sets uid_validity {have}, index and storage have {want}"));
         return;
     }
-    let found = differences(&candidate.replayed.mailbox, &full.replayed.mailbox);
+    let found = differences(index, logs);
     if found.is_empty() {
         candidate.proven_from = 1;
-    } else {
-        candidate.flaws.push(format!("the index is not what the logs make it: {}", found.join("; ")));
+        return;
+    }
+    let text = found.iter().take(5).map(text).collect::<Vec<_>>().join("; ");
+    match contradicts_logs(&found, index, logs, storage) {
+        true => candidate.refutes = Some(format!("the index, which is sound, is not what it makes: {text}")),
+        false => candidate.flaws.push(format!("the index is not what the logs make it: {text}")),
     }
 }
 
+/// Whether of a sound index and logs that differ the logs are the damaged ones. The storage decides where it knows;
+/// otherwise what cannot come from one damaged record or name in the index.
+fn contradicts_logs(found: &[Difference], index: &Mailbox, logs: &Mailbox, storage: Option<&Storage>) -> bool {
+    let uids: Vec<(u32, bool)> = found
+        .iter()
+        .filter_map(|one| match one {
+            Difference::Missing { uid, .. } => Some((*uid, false)),
+            Difference::Extra { uid, .. } => Some((*uid, true)),
+            _ => None,
+        })
+        .collect();
+    if !uids.is_empty() {
+        if let Some(storage) = storage.filter(|storage| !storage.uids.is_empty()) {
+            let right = uids.iter().filter(|(uid, in_index)| storage.uids.binary_search(uid).is_ok() == *in_index);
+            return right.count() * 2 > uids.len();
+        }
+        // One record with one bit of its UID turned over lacks one message and has another in its place.
+        return match uids[..] {
+            [(one, here), (other, there)] => here == there || (one ^ other).count_ones() > 1,
+            _ => true,
+        };
+    }
+    let (ours, theirs) = (index.keywords(), logs.keywords());
+    if ours != theirs {
+        // A name of the logs that is but one bit away from another: some records have it right.
+        let like = |one: &Vec<u8>, other: &Vec<u8>| one != other && bits_apart(one, other) == Some(1);
+        let new = theirs.iter().filter(|name| !ours.contains(name)).collect::<Vec<_>>();
+        return theirs.len() > ours.len() && new.iter().any(|name| ours.iter().any(|other| like(name, other)));
+    }
+    false
+}
+
+/// In how many bits two names of the same length differ.
+pub fn bits_apart(one: &[u8], other: &[u8]) -> Option<u32> {
+    (one.len() == other.len()).then(|| one.iter().zip(other).map(|(a, b)| (a ^ b).count_ones()).sum())
+}
+
 /// Where two states differ in what a client or a storage could notice.
-fn differences(index: &Mailbox, logs: &Mailbox) -> Vec<String> {
+fn differences(index: &Mailbox, logs: &Mailbox) -> Vec<Difference> {
     let noticed = |one: &Difference| match one {
         // uid_validity and next_uid; low-water marks and the like are Dovecot's own.
         Difference::Header { at, .. } => matches!(at, 24 | 28),
@@ -69,12 +108,14 @@ fn differences(index: &Mailbox, logs: &Mailbox) -> Vec<String> {
         | Difference::Extra { .. }
         | Difference::Flags { .. } => true,
     };
-    let found = compare(index, logs, noticed);
-    let text = |one: &Difference| match (one, one.uid()) {
+    compare(index, logs, noticed)
+}
+
+fn text(one: &Difference) -> String {
+    match (one, one.uid()) {
         (Difference::Flags { .. } | Difference::ExtRecord { .. }, Some(uid)) => format!("UID {uid}: {one}"),
         _ => one.to_string(),
-    };
-    found.iter().take(5).map(text).collect()
+    }
 }
 
 /// The first state that loses nothing; if all do, the one that loses least. With it, why not the index.

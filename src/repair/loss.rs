@@ -96,6 +96,8 @@ pub enum Loss {
         /// The messages that it may concern.
         uids: UidSet,
     },
+    /// Flags, keywords and modseqs of these messages, whose index records were out of place.
+    Displaced(UidSet),
     /// Messages whose append no replay executes, because a higher UID was appended before.
     Skipped(UidSet),
     /// A stretch of a log that cannot be read.
@@ -140,7 +142,7 @@ impl Loss {
             | Loss::Unread { .. }
             | Loss::Between(..)
             | Loss::After(_) => Grade::Messages,
-            Loss::Extension(..) | Loss::KeywordNames | Loss::Flags(_) => Grade::Flags,
+            Loss::Extension(..) | Loss::KeywordNames | Loss::Flags(_) | Loss::Displaced(_) => Grade::Flags,
             Loss::Modseqs
             | Loss::ModseqsOf(_)
             | Loss::Gone(_)
@@ -154,6 +156,7 @@ impl Loss {
     pub fn uids(&self) -> Option<&UidSet> {
         match self {
             Loss::Flags(uids)
+            | Loss::Displaced(uids)
             | Loss::Skipped(uids)
             | Loss::ModseqsOf(uids)
             | Loss::Gone(uids)
@@ -187,6 +190,7 @@ impl Loss {
             Loss::Hole { .. } => Some("marks the log corrupted and loses this and all that follows"),
             Loss::Unread { .. } => Some("stops reading there as well"),
             Loss::Skipped(_) => Some("skips them as well, and runs fsck"),
+            Loss::Displaced(_) => Some("serves each with what stands in the other's record"),
             Loss::Records { .. } => Some("drops the index and starts anew from the storage"),
             Loss::Expunges(..) | Loss::AllExpunges => Some("loses it as well, with the log it marks corrupted"),
             _ => None,
@@ -232,6 +236,9 @@ impl fmt::Display for Loss {
                 "{what}; the storage has no message more, but flags and keywords of UIDs {uids} may be older ones"
             ),
             Loss::Compared { what, .. } => write!(f, "{what}; the storage has no message more"),
+            Loss::Displaced(uids) => {
+                write!(f, "flags, keywords and modseqs of UIDs {uids}: their index records are out of place")
+            }
             Loss::Skipped(uids) => {
                 write!(f, "messages with UIDs {uids}: appended after a higher UID, so that replay skips them")
             }

@@ -1,5 +1,6 @@
 //! Which of the log files belong to this mailbox, and in what order.
 
+use super::heal::own::Foreign;
 use super::plan::Inputs;
 use super::survey::Survey;
 use crate::format::cache::CacheHeader;
@@ -7,6 +8,7 @@ use crate::format::index::IndexFile;
 use crate::format::record::RecordType;
 use crate::format::{Disk, Endian};
 use crate::model::Chain;
+use crate::source::Role;
 
 /// The logs, sorted out.
 pub struct Logs<'a> {
@@ -35,19 +37,19 @@ impl<'a> Logs<'a> {
 }
 
 /// The id that most files have; of two with equally many the log's counts, as for Dovecot.
-pub fn vote(inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) -> u32 {
+pub fn vote(inputs: &Inputs<'_>, foreign: &Foreign, index: Option<&IndexFile<'_>>) -> u32 {
     let endian = index.map_or(Endian::NATIVE, |index| index.endian);
     let of_index =
         |bytes: Option<&[u8]>| bytes.and_then(|b| IndexFile::parse(b).ok()).map(|index| index.header.indexid);
-    let of_log = |bytes: Option<&[u8]>| {
-        let bytes = bytes?;
+    let of_log = |role: Role| {
+        let bytes = inputs.bytes(role).filter(|_| foreign.why(role).is_none())?;
         crate::format::log::LogFile::parse(bytes, bytes.len() as u64).ok().map(|log| log.header.indexid)
     };
     let cache = inputs.cache.filter(|bytes| bytes.len() >= CacheHeader::SIZE);
     let votes = [
-        of_log(inputs.log),
+        of_log(Role::Log),
         index.map(|index| index.header.indexid),
-        of_log(inputs.old_log),
+        of_log(Role::OldLog),
         of_index(inputs.backup),
         cache.map(|bytes| CacheHeader::read(bytes, endian).indexid),
     ];
@@ -65,7 +67,7 @@ fn of_log_stamp(bytes: Option<&[u8]>) -> Option<u32> {
     Some(log.header.create_stamp).filter(|stamp| *stamp != 0)
 }
 
-pub fn sort_logs<'a>(inputs: &Inputs<'a>, index: Option<&IndexFile<'_>>, indexid: u32) -> Logs<'a> {
+pub fn sort_logs<'a>(inputs: &Inputs<'a>, others: &Foreign, index: Option<&IndexFile<'_>>, indexid: u32) -> Logs<'a> {
     let mut logs = Logs {
         files: Vec::new(),
         foreign_old: None,
@@ -81,6 +83,12 @@ pub fn sort_logs<'a>(inputs: &Inputs<'a>, index: Option<&IndexFile<'_>>, indexid
     }
     if old.is_none() && inputs.old_log.is_some() {
         logs.foreign_old = Some("it has no readable header".into());
+    }
+    if let Some(why) = others.why(Role::Log) {
+        (log, logs.foreign) = (None, Some(why.to_owned()));
+    }
+    if let Some(why) = others.why(Role::OldLog) {
+        (old, logs.foreign_old) = (None, Some(why.to_owned()));
     }
     let follows = |old: &Survey<'_>, new: &Survey<'_>| {
         let header = &new.log.header;

@@ -14,6 +14,9 @@ use super::candidates::{Candidate, follow, full_replay};
 use super::choose::{choose, compare_with_logs, no_base, settle_reset};
 use super::heal::fill::{fill, hints};
 use super::heal::index::mend;
+use super::heal::own::Foreign;
+use super::heal::records::heal;
+use super::heal::tail::cut;
 use super::loss::Loss;
 use super::order::{has_undeleted, sort_logs, vote};
 use super::steps::{Step, finish};
@@ -162,9 +165,14 @@ pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
 
 /// One plan.
 fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
+    let foreign = Foreign::find(inputs);
+    let inputs = &foreign.without(inputs);
     let index_view = inputs.index.and_then(|bytes| IndexFile::parse(bytes).ok());
-    let indexid = vote(inputs, index_view.as_ref());
-    let logs = sort_logs(inputs, index_view.as_ref(), indexid);
+    let indexid = vote(inputs, &foreign, index_view.as_ref());
+    let mut logs = sort_logs(inputs, &foreign, index_view.as_ref(), indexid);
+    heal(&mut logs, inputs, index_view.as_ref());
+    let cut_off = cut(&mut logs, inputs, index_view.as_ref());
+    let logs = logs;
     if logs.files.iter().rfind(|log| log.deleted || has_undeleted(log)).is_some_and(|log| log.deleted) {
         let refusal = "the last index-deleted record says that this mailbox is being deleted";
         return Plan { refusal: Some(refusal.into()), ..Plan::default() };
@@ -185,7 +193,7 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
         from_index = None;
     }
     let from_backup = backup.and_then(|mended| follow(Base::Backup, mended, &logs)).filter(|backup| !backup.reset);
-    let (mut chosen, notes) = match choose(inputs, from_index, full, from_backup) {
+    let (mut chosen, mut notes) = match choose(inputs, from_index, full, from_backup) {
         Some(chosen) => chosen,
         None if inputs.base.is_none_or(|base| base == Base::Storage) => match from_storage(inputs, &logs, &hints) {
             Ok(chosen) => (chosen, vec![no_base(inputs, &logs)]),
@@ -195,6 +203,8 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
         },
         None => return Plan { refusal: Some(no_base(inputs, &logs)), ..Plan::default() },
     };
+    notes.splice(0..0, foreign.notes());
+    chosen.lost.extend(cut_off);
     if chosen.missing > 0 || chosen.gap {
         fill(&mut chosen, &logs);
     }

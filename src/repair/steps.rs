@@ -41,10 +41,10 @@ pub enum Step {
 }
 
 impl Step {
-    /// The step in words, with its reason.
-    pub fn describe(&self, why: &str) -> String {
+    /// The step in words, with its reason. `index` is the name of the index, by which its log is called too.
+    pub fn describe(&self, index: &str, why: &str) -> String {
         match self {
-            Step::CutLog(len) => format!("cut dovecot.index.log to {len} bytes: {why}"),
+            Step::CutLog(len) => format!("cut {index}.log to {len} bytes: {why}"),
             Step::LinkOldLog | Step::WriteOldLog(_) => format!("the old log becomes .log.2: {why}"),
             Step::WriteLog(_) => format!("write a new log: {why}"),
             Step::ExchangeLogs => format!("exchange .log and .log.2: {why}"),
@@ -182,7 +182,10 @@ pub fn finish(
             let torn = log.bytes.len() as u64 - log.end;
             steps.push((
                 Step::CutLog(log.end),
-                format!("{torn} bytes of an unfinished transaction at {}: {tail}", log.end),
+                match log.alien {
+                    true => format!("{torn} bytes that are not of this log at {}: {tail}", log.end),
+                    false => format!("{torn} bytes of an unfinished transaction at {}: {tail}", log.end),
+                },
             ));
         }
         let old = logs.files.first().filter(|_| logs.files.len() > 1 && !logs.swapped);

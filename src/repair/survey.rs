@@ -38,6 +38,8 @@ pub struct Survey<'a> {
     pub end: u64,
     /// Why bytes follow there, if any do.
     pub tail: Option<Flaw>,
+    /// They are whole records, but none of this log.
+    pub alien: bool,
     /// Damaged stretches whose content is lost.
     pub holes: Vec<Hole>,
     /// Damage that could be read all the same.
@@ -58,6 +60,7 @@ impl<'a> Survey<'a> {
             log,
             readable: Cow::Borrowed(bytes),
             tail: None,
+            alien: false,
             holes: Vec::new(),
             mended: Vec::new(),
             header_flaws,

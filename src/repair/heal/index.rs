@@ -52,6 +52,8 @@ pub struct Mended {
 
 /// UIDs that are inferred from their neighbours; an index with more damage than this is beyond that.
 const MAX_INFERRED: usize = 1000;
+/// Records without a message in the storage up to which each is looked at by itself.
+const MAX_STRANGE: usize = 3;
 /// Extensions that are looked at one against the other.
 const MAX_EXTENSIONS: usize = 1000;
 
@@ -234,7 +236,14 @@ impl Mended {
         let wanted = mailbox.header.messages_count;
         let there = u32::try_from(mailbox.physical_len()).unwrap_or(u32::MAX);
         let rest = index.bytes.len().saturating_sub(index.records_at + mailbox.records().len());
-        let uids: Vec<u32> = (0..mailbox.physical_len()).map(|i| mailbox.uid(i)).collect();
+        let mut uids: Vec<u32> = (0..mailbox.physical_len()).map(|i| mailbox.uid(i)).collect();
+        let told = uids_of_storage(&uids, mailbox.header.next_uid, hints);
+        for (i, uid) in &told {
+            self.flaws.push(format!("UID {} is that of no message, it can only be {uid}", uids[*i]));
+            uids[*i] = *uid;
+            let bytes = mailbox.endian.u32_bytes(*uid);
+            mailbox.record_mut(*i).get_mut(..4).into_iter().for_each(|to| to.copy_from_slice(&bytes));
+        }
         let highest_sane = uids.iter().rev().find(|uid| **uid != 0).copied().unwrap_or(0);
         let mut next_uid = mailbox.header.next_uid;
         let mut flaws = Vec::new();
@@ -254,6 +263,7 @@ impl Mended {
         let ascending = uids.windows(2).all(|pair| pair[0] < pair[1]);
         let all_sane = uids.iter().all(|uid| is_sane(*uid));
         let mut damaged = false;
+        let mut doubtful = Vec::new();
         if !(ascending && all_sane) {
             damaged = true;
             let zeroed = |i: usize| mailbox.record(i).iter().all(|byte| *byte == 0);
@@ -268,9 +278,16 @@ impl Mended {
                     format!("{} records are zero", blank.len())
                 });
                 order.sort_unstable();
+                // Which of them has the UID that is its own, and which another's, nothing here tells.
+                let whole: Vec<u32> = (0..uids.len()).filter(|i| !blank.contains(i)).map(|i| uids[i]).collect();
+                let displaced = order.iter().zip(&whole).filter(|((uid, _), was)| uid != *was);
+                displaced.for_each(|((uid, _), _)| doubtful.push(*uid));
             } else {
                 flaws.push("records have UIDs that they cannot have".into());
                 let mended = assign(&mut order, next_uid, hints);
+                // A UID that lacks one bit is a flipped bit, and the rest of the record is sound. Of others more is gone.
+                let changed = order.iter().filter(|(uid, i)| (uid ^ uids[*i]).count_ones() > 1);
+                changed.for_each(|(uid, _)| doubtful.push(*uid));
                 if mended > 0 {
                     let count = u32::try_from(mended).unwrap_or(u32::MAX);
                     self.lost.push(Loss::Records { count, why: NoRecord::NoUid });
@@ -285,6 +302,12 @@ impl Mended {
                 records.extend(record);
             }
             mailbox.set_records(records);
+            if !doubtful.is_empty() {
+                doubtful.sort_unstable();
+                let mut uids = UidSet::new();
+                doubtful.into_iter().for_each(|uid| uids.insert(uid));
+                self.lost.push(Loss::Displaced(uids));
+            }
             if !blank.is_empty() {
                 let n = u32::try_from(blank.len()).unwrap_or(u32::MAX);
                 self.lost.push(Loss::Records { count: n, why: NoRecord::Zero });
@@ -412,6 +435,24 @@ pub fn settle(mailbox: &mut Mailbox, demands: &Demands, highest: u64) {
         let ext = mailbox.extensions.iter_mut().find(|ext| ext.name == b"hdr-vsize");
         ext.into_iter().for_each(|ext| ext.data.fill(0));
     }
+}
+
+/// Records whose UID the storage does not have while it has the one that is a single bit away, at the same place in the
+/// order: their position and that UID. More than a few are a storage that is absent or another one.
+fn uids_of_storage(uids: &[u32], next_uid: u32, hints: &Hints<'_>) -> Vec<(usize, u32)> {
+    let Some(storage) = hints.storage.filter(|storage| !storage.uids.is_empty()) else { return Vec::new() };
+    let strange: Vec<usize> = (0..uids.len()).filter(|i| storage.uids.binary_search(&uids[*i]).is_err()).collect();
+    if strange.len() > MAX_STRANGE {
+        return Vec::new();
+    }
+    let only = |i: usize| {
+        let low = i.checked_sub(1).map_or(0, |before| uids[before]);
+        let high = uids.get(i + 1).map_or(next_uid, |after| *after);
+        let near = |uid: &&u32| (**uid ^ uids[i]).is_power_of_two() && !hints.expunged.contains(**uid);
+        let mut fits = storage.between(low, high).iter().filter(near);
+        fits.next().filter(|_| fits.next().is_none()).map(|uid| (i, *uid))
+    };
+    strange.into_iter().filter_map(only).collect()
 }
 
 /// Gives UIDs to records that have an impossible one: where the UIDs around a record leave only one possibility, that

@@ -5,3 +5,6 @@ pub mod fill;
 pub mod index;
 pub mod keywords;
 pub mod log;
+pub mod own;
+pub mod records;
+pub mod tail;

@@ -1,0 +1,399 @@
+//! Single fields of log records and log headers that cannot be what they are, put right where the records around them,
+//! the index, the backup or the storage leave one value only: the one that a single bit was turned over in.
+//!
+//! What is put right stands in the survey's copy, and is said; nothing is guessed where two values would do.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::record::{Append, ExpungeGuid, ModseqUpdate, Record, RecordType};
+use crate::format::{Disk, Endian};
+use crate::model::Mailbox;
+use crate::repair::choose::bits_apart;
+use crate::repair::order::Logs;
+use crate::repair::plan::Inputs;
+use crate::repair::survey::Survey;
+
+/// Impossible UIDs up to which each is looked at by itself. More of them are no flipped bits.
+const MAX_DAMAGED: usize = 3;
+/// No counting reaches this modseq: a single bit above it is a flipped one.
+const MODSEQ_LIMIT: u64 = 1 << 40;
+
+/// A field of a record in one of the logs.
+#[derive(Clone, Copy)]
+struct Field {
+    /// The log, by its place.
+    file: usize,
+    /// Offset of the record.
+    record: u64,
+    /// Offset of the field.
+    at: usize,
+    uid: u32,
+}
+
+/// What stands beside the logs and names messages.
+struct Beside {
+    /// Messages of index, backup and storage.
+    there: HashSet<u32>,
+    /// Messages of the index alone, when it is sound.
+    index: Option<HashSet<u32>>,
+    /// Messages of the storage; empty when it does not tell.
+    storage: HashSet<u32>,
+    /// Names of keywords in index and backup.
+    keywords: HashSet<Vec<u8>>,
+    /// Where the index stands: number of the log and offset.
+    head: (u32, u64),
+    /// UIDVALIDITY as the storage, else index or backup have it.
+    uid_validity: Option<u32>,
+}
+
+fn stands(index: &IndexFile<'_>) -> (u32, u64) {
+    (index.header.log_file_seq, u64::from(index.header.log_file_head_offset))
+}
+
+/// Whether a record of these logs ends there.
+fn has_end(logs: &Logs<'_>, (seq, offset): (u32, u64)) -> bool {
+    let of = logs.files.iter().filter(|log| log.seq() == seq);
+    of.into_iter().any(|log| log.log.records_at == offset || log.file().records().any(|record| record.end() == offset))
+}
+
+impl Beside {
+    fn read(logs: &Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) -> Beside {
+        let backup = inputs.backup.and_then(|bytes| IndexFile::parse(bytes).ok());
+        let sound = |index: &&IndexFile<'_>| index.problems.is_empty();
+        let uids = |index: &IndexFile<'_>| -> HashSet<u32> {
+            index.iter().filter_map(|record| index.endian.u32_at(record, 0)).collect()
+        };
+        let index = index.filter(sound);
+        let backup = backup.as_ref().filter(sound);
+        let storage: HashSet<u32> = inputs.storage.iter().flat_map(|storage| storage.uids.iter().copied()).collect();
+        let files = index.into_iter().chain(backup);
+        Beside {
+            there: files.clone().flat_map(uids).chain(storage.iter().copied()).collect(),
+            index: index.map(uids),
+            storage,
+            keywords: files.clone().flat_map(Mailbox::keywords_of).collect(),
+            head: index.map(stands).filter(|place| has_end(logs, *place)).unwrap_or_default(),
+            uid_validity: inputs
+                .storage
+                .as_ref()
+                .and_then(|storage| storage.uid_validity)
+                .or_else(|| files.clone().map(|index| index.header.uid_validity).find(|value| *value != 0)),
+        }
+    }
+}
+
+/// Puts right what can be.
+pub fn heal(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) {
+    let beside = Beside::read(logs, inputs, index);
+    headers(logs, index);
+    validity(logs, &beside);
+    for (field, uid) in appends(logs, &beside).into_iter().chain(expunges(logs, &beside)) {
+        let what = format!("record at {}: it says UID {}, which can only be {uid}", field.record, field.uid);
+        put(logs, field, uid, what);
+    }
+    for log in &mut logs.files {
+        modseqs(log);
+    }
+    keywords(logs, &beside);
+}
+
+/// A UIDVALIDITY that is one bit away from the mailbox's.
+fn validity(logs: &mut Logs<'_>, beside: &Beside) {
+    let Some(known) = beside.uid_validity else { return };
+    for log in &mut logs.files {
+        let mut found = None;
+        for record in log.file().records().filter(|record| record.kind() == Some(RecordType::HeaderUpdate)) {
+            for chunk in record.header_chunks() {
+                let from = chunk.offset as usize;
+                let value = IndexHeader::uid_validity.u32_in(chunk.data, from, record.endian);
+                if let Some(value) = value.filter(|value| (value ^ known).is_power_of_two()) {
+                    // Two bytes each for offset and size stand before the data.
+                    let at = chunk.at + 4 + IndexHeader::uid_validity.offset.saturating_sub(from);
+                    found = Some((record.offset, place(&record, at), value));
+                }
+            }
+        }
+        let Some((record, at, value)) = found else { continue };
+        let bytes = log.log.endian.u32_bytes(known);
+        if let Some(to) = log.readable.to_mut().get_mut(at..at + 4) {
+            to.copy_from_slice(&bytes);
+            log.mended.push(format!("record at {record}: uid_validity {value} can only be {known}"));
+        }
+    }
+}
+
+fn put(logs: &mut Logs<'_>, field: Field, uid: u32, what: String) {
+    let Some(log) = logs.files.get_mut(field.file) else { return };
+    let bytes = log.log.endian.u32_bytes(uid);
+    if let Some(to) = log.readable.to_mut().get_mut(field.at..field.at + 4) {
+        to.copy_from_slice(&bytes);
+        log.mended.push(what);
+    }
+}
+
+/// The values one bit away.
+fn near(value: u32) -> impl Iterator<Item = u32> {
+    (0..32).map(move |bit| value ^ (1 << bit))
+}
+
+fn place(record: &Record<'_>, at: usize) -> usize {
+    usize::try_from(record.payload_at(at)).unwrap_or(usize::MAX)
+}
+
+/// UIDs that records name, appends aside.
+fn named(logs: &Logs<'_>) -> HashSet<u32> {
+    let mut named = HashSet::new();
+    for log in &logs.files {
+        for record in log.file().records() {
+            match record.kind() {
+                Some(RecordType::Append | RecordType::HeaderUpdate | RecordType::Boundary) | None => {}
+                // The introduction tells how long its elements are; the first begins with a UID in any case.
+                Some(RecordType::ExtRec) => named.extend(record.endian.u32_at(record.payload, 0)),
+                Some(_) => named.extend(record.changes(None).flat_map(|change| [change.uid1, change.uid2])),
+            }
+        }
+    }
+    named
+}
+
+/// Appended UIDs that break the rising order, or that index or storage refute.
+fn appends(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
+    let mut list: Vec<Field> = Vec::new();
+    for (file, log) in logs.files.iter().enumerate() {
+        for record in log.file().records().filter(|record| record.kind() == Some(RecordType::Append)) {
+            let fields = record.elements::<Append>().enumerate();
+            list.extend(fields.map(|(i, append)| Field {
+                file,
+                record: record.offset,
+                at: place(&record, i * Append::SIZE),
+                uid: append.uid,
+            }));
+        }
+    }
+    let uid = |i: usize| list[i].uid;
+    let mut damaged: Vec<usize> = Vec::new();
+    for i in 0..list.len() {
+        let before = i.checked_sub(1).filter(|j| !damaged.contains(j)).or_else(|| i.checked_sub(2)).map_or(0, uid);
+        let after = (i + 1 < list.len()).then(|| uid(i + 1));
+        let rises = |one: u32| one > before && after.is_none_or(|after| one < after);
+        let skips = after.is_none_or(|after| before < after);
+        let next_rises = i + 2 >= list.len() || after.is_some_and(|after| after < uid(i + 2));
+        if !rises(uid(i)) && skips && (next_rises || uid(i) <= before) {
+            damaged.push(i);
+        }
+    }
+    let named = named(logs);
+    let appended: HashSet<u32> = list.iter().map(|field| field.uid).collect();
+    if damaged.is_empty()
+        && let Some(last) = list.len().checked_sub(1)
+    {
+        // Of the last one only what stands beside the logs can tell.
+        let unknown = !beside.there.contains(&uid(last)) && !named.contains(&uid(last));
+        let expected =
+            beside.storage.iter().max().is_some_and(|max| *max > before_last(&list) && !appended.contains(max));
+        if unknown && expected {
+            damaged.push(last);
+        }
+    }
+    if damaged.len() > MAX_DAMAGED {
+        return Vec::new();
+    }
+    let mut mended = Vec::new();
+    for i in damaged {
+        let before = i.checked_sub(1).map_or(0, uid);
+        let after = list.get(i + 1).map_or(u32::MAX, |field| field.uid);
+        let fits: Vec<u32> =
+            near(uid(i)).filter(|one| *one > before && *one < after && !appended.contains(one)).collect();
+        let known = |one: &&u32| named.contains(one) || beside.there.contains(one);
+        let known: Vec<u32> = fits.iter().filter(known).copied().collect();
+        match (&known[..], &fits[..]) {
+            ([one], _) => mended.push((list[i], *one)),
+            ([], [one]) if i + 1 < list.len() => mended.push((list[i], *one)),
+            _ => {}
+        }
+    }
+    mended
+}
+
+fn before_last(list: &[Field]) -> u32 {
+    list.len().checked_sub(2).and_then(|i| list.get(i)).map_or(0, |field| field.uid)
+}
+
+/// Expunged UIDs of which the same GUID says another, or that nobody ever gave.
+fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
+    let mut by_guid: HashMap<[u8; 16], Vec<Field>> = HashMap::new();
+    let mut all: Vec<(Field, bool)> = Vec::new();
+    let mut given: HashSet<u32> = HashSet::new();
+    let mut highest = 0;
+    for (file, log) in logs.files.iter().enumerate() {
+        for record in log.file().records() {
+            match record.kind() {
+                Some(RecordType::Append) => {
+                    given.extend(record.elements::<Append>().map(|append| append.uid));
+                    highest = given.iter().copied().max().unwrap_or(0);
+                }
+                Some(RecordType::ExpungeGuid) => {
+                    for (i, one) in record.elements::<ExpungeGuid>().enumerate() {
+                        let at = place(&record, i * ExpungeGuid::SIZE);
+                        let field = Field { file, record: record.offset, at, uid: one.uid };
+                        // Before the first append the logs do not say what was given.
+                        let possible = highest == 0 || one.uid <= highest;
+                        all.push((field, possible));
+                        if one.guid_128 != [0; 16] {
+                            by_guid.entry(one.guid_128).or_default().push(field);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut mended = Vec::new();
+    for fields in by_guid.values().filter(|fields| fields.len() == 2) {
+        let (one, two) = (fields[0], fields[1]);
+        if one.uid == two.uid || (one.uid ^ two.uid).count_ones() != 1 {
+            continue;
+        }
+        let is_possible =
+            |field: &Field| all.iter().any(|(other, ok)| other.at == field.at && other.file == field.file && *ok);
+        let gone = |uid: u32| {
+            !beside.storage.contains(&uid) && beside.index.as_ref().is_none_or(|index| !index.contains(&uid))
+        };
+        let (wrong, right) = match ((is_possible(&one), gone(one.uid)), (is_possible(&two), gone(two.uid))) {
+            ((true, true), (false, _) | (_, false)) => (two, one),
+            ((false, _) | (_, false), (true, true)) => (one, two),
+            _ => continue,
+        };
+        mended.push((wrong, right.uid));
+    }
+    let done: HashSet<(usize, usize)> = mended.iter().map(|(field, _)| (field.file, field.at)).collect();
+    let expunged: HashSet<u32> = all.iter().map(|(field, _)| field.uid).collect();
+    let alone = all.iter().filter(|(field, possible)| !possible && !done.contains(&(field.file, field.at)));
+    for (field, _) in alone {
+        let before = logs.files.get(field.file).is_some_and(|log| (log.seq(), field.record) < beside.head);
+        let Some(index) = beside.index.as_ref().filter(|_| before) else { continue };
+        let fits: Vec<u32> = near(field.uid)
+            .filter(|uid| given.contains(uid) && !index.contains(uid) && !expunged.contains(uid))
+            .filter(|uid| !beside.storage.contains(uid))
+            .collect();
+        if let [uid] = fits[..] {
+            mended.push((*field, uid));
+        }
+    }
+    mended
+}
+
+/// A keyword that one record alone names, one bit away from a keyword that index, backup or other records name.
+fn keywords(logs: &mut Logs<'_>, beside: &Beside) {
+    let mut names: HashMap<Vec<u8>, Vec<(usize, u64, usize)>> = HashMap::new();
+    for (file, log) in logs.files.iter().enumerate() {
+        for record in log.file().records() {
+            let update = Some(record).filter(|record| record.kind() == Some(RecordType::KeywordUpdate));
+            if let Some((_, name, _)) = update.as_ref().and_then(Record::keyword_update) {
+                names.entry(name.to_vec()).or_default().push((file, record.offset, place(&record, 4)));
+            }
+        }
+    }
+    let trusted = |name: &[u8]| beside.keywords.contains(name);
+    let mut mended = Vec::new();
+    for (name, places) in &names {
+        let [place] = places[..] else { continue };
+        if trusted(name) {
+            continue;
+        }
+        let like = |other: &&Vec<u8>| bits_apart(name, other) == Some(1);
+        let known = beside.keywords.iter().filter(like);
+        let often = names.iter().filter(|(other, places)| places.len() > 1 && !trusted(other)).map(|(other, _)| other);
+        let fits: Vec<&Vec<u8>> = known.chain(often.filter(like)).collect();
+        // Names that count up differ in one bit too: the index, which was written later, has to lack this one.
+        let before = logs.files.get(place.0).is_some_and(|log| (log.seq(), place.1) < beside.head);
+        let lacks = (before && beside.index.is_some()) || !printable(name);
+        if let ([right], true) = (&fits[..], lacks) {
+            mended.push((place, name.clone(), (*right).clone()));
+        }
+    }
+    // Of several none is certain: another set of names, not damage.
+    if mended.len() > 1 {
+        return;
+    }
+    for ((file, record, at), name, right) in mended {
+        let Some(log) = logs.files.get_mut(file) else { continue };
+        if let Some(to) = log.readable.to_mut().get_mut(at..at + right.len()) {
+            to.copy_from_slice(&right);
+            let [was, is] = [&name, &right].map(|name| String::from_utf8_lossy(name).into_owned());
+            log.mended.push(format!("record at {record}: the keyword {was} can only be {is}"));
+        }
+    }
+}
+
+fn printable(name: &[u8]) -> bool {
+    name.iter().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A modseq of which one bit stands far above what counting reaches.
+fn without_lone_bit(modseq: u64) -> Option<u64> {
+    let high = modseq / MODSEQ_LIMIT * MODSEQ_LIMIT;
+    high.is_power_of_two().then_some(modseq ^ high)
+}
+
+fn modseqs(log: &mut Survey<'_>) {
+    let mut mended = Vec::new();
+    for record in log.file().records().filter(|record| record.kind() == Some(RecordType::ModseqUpdate)) {
+        for (i, one) in record.elements::<ModseqUpdate>().enumerate() {
+            if let Some(right) = without_lone_bit(one.modseq()) {
+                mended.push((record.offset, place(&record, i * ModseqUpdate::SIZE + 4), one.modseq(), right));
+            }
+        }
+    }
+    let endian = log.log.endian;
+    for (record, at, was, right) in mended {
+        let half = |value: u64| endian.u32_bytes(u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0));
+        let bytes = [half(right), half(right >> 32)].concat();
+        if let Some(to) = log.readable.to_mut().get_mut(at..at + 8) {
+            to.copy_from_slice(&bytes);
+            log.mended.push(format!("record at {record}: the modseq {was} can only be {right}"));
+        }
+    }
+}
+
+/// Fields of log headers that the log before and the index tell as well.
+fn headers(logs: &mut Logs<'_>, index: Option<&IndexFile<'_>>) {
+    for i in 0..logs.files.len() {
+        let before = i.checked_sub(1).and_then(|j| logs.files.get(j));
+        let end = before.filter(|log| log.holes.is_empty() && log.tail.is_none()).map(|log| log.file().end_modseq);
+        let log = &logs.files[i];
+        let have = log.log.header.initial_modseq;
+        if log.log.header.minor_version < 3 {
+            continue;
+        }
+        let told = index.and_then(|index| begins_with(log, index));
+        let one_bit = |right: &u64| (right ^ have).is_power_of_two();
+        let right = end.filter(one_bit).or(told.filter(one_bit)).or_else(|| without_lone_bit(have));
+        if let (Some(right), Some(log)) = (right, logs.files.get_mut(i)) {
+            log.header_flaws.push(format!("initial_modseq is {have}, but the records and the index lead to {right}"));
+            log.log.header.initial_modseq = right.max(1);
+        }
+    }
+}
+
+/// The modseq that a log began with, counted back from what the index says at its position in it.
+fn begins_with(log: &Survey<'_>, index: &IndexFile<'_>) -> Option<u64> {
+    let ext = index.extension(b"modseq")?;
+    let endian: Endian = index.endian;
+    let (highest, seq) = (endian.u64_at(ext.data, 0)?, endian.u32_at(ext.data, 8)?);
+    let offset = u64::from(endian.u32_at(ext.data, 12)?);
+    let mailbox = Mailbox::load(index);
+    let of_records = (0..mailbox.physical_len()).filter_map(|i| mailbox.record_modseq(i)).max().unwrap_or(0);
+    // Header and records of the index have to vouch for each other.
+    if seq != log.seq() || of_records > highest || highest >= MODSEQ_LIMIT {
+        return None;
+    }
+    let file = log.file();
+    let mut scan = file.records();
+    while scan.pos() < offset && scan.next().is_some() {}
+    if scan.pos() != offset {
+        return None;
+    }
+    highest.checked_sub(scan.modseq().checked_sub(log.log.header.initial_modseq)?)
+}

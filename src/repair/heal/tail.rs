@@ -1,0 +1,140 @@
+//! Records behind the end of a log that are not its own: the end of another mailbox's log, or its own end a second time.
+//! They are cut off, not executed.
+
+use std::collections::HashSet;
+
+use crate::format::index::IndexFile;
+use crate::format::record::{Append, Record, RecordType};
+use crate::format::{FileKind, Flaw, FlawKind};
+use crate::model::LogPos;
+use crate::repair::loss::Loss;
+use crate::repair::order::Logs;
+use crate::repair::plan::Inputs;
+use crate::repair::survey::Survey;
+
+/// What a record says for or against being this log's.
+enum Word {
+    For,
+    Against(&'static str),
+    Nothing,
+}
+
+/// What is known of the log while it is walked.
+#[derive(Default)]
+struct Known {
+    /// Ends of records.
+    ends: HashSet<u64>,
+    /// The last published tail.
+    tail: u64,
+    /// The highest UID appended; 0 while none was.
+    highest: u32,
+}
+
+/// Finds such an end in the newest log and cuts it off. What may have been its own in front of it is returned.
+pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) -> Option<Loss> {
+    let sound = index.filter(|index| index.problems.is_empty());
+    let in_place = logs.head_in_place;
+    let (log, older) = logs.files.split_last_mut().filter(|(log, _)| in_place && log.holes.is_empty())?;
+    let appended = |log: &Survey<'_>| log.file().records().flat_map(|record| uids(&record)).max().unwrap_or(0);
+    let mut known = Known { highest: older.iter().map(appended).max().unwrap_or(0), ..Known::default() };
+    known.ends.insert(log.log.records_at);
+    // What a sound index has read is the log's own.
+    let read =
+        sound.filter(|index| index.header.log_file_seq == log.seq() && index.header.indexid == log.log.header.indexid);
+    let mut own = read.map_or(log.log.records_at, |index| u64::from(index.header.log_file_head_offset));
+    let mut transaction = own;
+    let mut against: Vec<(u64, u64, &'static str)> = Vec::new();
+    for record in log.file().records() {
+        if record.kind() == Some(RecordType::Boundary) || record.offset >= transaction {
+            transaction = match record.boundary_size() {
+                Some(size) if record.kind() == Some(RecordType::Boundary) => record.offset + u64::from(size),
+                _ => record.end(),
+            };
+        }
+        match word(&record, &mut known, inputs) {
+            Word::For if against.is_empty() => own = own.max(record.end()),
+            // Own records behind it: a damaged record, and no end of another log.
+            Word::For => return None,
+            Word::Against(why) if record.offset >= own => against.push((record.offset, record.end(), why)),
+            Word::Against(_) => return None,
+            Word::Nothing => {}
+        }
+        known.ends.insert(record.end());
+    }
+    let (first, _, why) = *against.first()?;
+    let twice = repeated(log, first);
+    if against.len() < 2 && twice.is_none() {
+        return None;
+    }
+    let at = twice.unwrap_or(own);
+    // Records between the last own one and the first that cannot be may be either.
+    let doubtful = twice.is_none()
+        && at < first
+        && log.file().records().any(|one| (at..first).contains(&one.offset) && changes(&one));
+    let what = if twice.is_some() { "its own end, a second time" } else { why };
+    let rest = log.end - at;
+    let pos = LogPos { seq: log.seq(), offset: at };
+    log.end = at;
+    log.tail = Some(Flaw::new(FileKind::Log, at, FlawKind::RangeInvalid, "records of this log", what));
+    log.alien = true;
+    doubtful.then(|| Loss::Hole { at: pos, size: rest, what: "some of it may have been this log's own".into() })
+}
+
+fn uids(record: &Record<'_>) -> Vec<u32> {
+    match record.kind() {
+        Some(RecordType::Append) => record.elements::<Append>().map(|append| append.uid).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn changes(record: &Record<'_>) -> bool {
+    !matches!(record.kind(), Some(RecordType::Boundary | RecordType::ExtIntro) | None)
+}
+
+fn word(record: &Record<'_>, known: &mut Known, inputs: &Inputs<'_>) -> Word {
+    if let Some((_, tail)) = record.published_tail() {
+        let tail = u64::from(tail);
+        if tail >= known.tail && (known.ends.contains(&tail) || tail == record.end()) {
+            known.tail = tail;
+            return Word::For;
+        }
+        return Word::Against("a tail offset where no record of this log ends");
+    }
+    let storage = inputs.storage.as_ref().filter(|storage| !storage.uids.is_empty());
+    let has = |uid: u32| storage.map(|storage| storage.uids.binary_search(&uid).is_ok());
+    match record.kind() {
+        Some(RecordType::Append) => {
+            let list = uids(record);
+            let rises =
+                list.windows(2).all(|pair| pair[0] < pair[1]) && list.first().is_some_and(|uid| *uid > known.highest);
+            if !rises {
+                return Word::Against("an append of UIDs that were given before");
+            }
+            known.highest = list.last().copied().unwrap_or(known.highest);
+            if list.iter().any(|uid| has(*uid) == Some(true)) { Word::For } else { Word::Nothing }
+        }
+        Some(RecordType::Expunge | RecordType::ExpungeGuid) if record.external() => {
+            let mut list = record.expunged();
+            if list.any(|(uid, _)| has(uid) == Some(true)) {
+                return Word::Against("an expunge of a message that the storage has");
+            }
+            match record.expunged().any(|(uid, _)| known.highest != 0 && uid > known.highest) {
+                true => Word::Against("an expunge of a message that was never there"),
+                false => Word::Nothing,
+            }
+        }
+        _ => Word::Nothing,
+    }
+}
+
+/// Where the end of a log begins a second time, if a record at `inside` belongs to such a repetition.
+fn repeated(log: &Survey<'_>, inside: u64) -> Option<u64> {
+    let end = usize::try_from(log.end).ok()?;
+    let bytes = log.readable.get(..end)?;
+    let starts = log.file().records().map(|record| record.offset).filter(|at| *at <= inside);
+    starts.filter_map(|at| usize::try_from(at).ok()).find_map(|at| {
+        let size = end.checked_sub(at)?;
+        let before = bytes.get(at.checked_sub(size)?..at)?;
+        (before == &bytes[at..]).then_some(at as u64)
+    })
+}
