@@ -239,7 +239,8 @@ fn records(log: &Log<'_>, found: &mut Findings) {
                 && record.modseq > before
             {
                 let message = format!(
-                    "modseqs are enabled here, but their header is not set before the change at {}; Dovecot 2.4 crashes on this",
+                    "modseqs are enabled here, but their header is not set before the change at {}; Dovecot 2.4 \
+                     crashes on this",
                     record.offset
                 );
                 found.add(Finding::new(Code::L17, path, message).at(at));

@@ -53,7 +53,8 @@ pub(super) fn misshapen(name: &[u8], family: Family, hdr_size: u32, record_size:
     let same = header.is_none_or(|size| size == hdr_size) && (*record, *aligned) == (record_size, align);
     (!same).then(|| {
         format!(
-            "extension {} with a header of {hdr_size} bytes and {record_size} bytes (aligned by {align}) in each record",
+            "extension {} with a header of {hdr_size} bytes and {record_size} bytes (aligned by {align}) in each \
+             record",
             String::from_utf8_lossy(name)
         )
     })

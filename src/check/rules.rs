@@ -65,7 +65,8 @@ const REMOVE: Remedy = (Some("rm -- {file}"), None);
 const RESYNC: Remedy = (
     None,
     Some(
-        "doveadm force-resync -u USER MAILBOX: messages may get new UIDs, modseqs and flags that only the index has are lost",
+        "doveadm force-resync -u USER MAILBOX: messages may get new UIDs, modseqs and flags that only the index has \
+         are lost",
     ),
 );
 const PURGE: Remedy =
@@ -80,7 +81,8 @@ const RESYNC_ALL: Remedy = (
 const WATCH: Remedy = (
     None,
     Some(
-        "nothing to mend; it is gone when the log is rotated and the old one is removed. Look at the disk, and at what else writes there",
+        "nothing to mend; it is gone when the log is rotated and the old one is removed. Look at the disk, and at \
+         what else writes there",
     ),
 );
 
@@ -106,7 +108,8 @@ macro_rules! rules {
 
         /// Every rule, in the order of the codes.
         pub const RULES: &[Rule] = &[ $( Rule {
-            code: Code::$code, severity: Severity::$severity, title: $title, dovecot: $dovecot, fix: $remedy.0, advice: $remedy.1,
+            code: Code::$code, severity: Severity::$severity, title: $title, dovecot: $dovecot,
+            fix: $remedy.0, advice: $remedy.1,
         }, )* ];
     };
 }
@@ -121,17 +124,20 @@ rules! {
     L4 Error "log indexid is not 0",
         "logs \"marked corrupted\", discards the log and starts a new one from dovecot.index", REBUILD;
     L5 Error "index, logs and backup have one indexid",
-        "2.4: logs \"indexid changed\" and deletes dovecot.index; before: marks the log corrupted and runs fsck, modseqs restart", REBUILD;
+        "2.4: logs \"indexid changed\" and deletes dovecot.index; before: marks the log corrupted and runs fsck, \
+         modseqs restart", REBUILD;
     L6 Error ".log has a higher file_seq than .log.2",
         "logs \"duplicate transaction log sequence\" and marks .log.2 corrupted", REBUILD;
     L7 Error ".log continues where .log.2 ends",
         "logs \"Invalid transaction log size\" and marks .log.2 corrupted; expunge history is lost", REBUILD;
     L8 Error "records follow each other to the end of the log",
-        "logs \"Unexpected garbage at EOF\" or \"hdr.size too small\" and marks the log corrupted when it next locks it (2.4.4 and older); what follows is lost", REBUILD;
+        "logs \"Unexpected garbage at EOF\" or \"hdr.size too small\" and marks the log corrupted when it next locks \
+         it (2.4.4 and older); what follows is lost", REBUILD;
     L9 Error "a boundary covers whole records inside the log",
         "ignores the whole transaction, and marks the log corrupted when it next locks it (2.4.4 and older)", TRY;
     L10 Error "record types are known, expunges protected",
-        "unknown type: logs \"Log synchronization error\", skips the record and runs fsck; expunge without its protection mask: marks the log corrupted", TRY;
+        "unknown type: logs \"Log synchronization error\", skips the record and runs fsck; expunge without its \
+         protection mask: marks the log corrupted", TRY;
     L11 Error "record payloads are well formed",
         "marks the log corrupted and stops reading there", TRY;
     L12 Error "extension records follow a valid introduction",
@@ -145,7 +151,8 @@ rules! {
     L16 Error "published tail offsets are record boundaries already written",
         "logs \"log_file_tail_offset goes past sync offset\" and marks the log corrupted", TRY;
     L17 Error "enabling modseqs is complete before the next change",
-        "2.4: crashes (SIGSEGV in mail_index_modseq_update_to_highest) each time the mailbox is opened; 2.3 reads it", TRY;
+        "2.4: crashes (SIGSEGV in mail_index_modseq_update_to_highest) each time the mailbox is opened; 2.3 reads \
+         it", TRY;
     L18 Warning "initial_modseq is not below the end of the previous log",
         "nothing; HIGHESTMODSEQ goes back, and clients miss changes and expunges", TRY;
     L19 Error "the mailbox is not marked deleted",
@@ -160,13 +167,15 @@ rules! {
         "waits for it or, after three minutes, steals it; force-resync hangs on a leftover .log.newlock", REMOVE;
 
     I1 Error "the index header is usable",
-        "deletes dovecot.index and starts an empty log, even if the log is good: modseqs restart, sdbox and mdbox lose flags", TRY;
+        "deletes dovecot.index and starts an empty log, even if the log is good: modseqs restart, sdbox and mdbox \
+         lose flags", TRY;
     I2 Error "extension headers fill the index header exactly",
         "logs \"Header extension goes outside header\"; fsck cuts the header there and loses all later extensions", TRY;
     I3 Error "the file holds exactly messages_count records",
         "too few: logs \"messages_count too large\" and the missing messages are lost; trailing bytes are ignored", TRY;
     I4 Error "UIDs ascend between 1 and next_uid",
-        "last UID 0: deletes the index; wrong order: silent, maildir then gives messages new UIDs; beyond next_uid: fsck", REBUILD;
+        "last UID 0: deletes the index; wrong order: silent, maildir then gives messages new UIDs; beyond next_uid: \
+         fsck", REBUILD;
     I5 Warning "seen and deleted counts are exact",
         "above messages_count: fsck; otherwise silent, STATUS UNSEEN is wrong", REBUILD;
     I6 Warning "no unseen or deleted message below its low-water mark",
@@ -178,13 +187,16 @@ rules! {
     I9 Warning "flags have no unknown bits, and HAVE_DIRTY tells the truth",
         "nothing; unknown bits stay, dirty flags may never reach the mail storage", TRY;
     I10 Error "the index's log position can be reached",
-        "logs \"Lost log for seq\" or \"log_file_head_offset\"; fsck, or marks the log corrupted when the offset is inside a record", TRY;
+        "logs \"Lost log for seq\" or \"log_file_head_offset\"; fsck, or marks the log corrupted when the offset is \
+         inside a record", TRY;
     I11 Error "the index's tail is a record boundary before the head, and skips no request",
-        "beyond the head: 2.3 marks the log corrupted, 2.4 runs fsck; too high: clients' pending changes are silently undone", REBUILD;
+        "beyond the head: 2.3 marks the log corrupted, 2.4 runs fsck; too high: clients' pending changes are silently \
+         undone", REBUILD;
     I12 Warning "the index holds what the logs say",
         "shows what the index says without a word, or gives all messages new UIDs (virtual mailboxes)", REBUILD;
     I13 Error "extension headers are valid and have names of their own",
-        "logs \"Broken extension\" or \"Duplicate header extension\"; fsck drops it, later extensions change their numbers", TRY;
+        "logs \"Broken extension\" or \"Duplicate header extension\"; fsck drops it, later extensions change their \
+         numbers", TRY;
     I14 Error "extension data lies inside the record and does not overlap",
         "outside: fsck drops the extension with its data; overlapping: silent corruption", REBUILD;
     I15 Error "the keywords header is valid",
@@ -200,7 +212,8 @@ rules! {
     I20 Info "day_stamp and day_first_uid are plausible",
         "decides wrongly what is worth caching", NOTHING;
     I21 Info "log2_rotate_time tells whether there is a .log.2",
-        "looks for it once more, or removes it late; without .log.2 QRESYNC falls back to naming every missing UID", NOTHING;
+        "looks for it once more, or removes it late; without .log.2 QRESYNC falls back to naming every \
+         missing UID", NOTHING;
     I22 Info "no fsck has left its mark",
         "sdbox and mdbox: rebuilds the mailbox at the next sync", RESYNC;
 

@@ -255,7 +255,8 @@ fn emptied(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, repl
             chain.files.get(start.file).and_then(|file| subject.logs.iter().find(|log| log.file.seq() == file.seq()))
     {
         let message = format!(
-            "log {} starts from an empty mailbox, and the index stands at its beginning: its {} messages will vanish (Dovecot 2.3 and 2.4 lose them)",
+            "log {} starts from an empty mailbox, and the index stands at its beginning: its {} messages will vanish \
+             (Dovecot 2.3 and 2.4 lose them)",
             log.file.seq(),
             then.messages_count
         );

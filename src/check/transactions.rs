@@ -380,7 +380,8 @@ impl Judge<'_, '_> {
         if let Some(before) = self.shapes.get(&place).copied().filter(|_| !resize) {
             if (record_size, record_align) != (before.record_size, before.record_align) {
                 let message = format!(
-                    "introduction with records of {record_size} bytes (aligned by {record_align}), the one before it had {} ({})",
+                    "introduction with records of {record_size} bytes (aligned by {record_align}), the one before it \
+                     had {} ({})",
                     before.record_size, before.record_align
                 );
                 self.info(Code::L12, at + 12, message);

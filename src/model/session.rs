@@ -1,5 +1,5 @@
-//! A recorded IMAP session: what client and server said around each SELECT or EXAMINE with QRESYNC, and each `UID FETCH`
-//! with CHANGEDSINCE, in the notations in which clients and servers log it. What is right is not decided here.
+//! A recorded IMAP session: what client and server said around each SELECT or EXAMINE with QRESYNC, and each `UID
+//! FETCH` with CHANGEDSINCE, in the notations in which clients and servers log it. What is right is not decided here.
 
 use super::UidSet;
 use super::qresync::{Question, Sample};
@@ -450,7 +450,8 @@ mod tests {
     #[test]
     fn what_changed_since_is_asked_in_an_open_mailbox() {
         let text = "a SELECT INBOX\n* OK [UIDVALIDITY 17] x\n* OK [HIGHESTMODSEQ 14] x\na OK x\n\
-            b UID FETCH 1:* (UID) (CHANGEDSINCE 11 VANISHED)\n* VANISHED (EARLIER) 9:10\n* 4 FETCH (UID 4 MODSEQ (15))\nb OK\n";
+            b UID FETCH 1:* (UID) (CHANGEDSINCE 11 VANISHED)\n* VANISHED (EARLIER) 9:10\n* 4 FETCH (UID 4 MODSEQ \
+            (15))\nb OK\n";
         let session = last(text, 17).expect("a FETCH");
         assert_eq!((session.question.modseq, session.fetch, session.at_modseq()), (11, Some(true), Some(15)));
         assert_eq!(session.vanished.iter().map(|(_, set)| set.to_string()).collect::<Vec<_>>(), ["9:10"]);

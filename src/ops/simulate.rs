@@ -65,7 +65,8 @@ fn constants(files: &MailboxFiles) -> Option<&'static str> {
     let is = |family: Family| files.index.file_name().is_some_and(|name| name == family.prefix());
     if is(Family::List) {
         Some(
-            "these settings are for mailboxes; Dovecot rotates the list of mailboxes by constants: 8k, 64k, 5 mins, .log.2 10 mins",
+            "these settings are for mailboxes; Dovecot rotates the list of mailboxes by constants: 8k, 64k, 5 mins, \
+             .log.2 10 mins",
         )
     } else if is(Family::Map) || is(Family::Private) {
         Some(

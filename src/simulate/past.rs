@@ -145,7 +145,8 @@ impl State {
         });
         if log.create_stamp > now {
             notes.push(format!(
-                "the log was created at {}, which is later than now: it cannot be rotated for its age before {} seconds have \
+                "the log was created at {}, which is later than now: it cannot be rotated for its age before {} \
+                 seconds have \
                  passed and mail_index_log_rotate_min_age on top",
                 log.create_stamp,
                 log.create_stamp - now

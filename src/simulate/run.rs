@@ -63,7 +63,8 @@ impl<'o> Simulation<'o> {
         let mut notes = options.settings.contradictions();
         if !rules.has_settings && options.settings != Settings::default() {
             return Err(SimulateError::Question(format!(
-                "Dovecot {} has no settings for rotation (2.2.34 and later have): its constants are 32k, 1M, 5 mins and 2 days",
+                "Dovecot {} has no settings for rotation (2.2.34 and later have): its constants are 32k, 1M, 5 mins \
+                 and 2 days",
                 options.version
             )));
         }
@@ -178,7 +179,8 @@ impl<'o> Simulation<'o> {
         let skipped = self.sums.skipped;
         if skipped > 0 {
             self.notes.push(format!(
-                "{skipped} mailboxes are not judged: the time simulated is not longer than {}; simulate more with --for",
+                "{skipped} mailboxes are not judged: the time simulated is not longer than {}; simulate more with \
+                 --for",
                 settings::interval_text(want.offline)
             ));
         }
@@ -280,7 +282,8 @@ fn body(subject: &Subject, options: &Options, rules: &Rules) -> (Body, Option<Ou
         body.notes.extend(state.notes.iter().cloned());
         if !tracked {
             body.notes.push(
-                "modseqs are not tracked in this mailbox: QRESYNC clients have none to come back with, so there is no window; \
+                "modseqs are not tracked in this mailbox: QRESYNC clients have none to come back with, so there is no \
+                 window; \
                  rotation is simulated all the same"
                     .into(),
             );

@@ -105,7 +105,8 @@ impl Settings {
         let mut list = Vec::new();
         if self.min_size > self.max_size {
             list.push(format!(
-                "mail_index_log_rotate_min_size {} is above mail_index_log_rotate_max_size {}: a log is rotated as soon as it \
+                "mail_index_log_rotate_min_size {} is above mail_index_log_rotate_max_size {}: a log is rotated as \
+                 soon as it \
                  exceeds the latter, and min_size and min_age never count",
                 size_text(self.min_size),
                 size_text(self.max_size)
@@ -113,13 +114,15 @@ impl Settings {
         }
         if self.max_size >= 1 << 32 {
             list.push(format!(
-                "mail_index_log_rotate_max_size {} is beyond 4 GiB, where log offsets end: Dovecot cannot use a log that long",
+                "mail_index_log_rotate_max_size {} is beyond 4 GiB, where log offsets end: Dovecot cannot use a log \
+                 that long",
                 size_text(self.max_size)
             ));
         }
         if self.rewrite_min > self.rewrite_max {
             list.push(format!(
-                "mail_index_rewrite_min_log_bytes {} is above mail_index_rewrite_max_log_bytes {}: only the latter counts",
+                "mail_index_rewrite_min_log_bytes {} is above mail_index_rewrite_max_log_bytes {}: only the latter \
+                 counts",
                 size_text(self.rewrite_min),
                 size_text(self.rewrite_max)
             ));
@@ -184,7 +187,8 @@ pub fn read_config(text: &str, settings: &mut Settings) -> Result<Vec<String>, S
         settings.set(name, value).map_err(|error| format!("line {number}: {error}"))?;
         let zero = if is_zero(value) { ", and means the built-in default" } else { "" };
         let remark = format!(
-            "{name} = {value} within protocol imap {{ }} is used, as IMAP sessions do; other processes (deliveries, doveadm) have \
+            "{name} = {value} within protocol imap {{ }} is used, as IMAP sessions do; other processes (deliveries, \
+             doveadm) have \
              what is outside of it{zero}"
         );
         remarks.push((number, remark));
@@ -410,7 +414,8 @@ mod tests {
     #[test]
     fn config_of_both_syntaxes() {
         let mut settings = Settings::default();
-        let text = "# 2.3.19.1\nmail_index_log_rotate_min_size = 1 k\nprotocol imap {\n  mail_index_log2_max_age = 9 days\n}\n\
+        let text = "# 2.3.19.1\nmail_index_log_rotate_min_size = 1 k\nprotocol imap {\n  mail_index_log2_max_age = 9 \
+         days\n}\n\
                     mail_index_log_rotate_min_age = '90 mins'# note\nmail_index_log2_max_age = 0\n\
                     remote 10.0.0.0/8 {\n  protocol imap {\n    mail_index_log_rotate_max_size = 5M\n  }\n}\n\
                     !include local.conf\n";

@@ -188,8 +188,8 @@ pub(crate) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: boo
     Ok(Input { bytes, stat })
 }
 
-/// Copies what a file of `size` bytes holds into memory that takes no more room than that: pages that nobody has written
-/// to are one page of zeros, however many they are. Anybody can make a file of gigabytes that holds nothing.
+/// Copies what a file of `size` bytes holds into memory that takes no more room than that: pages that nobody has
+/// written to are one page of zeros, however many they are. Anybody can make a file of gigabytes that holds nothing.
 fn between_holes(file: &File, size: u64) -> io::Result<memmap2::Mmap> {
     let len = usize::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let mut memory = memmap2::MmapOptions::new().len(len).no_reserve_swap().map_anon()?;

@@ -21,8 +21,8 @@ const ACL: &str = "system.posix_acl_access";
 const SELINUX: &str = "security.selinux";
 /// Mode bits that a file of an index can have.
 const PERMISSIONS: u32 = 0o666;
-/// Bytes without any data behind them that are worked on: what is replaced is saved whole, and anybody can make a file of
-/// gigabytes that holds nothing.
+/// Bytes without any data behind them that are worked on: what is replaced is saved whole, and anybody can make a file
+/// of gigabytes that holds nothing.
 const HOLLOW: u64 = 64 << 20;
 /// Largest extended attribute of Linux.
 const MAX_XATTR: usize = 1 << 16;
