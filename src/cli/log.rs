@@ -164,9 +164,9 @@ impl Log {
                 }
             };
             let problems = opened.problems();
-            view::log::stats(path, &stats, &problems, format, style, &mut context.out)?;
+            let written = view::log::stats(path, &stats, &problems, format, style, &mut context.out);
             context.problems(&problems);
-            return Ok(());
+            return Ok(written?);
         }
         let mut writer = LogWriter::begin(path, format, style, &mut context.out)?;
         writer.whole =
@@ -179,16 +179,14 @@ impl Log {
             opened.history.records(options, &mut writer)
         };
         let problems = opened.problems();
-        match result {
-            Ok(()) => writer.end(&problems, None)?,
-            Err(LogError::Output(error)) => return Err(error.into()),
-            Err(error) => {
-                writer.end(&problems, Some(&error.to_string()))?;
-                return Err(error);
-            }
-        }
+        let result = match result {
+            Err(LogError::Output(error)) => Err(error.into()),
+            Ok(()) => writer.end(&problems, None).map_err(LogError::Output),
+            Err(error) => writer.end(&problems, Some(&error.to_string())).map_err(LogError::Output).and(Err(error)),
+        };
+        // What is wrong is said even to those who read no further.
         context.problems(&problems);
-        Ok(())
+        result
     }
 }
 
