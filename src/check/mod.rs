@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use crate::format::log::LogFile;
 use crate::model::ChainFile;
-use crate::source::{Family, MailboxFiles, MmapPolicy, Role, Snapshot, Stat};
+use crate::source::{Family, MailboxFiles, Meta, MmapPolicy, Role, Snapshot, Stat};
 
 pub use rules::{Code, RULES, Rule, Severity};
 
@@ -54,13 +54,24 @@ pub struct Finding {
     pub message: String,
     /// What Dovecot logs or does about this variant, where that differs from what the rule says.
     does: Option<&'static str>,
+    /// What is to be done about this variant, where that differs from what the rule says.
+    remedy: Option<rules::Remedy>,
 }
 
 impl Finding {
     /// A finding with the severity of its rule.
     pub fn new(code: Code, file: impl Into<PathBuf>, message: impl Into<String>) -> Finding {
         let severity = code.rule().severity;
-        Finding { code, severity, file: file.into(), offset: None, uid: None, message: message.into(), does: None }
+        Finding {
+            code,
+            severity,
+            file: file.into(),
+            offset: None,
+            uid: None,
+            message: message.into(),
+            does: None,
+            remedy: None,
+        }
     }
 
     /// Adds where in the file it is, in bytes.
@@ -88,6 +99,13 @@ impl Finding {
     #[must_use]
     pub fn does(mut self, what: &'static str) -> Finding {
         self.does = Some(what);
+        self
+    }
+
+    /// Sets what is to be done about this variant, where no command mends it without loss.
+    #[must_use]
+    pub fn advise(mut self, what: &'static str) -> Finding {
+        self.remedy = Some((None, Some(what)));
         self
     }
 
@@ -124,7 +142,8 @@ impl Finding {
     fn remedies(&self) -> (Option<&'static str>, Option<&'static str>) {
         let rule = self.code.rule();
         let in_old_log = self.file.extension().is_some_and(|end| end == "2");
-        rules::variant(self.code, self.severity, in_old_log).unwrap_or((rule.fix, rule.advice))
+        let variant = || rules::variant(self.code, self.severity, in_old_log);
+        self.remedy.or_else(variant).unwrap_or((rule.fix, rule.advice))
     }
 
     fn remedy(&self, words: Option<&str>, mailbox: &Path) -> Option<String> {
@@ -356,12 +375,14 @@ pub struct Evidence<'a> {
     pub growing: &'a [Role],
     /// Lock files and temporary files that lay beside them.
     pub leftovers: &'a [Leftover],
+    /// Their directory, whose owner they must belong to.
+    pub directory: Option<Meta>,
 }
 
 impl<'a> Evidence<'a> {
     /// Files that nobody is writing to, with nothing beside them: a copy in memory, say the result of a repair.
     pub fn in_memory(files: &'a MailboxFiles, snapshot: &'a Snapshot) -> Evidence<'a> {
-        Evidence { files, snapshot, growing: &[], leftovers: &[] }
+        Evidence { files, snapshot, growing: &[], leftovers: &[], directory: None }
     }
 }
 
@@ -398,7 +419,7 @@ pub fn snapshot(files: &MailboxFiles, snapshot: &Snapshot, options: &Options) ->
 ///
 /// The same evidence and options always give the same findings.
 pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
-    let Evidence { files, snapshot, growing, leftovers: stray } = *evidence;
+    let Evidence { files, snapshot, growing, leftovers: stray, directory } = *evidence;
     let mut found = Findings::default();
     let family = family(files);
     let mut subject = Subject { files, snapshot, growing, options, family, logs: Vec::new(), indexid: None };
@@ -429,6 +450,7 @@ pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
         cache::check(&subject, state.as_ref(), &mut found);
     }
     leftovers(stray, options.now, &mut found);
+    owner(&subject, directory, &mut found);
     thresholds(&subject, &mut found);
     let mut list = found.finish();
     list.sort_by(|a, b| (&a.file, a.offset, a.code, a.uid).cmp(&(&b.file, b.offset, b.code, b.uid)));
@@ -460,6 +482,34 @@ fn leftovers(stray: &[Leftover], now: i64, found: &mut Findings) {
             Finding::new(Code::L23, path, message).severity(Severity::Info)
         };
         found.add(finding);
+    }
+}
+
+/// D16: a thread index, which is in no set of files.
+pub fn thread(path: &Path, bytes: &[u8]) -> Option<Finding> {
+    let flaw = match crate::format::thread::Thread::parse(bytes, None) {
+        Ok(thread) => thread.problem()?,
+        Err(flaw) => flaw,
+    };
+    Some(Finding::new(Code::D16, path, flaw.words()).at(flaw.at))
+}
+
+/// D12: whoever owns the directory can read and write the index files.
+fn owner(subject: &Subject<'_>, directory: Option<Meta>, found: &mut Findings) {
+    let opened = subject.snapshot.generation();
+    let (Some(dir), Some(opened)) = (directory.filter(|dir| dir.uid != 0), opened) else { return };
+    for (role, file) in Role::ALL.into_iter().filter_map(|role| Some((role, opened.meta(role)?))) {
+        let can = |bits: u32| file.mode & bits == bits;
+        let usable = (file.uid == dir.uid && can(0o600)) || (file.gid == dir.gid && can(0o060)) || can(0o006);
+        if !usable {
+            let message = format!(
+                "belongs to {}:{} with mode {:04o}, but the mailbox to {}:{}",
+                file.uid, file.gid, file.mode, dir.uid, dir.gid
+            );
+            // Another owner may be meant; root never is.
+            let severity = if file.uid == 0 { Severity::Error } else { Severity::Warning };
+            found.add(Finding::new(Code::D12, subject.path(role), message).severity(severity));
+        }
     }
 }
 

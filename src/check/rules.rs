@@ -50,7 +50,7 @@ pub struct Rule {
 }
 
 /// A command that mends it, and what can be advised where there is none.
-pub(super) type Remedy = (Option<&'static str>, Option<&'static str>);
+pub(crate) type Remedy = (Option<&'static str>, Option<&'static str>);
 
 const NOTHING: Remedy = (None, None);
 const REBUILD: Remedy = (Some("idx rebuild {mailbox}"), None);
@@ -77,6 +77,12 @@ const RESYNC_ALL: Remedy = (
         "doveadm force-resync -u USER '*' makes the list anew, from the directories: it takes long on a large account",
     ),
 );
+const CHOWN: Remedy = (
+    None,
+    Some("give the file to the owner of the mailbox: chown --reference=. FILE and chmod u+rw FILE, in its directory"),
+);
+const NEW_MAILBOX: Remedy =
+    (None, Some("move the messages to a new mailbox: they get UIDs from 1, and clients transfer them again"));
 /// No release of Dovecot writes such a thing: what it meant is not known.
 const WATCH: Remedy = (
     None,
@@ -216,6 +222,8 @@ rules! {
          missing UID", NOTHING;
     I22 Info "no fsck has left its mark",
         "sdbox and mdbox: rebuilds the mailbox at the next sync", RESYNC;
+    I23 Error "there are UIDs left to give",
+        "panics at each delivery and APPEND", NEW_MAILBOX;
 
     C1 Error "the cache header is valid and of this index",
         "deletes the cache", REMOVE;
@@ -257,7 +265,17 @@ rules! {
     D11 Info "the backup is of this mailbox, and older",
         "uses it only to rebuild the index, and then takes wrong values from it", REMOVE;
     D12 Error "index files belong to the mail user",
-        "opens the index read-only or in memory", NOTHING;
+        "opens the index read-only or in memory, or not at all: \"Permission denied\"", CHOWN;
+    D13 Error "a message file has the size that its name, its header, the map and the cache tell",
+        "closes the connection when the body is fetched, and logs \"Cached message size\" or a broken file; dbox is rebuilt", NOTHING;
+    D14 Error "uid_validity is that of the backup and of the mailbox list",
+        "nothing; clients see another UIDVALIDITY and transfer the mailbox again", TRY;
+    D15 Warning "mbox: the file is beside its indexes and has the UIDVALIDITY of the index",
+        "resets the index to what the file says, or says that the mailbox does not exist", NOTHING;
+    D16 Warning "the thread index can be read",
+        "deletes it, and threads the mailbox anew when a client asks", REMOVE;
+    D17 Error "there is an index where there are messages",
+        "sdbox, mdbox: opens an empty mailbox with a new UIDVALIDITY and gives UIDs again; maildir: modseqs begin anew", TRY;
 
     T1 Warning "the log is below --max-log-size", "nothing", NOTHING;
     T2 Warning "the cache is below --max-cache-size", "nothing", PURGE;

@@ -481,6 +481,9 @@ fn outcome(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
             found.add(Finding::new(code, &log.path, message));
         }
     };
+    if header.next_uid == u32::MAX {
+        add(Code::I23, format!("next_uid is {}: no UID is left to give", header.next_uid));
+    }
     if header.uid_validity == 0 && header.next_uid > 1 {
         add(Code::I8, format!("the logs lead to uid_validity 0 with next_uid {}", header.next_uid));
     }

@@ -11,11 +11,13 @@ use clap::Args;
 use super::args::{Ask, Choice, Jobs, choice};
 use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, grammar, paths};
+use crate::check::deep::NotCompared;
 use crate::check::{Options, Severity};
 use crate::format::ext::Visit;
 use crate::ops::check::{self, Tally, TreeOptions, Unit};
-use crate::ops::inspect::{self, Checked, NotCompared};
+use crate::ops::inspect::{self, Checked};
 use crate::render::document::{Document, Part};
+use crate::render::text::shown;
 use crate::render::{Emit, Format};
 use crate::source::{PathError, guarded};
 use crate::store::output;
@@ -115,6 +117,9 @@ impl Check {
                 }
                 Ok(())
             })?;
+            for (mailbox, one) in run.skipped.iter().filter(|_| self.verbose) {
+                writeln!(out, "not compared: {}: {}: {}", shown(mailbox), one.what, one.why)?;
+            }
         } else {
             with_document!(format, check::SCHEMA, style, &mut context.out, |out| {
                 out.begin(&mut |_| {})?;

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::inspect::{self, Checked, NotCompared};
+use super::inspect::{self, Checked};
 use super::names::Lists;
-use crate::check::{Code, Finding, Options, Severity};
+use crate::check::deep::{NotCompared, Verdict, without_index};
+use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
 use crate::format::ext::Visit;
 use crate::render::document::{Document, Part};
-use crate::source::{Family, Found, MailboxFiles, PathError, Role, Stat, recognise, walk};
+use crate::source::{Family, Found, MailboxFiles, PathError, Role, Stat, Walk, recognise, walk};
+use crate::storage::{Depth, Messages};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.check/1";
@@ -38,11 +40,15 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
         let files = MailboxFiles::at(path.with_file_name(index));
         return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
     }
-    let files = MailboxFiles::locate(path)?;
     if !path.is_dir() {
-        if matches!(recognise(path, &[], 0), Some(FileKind::Thread | FileKind::MailboxLog)) {
-            return Err(PathError::NoIndex(path.to_owned()));
+        match recognise(path, &[], 0) {
+            Some(FileKind::Thread) if path.exists() => {
+                return Ok(Unit { mailbox: path.to_owned(), files: Vec::new() });
+            }
+            Some(FileKind::Thread | FileKind::MailboxLog) => return Err(PathError::NoIndex(path.to_owned())),
+            _ => {}
         }
+        let files = MailboxFiles::locate(path)?;
         // Asked about one file that is none of an index, idx says so; beside a sound log it would be a finding.
         let known = Role::ALL.into_iter().any(|role| files.path(role) == path)
             && Family::ALL.iter().any(|family| files.index.file_name().is_some_and(|name| name == family.prefix()));
@@ -55,6 +61,7 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
         }
         return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
     }
+    MailboxFiles::locate(path)?;
     let mut list = Vec::new();
     for dir in [path.to_owned(), path.join("dbox-Mails")] {
         for family in Family::ALL {
@@ -181,6 +188,10 @@ impl Tally {
 /// As [`inspect::inspect`].
 pub fn run(unit: &Unit, options: &Options, deep: bool) -> Result<Checked, PathError> {
     let mut all = Checked::default();
+    if unit.files.is_empty() {
+        let bytes = std::fs::read(&unit.mailbox).map_err(|error| PathError::io(&unit.mailbox, error))?;
+        all.findings.extend(check::thread(&unit.mailbox, &bytes));
+    }
     for files in &unit.files {
         add(&mut all, inspect::inspect(files, options)?, files, options, deep);
     }
@@ -194,7 +205,13 @@ fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Opti
         let why = "the index files have errors, which would show again as differences";
         all.not_compared.push(NotCompared { what: "mail storage", why });
     } else if deep {
-        one.findings.append(&mut super::deep::check(files, options));
+        // What the UIDs of the storage say was said already where the index alone could not answer.
+        let Verdict { findings, mut not_compared } = super::deep::check(files, options, Depth::All);
+        one.findings.retain(|said| !findings.contains(said));
+        one.findings.extend(findings);
+        all.not_compared.append(&mut not_compared);
+    } else {
+        all.not_compared.append(&mut one.not_compared);
     }
     all.findings.append(&mut one.findings);
     all.sizes.append(&mut one.sizes);
@@ -223,11 +240,12 @@ pub fn trees(roots: &[PathBuf], options: &TreeOptions, mut each: impl FnMut(Unit
     let mut go_on = ControlFlow::Continue(());
     walk(
         roots,
-        options.jobs,
+        Walk { bare: true, ..Walk::from(options.jobs) },
         |found| (found.top().to_owned(), directory(&found, &lists, options)),
         |result| {
             go_on = match result {
-                Ok((top, (unit, outcome))) => {
+                Ok((_, None)) => ControlFlow::Continue(()),
+                Ok((top, Some((unit, outcome)))) => {
                     empty.remove(top.as_path());
                     each(unit, outcome)
                 }
@@ -248,13 +266,19 @@ pub fn trees(roots: &[PathBuf], options: &TreeOptions, mut each: impl FnMut(Unit
     }
 }
 
-fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> (Unit, Outcome) {
+/// Judges what is in a directory; `None` when there is nothing of a mailbox in it.
+fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Unit, Outcome)> {
     let mut mailbox = found.dir.clone();
     // The mailbox was given by its own directory.
     if mailbox.parent() == Some(found.top()) && mailbox.ends_with("dbox-Mails") {
         mailbox.pop();
     }
-    let files = found.units.iter().map(|unit| unit.files.clone()).collect();
+    let mut files: Vec<_> = found.units.iter().map(|unit| unit.files.clone()).collect();
+    let bare = bare(found);
+    if files.is_empty() {
+        bare.as_ref()?;
+        files.push(MailboxFiles::of(&found.dir, Family::Mailbox));
+    }
     let options_now = Options { now: inspect::options().now, ..options.check.clone() };
     let judge = || -> Outcome {
         let mut all = Checked::default();
@@ -266,10 +290,25 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> (Unit, Outc
             add(&mut all, one, &unit.files, &options_now, options.deep);
         }
         all.findings.extend(name(found, lists));
+        all.findings.extend(bare);
         Ok(all)
     };
     let outcome = judge();
-    (Unit { mailbox, files }, outcome)
+    Some((Unit { mailbox, files }, outcome))
+}
+
+/// D17: messages beside which there is no index, nor one in another root of the user.
+fn bare(found: &Found) -> Option<Finding> {
+    let roles = [Role::Index, Role::Log, Role::OldLog, Role::Backup];
+    let is_index = |unit: &crate::source::Unit| {
+        unit.family == Family::Mailbox && (roles.into_iter().any(|role| unit.has(role)) || !unit.special.is_empty())
+    };
+    if !(found.signs.sdbox_files || found.signs.uidlist) || found.units.iter().any(is_index) {
+        return None;
+    }
+    let files = MailboxFiles::of(&found.dir, Family::Mailbox);
+    let messages = Messages::beside(&files).filter(|_| !crate::storage::is_indexed_elsewhere(&files))?;
+    without_index(&found.dir, &messages)
 }
 
 /// N1.
@@ -280,12 +319,15 @@ fn name(found: &Found, lists: &Lists) -> Option<Finding> {
     let shown = crate::render::text::printable(&level);
     let guid = matches!(found.named(), crate::source::Named::Guid(_));
     // A list with UTF-8 names may have a plain `&` in one; a copy of some mailboxes may be without its list.
-    let severity = if guid || level.is_ascii() { Severity::Info } else { Severity::Warning };
+    let lost_list = guid && lists.is_lost(found);
+    let severity = if (guid || level.is_ascii()) && !lost_list { Severity::Info } else { Severity::Warning };
     let message = match guid {
         true => format!("no mailbox list names {shown}"),
         false => format!("{shown} is neither modified UTF-7 nor UTF-8"),
     };
-    Some(Finding::new(Code::N1, unit.files.index.clone(), message).severity(severity))
+    let finding = Finding::new(Code::N1, unit.files.index.clone(), message).severity(severity);
+    let does = "logs \"Mailbox list rescan found lost mailboxes\", rebuilds each of them, and calls some otherwise";
+    Some(if lost_list { finding.does(does) } else { finding })
 }
 
 /// Lists what is wrong with a mailbox as `problems`.

@@ -2,41 +2,43 @@
 
 use std::time::Duration;
 
-use crate::check::deep::judge;
+use crate::check::deep::{NotCompared, Verdict, judge};
 use crate::check::{Finding, Options};
 use crate::source::{MailboxFiles, Meta};
-use crate::storage::{Witnesses, stamps};
+use crate::storage::{Depth, Witnesses, stamps};
 
 /// How often a mailbox with findings is looked at again before anything is said.
 const LOOKS: u32 = 4;
 /// A change that is younger may be half of a larger one, seconds.
 const YOUNG: i64 = 10;
 
-/// Judges a mailbox whose index files are sound against its storage. A finding is one that several looks have in
-/// common, unless nothing was changed between two of them.
-pub fn check(files: &MailboxFiles, options: &Options) -> Vec<Finding> {
+/// Judges a mailbox whose index files are sound against its storage, or only against the UIDs in it. A finding is one
+/// that several looks have in common, unless nothing was changed between two of them.
+pub fn check(files: &MailboxFiles, options: &Options, depth: Depth) -> Verdict {
     let mut common: Option<Vec<Finding>> = None;
     for look in 0..LOOKS {
         let before = stamps(files);
-        let found = Witnesses::read(files, options.mmap).map_or_else(Vec::new, |seen| judge(files, &seen));
-        if found.is_empty() {
-            return found;
-        }
-        let kept: Vec<Finding> = match common.take() {
-            None => found,
-            Some(earlier) => earlier.into_iter().filter(|finding| found.contains(finding)).collect(),
+        let verdict = match Witnesses::read(files, depth, options.mmap) {
+            Some(seen) => judge(files, &seen),
+            None => Verdict {
+                findings: Vec::new(),
+                not_compared: vec![NotCompared { what: "mail storage", why: "the index files are not sound" }],
+            },
         };
-        if kept.is_empty() {
-            return kept;
-        }
+        let Verdict { findings, not_compared } = verdict;
+        let kept: Vec<Finding> = match common.take() {
+            None => findings,
+            Some(earlier) => earlier.into_iter().filter(|finding| findings.contains(finding)).collect(),
+        };
         // Mail moves before its index does; one change takes a moment.
-        if is_old(&before, options.now) && before == stamps(files) && !files.is_locked() {
-            return kept;
+        let is_settled = || is_old(&before, options.now) && before == stamps(files) && !files.is_locked();
+        if kept.is_empty() || look + 1 == LOOKS || is_settled() {
+            return Verdict { findings: kept, not_compared };
         }
         common = Some(kept);
         std::thread::sleep(Duration::from_millis(50 << look));
     }
-    common.unwrap_or_default()
+    Verdict::default()
 }
 
 /// True when the last change was long enough ago that it is complete. A time in the future is no recent change.

@@ -4,9 +4,12 @@
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use crate::check::deep::{NotCompared, Verdict};
 use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Level, Options, Severity};
+use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
-use crate::source::{MailboxFiles, PathError, Role, Snapshot, Tail, with_suffix};
+use crate::source::{Family, MailboxFiles, PathError, Role, Snapshot, Tail, with_suffix};
+use crate::storage::Depth;
 
 /// How often a mailbox with findings is read again when it changed meanwhile.
 const TRIES: u32 = 5;
@@ -20,17 +23,10 @@ pub struct Checked {
     pub sizes: Vec<(Role, u64)>,
     /// How far back the logs reach, seconds; `None` when they reach back to the beginning, or cannot be read.
     pub window: Option<u64>,
+    /// The next UID as the index has it, which may be behind the logs; `None` without an index.
+    next_uid: Option<u32>,
     /// What was not compared with what, and why.
     pub not_compared: Vec<NotCompared>,
-}
-
-/// A comparison that was asked for and could not be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotCompared {
-    /// What was not compared.
-    pub what: &'static str,
-    /// Why.
-    pub why: &'static str,
 }
 
 /// The findings of [`inspect`].
@@ -51,7 +47,7 @@ pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathE
     if !look.settled && look.findings.is_empty() {
         return Err(PathError::Busy(files.index.clone()));
     }
-    Ok(Checked::new(look.findings, &look.snapshot, options))
+    Ok(Checked::new(look.findings, &look.snapshot, options).against_uids(files, options))
 }
 
 /// The same for files that were read while a directory was listed. `leftovers` says whether the listing had lock files
@@ -67,7 +63,10 @@ pub fn listed(
 ) -> Result<Checked, PathError> {
     let beside = if has_leftovers { leftovers(files) } else { Vec::new() };
     let found = judge(files, read, options, &beside);
-    if quiet(&found) { Ok(Checked::new(found, read, options)) } else { inspect(files, options) }
+    match quiet(&found) {
+        true => Ok(Checked::new(found, read, options).against_uids(files, options)),
+        false => inspect(files, options),
+    }
 }
 
 /// A mailbox's files as they were read, and what is wrong with them.
@@ -128,7 +127,9 @@ pub fn options() -> Options {
 /// The verdict on files that were read just now. Whether the end of a log or cache is being written is asked only when
 /// something is wrong with it.
 fn judge(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: &[Leftover]) -> Vec<Finding> {
-    let evidence = Evidence { leftovers, ..Evidence::in_memory(files, read) };
+    // Whoever only shows what is in them can read them.
+    let directory = files.dir().and_then(|dir| dir.meta()).ok().filter(|_| options.level == Level::All);
+    let evidence = Evidence { leftovers, directory, ..Evidence::in_memory(files, read) };
     let found = check::judge(&evidence, options);
     let is_growing = |role: &Role| {
         let path = files.path(*role);
@@ -158,6 +159,19 @@ fn leftovers(files: &MailboxFiles) -> Vec<Leftover> {
 }
 
 impl Checked {
+    /// Adds what the UIDs of the storage say, where the index files alone cannot answer whether they are all there is:
+    /// without an index, and when no UID was ever given out.
+    fn against_uids(mut self, files: &MailboxFiles, options: &Options) -> Checked {
+        let has = |role: Role| self.sizes.iter().any(|(have, _)| *have == role);
+        let is_young = has(Role::Log) && (!has(Role::Index) || self.next_uid == Some(1));
+        if is_young && files.family() == Family::Mailbox && quiet(&self.findings) {
+            let Verdict { findings, not_compared } = super::deep::check(files, options, Depth::Names);
+            self.findings.extend(findings);
+            self.not_compared.extend(not_compared);
+        }
+        self
+    }
+
     fn new(findings: Vec<Finding>, read: &Snapshot, options: &Options) -> Checked {
         let sizes = Role::ALL.into_iter().filter_map(|role| Some((role, read.get(role)?.bytes.len() as u64))).collect();
         let header = |role: Role| {
@@ -169,7 +183,9 @@ impl Checked {
         let oldest = oldest.filter(|header| !header.starts_empty());
         let window =
             oldest.map(|header| options.now.saturating_sub(i64::from(header.create_stamp)).max(0).unsigned_abs());
-        Checked { findings, sizes, window, not_compared: Vec::new() }
+        let index = read.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok());
+        let next_uid = index.map(|index| index.header.next_uid);
+        Checked { findings, sizes, window, next_uid, not_compared: Vec::new() }
     }
 }
 

@@ -48,6 +48,13 @@ impl Lists {
         ask(slot.get_or_init(|| read_list(root, self.mmap)).as_ref()?)
     }
 
+    /// True in a mail root with its control files and without a mailbox list: there was one, as directories are called
+    /// by GUIDs.
+    pub fn is_lost(&self, found: &Found) -> bool {
+        let Some(root) = found.mail_root() else { return false };
+        root.join("dovecot-uidvalidity").is_file() && self.with(&root, |_| Some(())).is_none()
+    }
+
     /// The name of the mailbox in a directory. `mailbox` is its state, where that could be read.
     pub fn name(&self, found: &Found, mailbox: Option<&Mailbox>) -> Name {
         match found.named() {

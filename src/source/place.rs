@@ -20,6 +20,11 @@ const MAIL_DIRS: [&str; 19] = [
     "indexes", "indices", "pvt", "private", "cache", "control", "virtual",
 ];
 
+/// True for a name that people give to a part of one user's mail, and not to a user.
+pub fn is_mail_dir(name: &[u8]) -> bool {
+    MAIL_DIRS.iter().any(|dir| dir.as_bytes() == name)
+}
+
 /// What a directory holds that tells about the layout; collected while it is listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signs {

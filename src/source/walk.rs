@@ -202,11 +202,13 @@ pub struct Walk {
     pub jobs: usize,
     /// Whether file systems that are mounted below a root are walked too.
     pub cross: bool,
+    /// Whether directories are found that have messages with UIDs, but no index.
+    pub bare: bool,
 }
 
 impl From<usize> for Walk {
     fn from(jobs: usize) -> Walk {
-        Walk { jobs, cross: false }
+        Walk { jobs, cross: false, bare: false }
     }
 }
 
@@ -219,8 +221,8 @@ pub fn walk<T: Send>(
     work: impl Fn(Found) -> T + Sync,
     mut each: impl FnMut(Result<T, WalkError>) -> ControlFlow<()>,
 ) {
-    let Walk { jobs, cross } = how.into();
-    let Room { jobs, max_open, for_work } = Room::within(open_limit(), jobs.max(1));
+    let how = how.into();
+    let Room { jobs, max_open, for_work } = Room::within(open_limit(), how.jobs.max(1));
     let window = 2 * jobs + 2;
     let batch_len = (for_work / window).clamp(1, BATCH);
     let stop = AtomicBool::new(false);
@@ -246,7 +248,7 @@ pub fn walk<T: Send>(
         };
         let workers = (0..jobs).take_while(|_| Builder::new().spawn_scoped(scope, worker()).is_ok()).count();
         let lister = move || {
-            let mut lister = Lister::new(roots, cross, max_open);
+            let mut lister = Lister::new(roots, how, max_open);
             let mut number = 0;
             loop {
                 let batch: Vec<_> = lister.by_ref().take(batch_len).collect();
@@ -283,7 +285,7 @@ pub fn walk<T: Send>(
     });
     if !done {
         let _ =
-            Lister::new(roots, cross, max_open).try_for_each(|found| each(found.and_then(|found| alone(found, work))));
+            Lister::new(roots, how, max_open).try_for_each(|found| each(found.and_then(|found| alone(found, work))));
     }
 }
 
@@ -365,6 +367,8 @@ struct Lister {
     cross: bool,
     /// Directories of the way down that stay open.
     max_open: usize,
+    /// Whether directories with messages and without index are found.
+    bare: bool,
     shown: Arc<Shown>,
     path: Vec<u8>,
     stack: Vec<Frame>,
@@ -410,10 +414,11 @@ impl Iterator for Lister {
 }
 
 impl Lister {
-    fn new(roots: &[PathBuf], cross: bool, max_open: usize) -> Lister {
+    fn new(roots: &[PathBuf], how: Walk, max_open: usize) -> Lister {
         Lister {
             dev: None,
-            cross,
+            cross: how.cross,
+            bare: how.bare,
             max_open,
             roots: roots.iter().cloned().collect(),
             shown: Arc::new(Shown { given: PathBuf::new(), canonical: PathBuf::new() }),
@@ -495,7 +500,8 @@ impl Lister {
         state: Option<DirState>,
         root: Option<usize>,
     ) -> Option<Found> {
-        if entries.is_empty() {
+        let has_messages = self.bare && (entries.signs.sdbox_files || entries.signs.uidlist);
+        if entries.is_empty() && !has_messages {
             return None;
         }
         let path = self.shown.path(&self.path);
@@ -516,7 +522,7 @@ impl Lister {
                 units.push(Unit { family, files, special: Vec::new(), present: *present });
             }
         }
-        (!units.is_empty()).then(|| Found {
+        (!units.is_empty() || has_messages).then(|| Found {
             dir: path,
             signs: entries.signs,
             units,

@@ -2,11 +2,13 @@
 //! a map, and the map to places in files `m.N` (`sdbox-sync.c`, `mdbox-map.c`, `mdbox-storage-rebuild.c`).
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{Witness, load, roots};
+use super::cached::Believed;
+use super::{Lost, Missing, Witness, load, piece, roots};
 use crate::format::Disk;
-use crate::format::ext::MdboxRecord;
+use crate::format::ext::{MapRecord, MdboxRecord};
 use crate::format::record::flag;
 use crate::model::Mailbox;
 use crate::source::place::DBOX_MAILS;
@@ -15,31 +17,132 @@ use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, Role, Special};
 /// Levels of mailboxes below each other that are looked into.
 const MAX_DEPTH: usize = 64;
 
+/// Bytes of a file header and of the message header behind it that are read.
+const HEADS: usize = 128;
+/// Size of a message header, bytes (`struct dbox_message_header`).
+const MESSAGE_HEADER: u64 = 30;
+/// What stands behind a message, before its metadata.
+const BEHIND: &[u8] = b"\n\x01\x03\n";
+/// Bytes that a file has besides its message, at least and as a rule at most: headers, `BEHIND`, metadata.
+const BESIDES: std::ops::RangeInclusive<u64> = 50..=2048;
+
 /// The message files of an sdbox mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sdbox {
     /// Where they are.
     pub dir: PathBuf,
-    /// Their UIDs, rising.
+    /// Their UIDs, rising, also of those in the alternate storage.
     pub uids: Vec<u32>,
+    /// The alternate storage (`ALT=`) that the root names and that is not there.
+    pub alt_is_away: Option<PathBuf>,
+    /// Files that are not what they must be.
+    pub flaws: Vec<(u32, MailFlaw)>,
+}
+
+/// What is wrong with a stored mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailFlaw {
+    /// The file header is not that of a dbox file.
+    FileHeader,
+    /// There is no message header.
+    MessageHeader,
+    /// The message does not end where its header says.
+    Size {
+        /// Bytes of the message, by its header.
+        told: u64,
+        /// Bytes of the file, or of the mail's place in it.
+        room: u64,
+    },
+}
+
+impl std::fmt::Display for MailFlaw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MailFlaw::FileHeader => f.write_str("no dbox file begins like this"),
+            MailFlaw::MessageHeader => f.write_str("there is no message header"),
+            MailFlaw::Size { told, room } => {
+                write!(f, "its header says {told} bytes, which do not end as a message does within the {room} there")
+            }
+        }
+    }
 }
 
 impl Sdbox {
-    /// The files in a directory; `None` when there is not one.
-    pub(super) fn beside(dir: &Dir) -> Option<Sdbox> {
-        let mut uids = Vec::new();
-        dir.each(|name, special| {
-            uids.extend(number_after(name, b"u.").filter(|_| special.is_none()));
-        })
-        .ok()?;
+    /// The files in a directory; `None` when there is not one. With `believed` sizes they are held against these, and
+    /// read where they differ or are not known.
+    pub(super) fn beside(dir: &Dir, believed: Option<&Believed>) -> Option<Sdbox> {
+        let mut uids = uids_in(dir)?;
+        let mut flaws = Vec::new();
+        let is_likely = |size: u64, uid: u32| {
+            let besides = believed?.physical(uid).and_then(|physical| size.checked_sub(physical));
+            besides.filter(|besides| BESIDES.contains(besides))
+        };
+        for uid in uids.iter().copied().filter(|_| believed.is_some()) {
+            let name = format!("u.{uid}");
+            let Ok(meta) = dir.stat(&name) else { continue };
+            if is_likely(meta.stat.size, uid).is_none()
+                && let Ok(file) = dir.file(&name)
+            {
+                flaws.extend(file_flaw(&file, meta.stat.size).map(|flaw| (uid, flaw)));
+            }
+        }
+        let (more, alt_is_away) = alternate(dir);
+        uids.extend(more.iter().filter_map(uids_in).flatten());
         uids.sort_unstable();
-        (!uids.is_empty()).then(|| Sdbox { dir: dir.path().to_owned(), uids })
+        uids.dedup();
+        (!uids.is_empty()).then(|| Sdbox { dir: dir.path().to_owned(), uids, alt_is_away, flaws })
     }
 
     /// The files of the mailbox in another root.
-    pub(super) fn elsewhere(dir: &Dir) -> Option<Sdbox> {
-        roots::counterparts(dir).iter().find_map(Sdbox::beside)
+    pub(super) fn elsewhere(dir: &Dir, believed: Option<&Believed>) -> Option<Sdbox> {
+        let sure = roots::storages(dir).into_iter().filter(|one| one.is_sure);
+        sure.map(|one| one.dir).find_map(|dir| Sdbox::beside(&dir, believed))
     }
+}
+
+fn uids_in(dir: &Dir) -> Option<Vec<u32>> {
+    let mut uids = Vec::new();
+    dir.each(|name, special| uids.extend(number_after(name, b"u.").filter(|_| special.is_none()))).ok()?;
+    uids.sort_unstable();
+    Some(uids)
+}
+
+/// The directory that stands for this one in the alternate storage, or the root of that storage when it is away.
+fn alternate(dir: &Dir) -> (Option<Dir>, Option<PathBuf>) {
+    let root = roots::dbox_root(dir.path()).or_else(|| dir.path().parent().map(Path::to_owned));
+    let target = root.as_ref().and_then(|root| Some(root.join(Dir::open(root).ok()?.link("dbox-alt-root").ok()?)));
+    let (Some(root), Some(target)) = (root, target) else { return (None, None) };
+    let Ok(alt) = Dir::open(&target) else { return (None, Some(target)) };
+    let below = dir.path().strip_prefix(&root).ok();
+    (below.and_then(|below| alt.below(below.as_os_str().as_encoded_bytes()).ok()), None)
+}
+
+/// What is wrong with a file `u.UID`.
+fn file_flaw(file: &File, size: u64) -> Option<MailFlaw> {
+    let head = piece(file, 0, HEADS);
+    let end = head.iter().position(|byte| *byte == b'\n').filter(|_| head.starts_with(b"2 "));
+    let Some(end) = end else { return Some(MailFlaw::FileHeader) };
+    let line = head.get(..end).unwrap_or_default();
+    let told = line.split(|byte| *byte == b' ').find_map(|word| hex_number(word.strip_prefix(b"M")?));
+    if told != Some(MESSAGE_HEADER) {
+        return Some(MailFlaw::FileHeader);
+    }
+    mail_flaw(file, end as u64 + 1, size)
+}
+
+/// What is wrong with a mail whose header is at an offset, and which must end before another.
+fn mail_flaw(file: &File, at: u64, end: u64) -> Option<MailFlaw> {
+    let head = piece(file, at, 30);
+    let told = head.get(13..29).and_then(hex_number).filter(|_| head.starts_with(&[1, 2]));
+    let Some(told) = told else { return Some(MailFlaw::MessageHeader) };
+    let behind = at.saturating_add(MESSAGE_HEADER).saturating_add(told);
+    let fits = behind.saturating_add(BEHIND.len() as u64) < end && piece(file, behind, BEHIND.len()) == BEHIND;
+    (!fits).then_some(MailFlaw::Size { told, room: end.saturating_sub(at) })
+}
+
+fn hex_number(digits: &[u8]) -> Option<u64> {
+    let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok().filter(|_| all)
 }
 
 fn number_after(name: &[u8], prefix: &[u8]) -> Option<u32> {
@@ -53,11 +156,18 @@ fn number_after(name: &[u8], prefix: &[u8]) -> Option<u32> {
 /// The map of the root that an mdbox mailbox is in.
 pub(super) fn map_of(dir: &Dir, mmap: MmapPolicy) -> Witness {
     let Some(root) = roots::dbox_root(dir.path()) else { return Witness::Absent("not in an mdbox root") };
-    let map = Dir::open(&root).and_then(|root| root.below("storage"));
-    let Ok(storage) = map else { return Witness::Absent("no storage/") };
-    match load(&MailboxFiles::within(&storage, Family::Map.prefix().as_bytes()), mmap) {
+    let gone = || Witness::Missing(Missing { what: Lost::Map, path: root.join("storage").join(Family::Map.prefix()) });
+    let Ok(storage) = Dir::open(&root).and_then(|root| root.below("storage")) else {
+        return if roots::has_control(dir) { gone() } else { Witness::Absent("there is no storage/") };
+    };
+    let files = MailboxFiles::within(&storage, Family::Map.prefix().as_bytes());
+    match load(&files, mmap) {
         Some(map) => Witness::Map(Box::new(map)),
-        None => Witness::Absent("the map is not there or not sound"),
+        None if !files.present().iter().any(|role| matches!(role, Role::Index | Role::Log)) => {
+            let has_mails = sizes_in(&storage).is_some() || roots::has_control(dir);
+            if has_mails { gone() } else { Witness::Absent("there is no map") }
+        }
+        None => Witness::Absent("the map is not sound"),
     }
 }
 
@@ -84,22 +194,72 @@ pub struct MapFiles {
     pub references: Option<HashMap<u32, MapReference>>,
     /// Where the files `m.N` are, and their sizes in bytes by N; `None` when there are none.
     pub files: Option<(PathBuf, HashMap<u32, u64>)>,
+    /// Whether they must be here: the control files of the mail root are.
+    pub is_certain: bool,
+    /// The alternate storage (`ALT=`) that the root names and that is not there.
+    pub alt_is_away: Option<PathBuf>,
+    /// Mails, by map UID, that are not what they must be.
+    pub flaws: Vec<(u32, MailFlaw)>,
+    /// Directories of mailboxes that have no index.
+    pub without_index: Vec<PathBuf>,
 }
 
 impl MapFiles {
-    pub(super) fn read(dir: &Dir, mmap: MmapPolicy) -> MapFiles {
-        let files = sizes_in(dir).or_else(|| roots::counterparts(dir).iter().find_map(sizes_in));
+    pub(super) fn read(dir: &Dir, map: &Mailbox, mmap: MmapPolicy) -> MapFiles {
+        let elsewhere = || {
+            roots::storages(dir)
+                .into_iter()
+                .filter(|one| one.is_sure)
+                .find_map(|one| sizes_in(&one.dir).map(|sizes| (one.dir, sizes)))
+        };
+        let mut files = sizes_in(dir).map(|sizes| (dir.clone(), sizes)).or_else(elsewhere);
+        let (alt, alt_is_away) = alternate(dir);
+        let flaws = files.as_ref().map(|(dir, sizes)| flaws_in(dir, sizes, map)).unwrap_or_default();
+        if let (Some((_, sizes)), Some(more)) = (&mut files, alt.as_ref().and_then(sizes_in)) {
+            more.into_iter().for_each(|(id, size)| _ = sizes.entry(id).or_insert(size));
+        }
         let root = dir.path().parent().and_then(|root| Dir::open(root).ok());
-        let references = root.and_then(|root| root.below("mailboxes").ok()).and_then(|dir| references(dir, mmap, None));
-        MapFiles { references, files }
+        let mut without_index = Vec::new();
+        let below = root.and_then(|root| root.below("mailboxes").ok());
+        let references = below.and_then(|dir| references(dir, mmap, None, &mut without_index));
+        let files = files.map(|(dir, sizes)| (dir.path().to_owned(), sizes));
+        MapFiles { references, files, is_certain: roots::has_control(dir), alt_is_away, flaws, without_index }
     }
 }
 
-fn sizes_in(dir: &Dir) -> Option<(PathBuf, HashMap<u32, u64>)> {
+/// Looks at the header of every mail that the map has a place for.
+fn flaws_in(dir: &Dir, sizes: &HashMap<u32, u64>, map: &Mailbox) -> Vec<(u32, MailFlaw)> {
+    let Some(ext) = map.extension(b"map") else { return Vec::new() };
+    let mut places: Vec<(u32, u32, u32, u32)> = map
+        .positions()
+        .filter_map(|i| {
+            let bytes = map.ext_bytes(i, ext).filter(|bytes| bytes.len() >= MapRecord::SIZE)?;
+            let record = MapRecord::read(bytes, map.endian);
+            Some((record.file_id, record.offset, record.size, map.uid(i)))
+        })
+        .collect();
+    places.sort_unstable();
+    let mut flaws = Vec::new();
+    let mut open: Option<(u32, File)> = None;
+    for (id, at, size, uid) in places {
+        let end = u64::from(at).saturating_add(size.into());
+        if sizes.get(&id).is_none_or(|size| end > *size) {
+            continue;
+        }
+        if open.as_ref().is_none_or(|(have, _)| *have != id) {
+            open = dir.file(format!("m.{id}")).ok().map(|file| (id, file));
+        }
+        let Some((_, file)) = &open else { continue };
+        flaws.extend(mail_flaw(file, at.into(), end).map(|flaw| (uid, flaw)));
+    }
+    flaws
+}
+
+fn sizes_in(dir: &Dir) -> Option<HashMap<u32, u64>> {
     let mut ids = Vec::new();
     dir.each(|name, special| ids.extend(number_after(name, b"m.").filter(|_| special.is_none()))).ok()?;
     let size = |id: u32| Some((id, dir.stat(format!("m.{id}")).ok()?.stat.size));
-    (!ids.is_empty()).then(|| (dir.path().to_owned(), ids.into_iter().filter_map(size).collect()))
+    (!ids.is_empty()).then(|| ids.into_iter().filter_map(size).collect())
 }
 
 /// The references of all mailboxes below a directory, but not those of the index `except`. Where another root begins,
@@ -108,6 +268,7 @@ pub(super) fn references(
     mailboxes: Dir,
     mmap: MmapPolicy,
     except: Option<&Path>,
+    without_index: &mut Vec<PathBuf>,
 ) -> Option<HashMap<u32, MapReference>> {
     let mut all: HashMap<u32, MapReference> = HashMap::new();
     let dev = mailboxes.meta().ok()?.stat.dev;
@@ -132,6 +293,9 @@ pub(super) fn references(
                 entry.count = entry.count.saturating_add(1);
                 entry.alt |= mailbox.flags(i) & flag::BACKEND != 0;
             }
+        }
+        if is_mails(&dir) && ![Role::Index, Role::Log].into_iter().any(has) {
+            without_index.push(dir.path().to_owned());
         }
         // Mails have no mailboxes below them.
         if depth >= MAX_DEPTH || is_mails(&dir) {

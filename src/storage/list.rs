@@ -1,12 +1,21 @@
 //! The mailboxes that a mailbox list names, as their own indexes describe them (`mailbox-list-index-status.c`,
 //! `mailbox-list-index-backend.c`).
 
-use super::load;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::{load, roots};
+use crate::format::Disk;
+use crate::format::ext::{MboxHeader, MdboxHeader};
 use crate::format::index::IndexHeader;
 use crate::model::list::{ListNode, list_flag};
 use crate::model::{Mailbox, MailboxList};
 use crate::source::place::{self, DBOX_MAILS, DOT_IMAP};
 use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, Role, Special, Stat};
+
+/// Directories above a mailbox in which its list may be.
+const MAX_ABOVE: usize = 16;
 
 /// The mailboxes on a list that can be selected.
 #[derive(Debug, Default)]
@@ -24,8 +33,44 @@ pub struct ListedMailbox {
     pub name: String,
     /// What its index says; `None` when there is none or it is not sound.
     pub own: Option<Own>,
-    /// Mailboxes of this root have directories called by their GUIDs, and this one has none.
-    pub lacks_directory: bool,
+    /// The directory that it should have, in a root where mailboxes have theirs.
+    pub lacks_directory: Option<String>,
+}
+
+/// What a mailbox list says of one mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InList {
+    /// The list's index.
+    pub list: PathBuf,
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+}
+
+impl InList {
+    /// Looks a mailbox up by its GUID, which not every storage keeps in the index.
+    pub(super) fn of(dir: &Dir, mailbox: &Mailbox, mmap: MmapPolicy) -> Option<InList> {
+        let guid = own_guid(mailbox)?;
+        let files = dir.path().ancestors().take(MAX_ABOVE).find_map(|above| {
+            let dirs = [above.to_owned(), above.join(OsStr::from_bytes(DOT_IMAP))];
+            let mut lists = dirs.iter().map(|dir| MailboxFiles::of(dir, Family::List));
+            lists.find(|files| files.stat(Role::Log).is_ok_and(|meta| meta.special.is_none()))
+        })?;
+        let list = MailboxList::load(&load(&files, mmap)?)?;
+        let uid_validity = list.by_guid(&guid)?.record.uid_validity;
+        (uid_validity != 0).then_some(InList { list: files.index, uid_validity })
+    }
+}
+
+/// The GUID of a mailbox, where its storage keeps one in the index.
+fn own_guid(mailbox: &Mailbox) -> Option<[u8; 16]> {
+    let header = |name: &[u8], size: usize| {
+        mailbox.extension(name).map(crate::model::Extension::header).filter(|bytes| bytes.len() >= size)
+    };
+    let guid = header(b"mdbox-hdr", MdboxHeader::SIZE)
+        .map(|bytes| MdboxHeader::read(bytes, mailbox.endian).mailbox_guid)
+        .or_else(|| Some(header(b"dbox-hdr", 20)?.get(4..20)?.try_into().ok()?))
+        .or_else(|| Some(MboxHeader::read(header(b"mbox", MboxHeader::SIZE)?, mailbox.endian).mailbox_guid))?;
+    (guid != [0; 16]).then_some(guid)
 }
 
 /// What the index of a listed mailbox says.
@@ -46,16 +91,23 @@ impl Listed {
         let in_imap = dir.path().file_name().is_some_and(|name| name.as_encoded_bytes() == DOT_IMAP);
         let root = if in_imap { Dir::open(dir.path().parent()?).ok()? } else { dir.clone() };
         let by_guid = named_by_guid(&root);
+        let has_mailboxes = ["cur", "mailboxes"].into_iter().any(|sub| root.below(sub).is_ok());
+        let is_mail_root = roots::control_root(dir).is_some_and(|at| at == dir.path()) && (in_imap || has_mailboxes);
         let mut mailboxes = Vec::new();
         for node in &list.nodes {
-            if node.flags & (list_flag::NONEXISTENT | list_flag::NOSELECT) != 0 || node.record.uid_validity == 0 {
+            if node.flags & (list_flag::NONEXISTENT | list_flag::NOSELECT) != 0 {
                 continue;
             }
             let Some(levels) = list.levels(node) else { continue };
             let name = String::from_utf8_lossy(&levels.join(&b'/')).into_owned();
             let files = files_of(&root, &levels, &node.record.guid);
             let guid_dir = ["mailboxes/", &hex(&node.record.guid)].concat();
-            let lacks_directory = files.is_none() && by_guid && root.below(guid_dir).is_err();
+            let lacks_directory = if by_guid {
+                let has_guid = node.record.guid != [0; 16];
+                Some(guid_dir).filter(|guid_dir| has_guid && files.is_none() && root.below(guid_dir).is_err())
+            } else {
+                Some(name.clone()).filter(|_| is_mail_root && files.is_none() && lacks(&root, &levels))
+            };
             let own = files.and_then(|files| own(&files, mmap));
             mailboxes.push(ListedMailbox { node: node.clone(), name, own, lacks_directory });
         }
@@ -72,7 +124,7 @@ fn own(files: &MailboxFiles, mmap: MmapPolicy) -> Option<Own> {
 }
 
 /// A GUID as directories are called.
-pub fn hex(guid: &[u8; 16]) -> String {
+fn hex(guid: &[u8; 16]) -> String {
     guid.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -81,6 +133,21 @@ fn named_by_guid(root: &Dir) -> bool {
     let names = root.below("mailboxes").and_then(|dir| dir.list()).unwrap_or_default();
     let mut dirs = names.iter().filter(|entry| entry.special == Some(Special::Directory)).peekable();
     dirs.peek().is_some() && dirs.all(|entry| place::guid_of(&entry.name).is_some())
+}
+
+/// True when no layout has anything of a mailbox in a root. A name that is written otherwise on the disk, or may be, is
+/// not looked for.
+fn lacks(root: &Dir, levels: &[&[u8]]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _-".contains(byte);
+    if levels.iter().any(|level| !level.iter().all(plain)) || levels.first().is_some_and(|one| *one == b"INBOX") {
+        return false;
+    }
+    let Some((last, above)) = levels.split_last() else { return false };
+    let there = |dir: &Vec<u8>| root.below(dir).is_ok();
+    // An mbox is a file.
+    let beside = if above.is_empty() { Ok(root.clone()) } else { root.below(above.join(&b'/')) };
+    let is_file = beside.is_ok_and(|dir| dir.stat(last).is_ok());
+    !is_file && !places(levels, &[0; 16]).iter().any(there)
 }
 
 /// The paths below a root that a mailbox can have, in whatever layout this root has.
@@ -109,9 +176,6 @@ fn files_of(root: &Dir, levels: &[&[u8]], guid: &[u8; 16]) -> Option<MailboxFile
         files.stat(Role::Log).is_ok_and(|meta| meta.special.is_none()).then_some(files)
     })
 }
-
-/// Levels above a mailbox that are searched for the list it is on.
-const MAX_ABOVE: usize = 16;
 
 /// What the mailbox list of the root says of the mailbox in a directory.
 pub(super) fn node_of(dir: &Dir) -> Option<ListNode> {

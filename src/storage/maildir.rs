@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use super::cached::Believed;
 use super::{Witness, path_in, roots};
 use crate::source::place::guid_of;
 use crate::source::{Dir, Family, Special, Stat};
@@ -18,14 +19,81 @@ const MAX_KEYWORDS: u64 = 64 << 10;
 /// What a Maildir says.
 #[derive(Debug)]
 pub struct Maildir {
-    /// Its list of UIDs.
-    pub uidlist: UidListFile,
-    /// The names behind the keyword letters, empty where there is none, and their file; `None` without such a file.
-    pub keywords: Option<(PathBuf, Vec<Vec<u8>>)>,
-    /// Names of the files in `new/` and in `cur/`; `None` when there is no `cur/`.
-    pub names: Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)>,
+    /// Its list of UIDs, or where it is not.
+    pub uidlist: Result<UidListFile, NoUidList>,
+    /// The file with the names behind the keyword letters.
+    pub keywords: Keywords,
+    /// Its message files; `None` when there is no `cur/`.
+    pub messages: Option<MessageFiles>,
+    /// Whether `new/`, `tmp/` or `maildirfolder` say that `cur/` was here, too.
+    pub cur_is_gone: bool,
     /// Whether each user has \\Seen flags of his own, which no file name shows.
     pub has_private_flags: bool,
+}
+
+/// A Maildir without `dovecot-uidlist`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoUidList {
+    /// Where it should be.
+    pub path: PathBuf,
+    /// Whether the control files of the mail root are here: it is not elsewhere (`CONTROL=`).
+    pub is_certain: bool,
+}
+
+/// The message files of a Maildir.
+#[derive(Debug, Default)]
+pub struct MessageFiles {
+    /// The directory with `cur/` and `new/`.
+    pub dir: PathBuf,
+    /// All of them, those in `new/` first.
+    pub files: Vec<MessageFile>,
+}
+
+/// A message file of a Maildir.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageFile {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Whether it is in `cur/`.
+    pub in_cur: bool,
+    /// Its size in bytes; `None` when nobody asked, and for a link.
+    pub size: Option<u64>,
+    /// Whether it begins as a compressed or encrypted file does: its size is not that of the message. Looked at where
+    /// the size is not what is believed.
+    pub is_coded: bool,
+}
+
+impl MessageFile {
+    /// The name without flags.
+    pub fn base(&self) -> &[u8] {
+        base_name(&self.name)
+    }
+
+    /// The letters of flags and keywords: those behind the last `:2,`, up to the next comma.
+    pub fn letters(&self) -> &[u8] {
+        let info = self.name.rsplit(|byte| *byte == b':').next().unwrap_or_default();
+        let letters = info.strip_prefix(b"2,").filter(|_| info.len() < self.name.len()).unwrap_or_default();
+        letters.split(|byte| *byte == b',').next().unwrap_or_default()
+    }
+
+    /// What the name says of the size: `S=`, the size of the file, or `W=`, that with CRLF line ends.
+    pub fn told(&self, letter: u8) -> Option<u64> {
+        let key = [b',', letter, b'='];
+        let at = self.name.windows(3).position(|window| window == key)?;
+        let rest = self.name.get(at + 3..)?;
+        let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        let closed = matches!(rest.get(end), None | Some(b':' | b','));
+        std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok().filter(|_| closed)
+    }
+}
+
+/// The names behind the keyword letters of a Maildir.
+#[derive(Debug)]
+pub struct Keywords {
+    /// Where `dovecot-keywords` is, or should be.
+    pub path: PathBuf,
+    /// The names of `a` to `z`, empty where there is none; `None` without the file.
+    pub names: Option<Vec<Vec<u8>>>,
 }
 
 /// A `dovecot-uidlist` and its file.
@@ -52,6 +120,10 @@ pub struct UidList {
     pub entries: Vec<(u32, Vec<u8>)>,
     /// What is wrong: offset and text.
     pub problem: Option<(u64, String)>,
+    /// Where the last line begins when its end is missing: Dovecot does not read it.
+    pub cut: Option<u64>,
+    /// UIDs that name a file which a later line names again, and where their lines begin.
+    pub repeated: Vec<(u32, u64)>,
 }
 
 impl UidList {
@@ -59,13 +131,15 @@ impl UidList {
     pub fn parse(bytes: &[u8]) -> UidList {
         let mut list = UidList::default();
         let mut at = 0_u64;
+        let mut starts = Vec::new();
         let mut old_version = false;
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u32>().ok();
         for (i, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let start = at;
             at += line.len() as u64;
             let Some(line) = line.strip_suffix(b"\n") else {
-                // Being appended to.
+                // Being appended to, or torn.
+                list.cut = Some(start);
                 break;
             };
             if i == 0 {
@@ -109,6 +183,7 @@ impl UidList {
                 Some(uid) if uid > last && uid < u32::MAX && !name.is_empty() && !name.contains(&b'/') => {
                     list.next_uid = list.next_uid.max(uid.saturating_add(1));
                     list.entries.push((uid, base_name(name).to_vec()));
+                    starts.push(start);
                 }
                 _ => {
                     list.problem = Some((start, format!("line {}: no file with a UID above {last}", i + 1)));
@@ -124,6 +199,8 @@ impl UidList {
         if last.len() < list.entries.len() {
             let keep: Vec<bool> =
                 list.entries.iter().map(|(uid, name)| last.get(name.as_slice()) == Some(uid)).collect();
+            let again = list.entries.iter().zip(&starts).zip(&keep).filter(|(_, keep)| !**keep);
+            list.repeated = again.map(|(((uid, _), start), _)| (*uid, *start)).collect();
             let mut keep = keep.into_iter();
             list.entries.retain(|_| keep.next().unwrap_or(true));
         }
@@ -132,63 +209,105 @@ impl UidList {
 }
 
 impl Maildir {
-    /// Reads the control files and lists the messages of the mailbox whose indexes are in a directory.
-    pub(super) fn read(dir: &Dir) -> Witness {
-        let mut elsewhere = None;
-        let mut find = |test: &dyn Fn(&Dir) -> bool| {
-            if test(dir) {
-                return Some(dir.clone());
-            }
-            elsewhere.get_or_insert_with(|| roots::counterparts(dir)).iter().find(|dir| test(dir)).cloned()
+    /// Reads the control files and lists the messages of the mailbox whose indexes are in a directory. What is in
+    /// another root belongs to it if that is certainly a root of the same user, or has the UIDVALIDITY of the index.
+    /// With `believed` sizes the files are asked for theirs.
+    pub(super) fn read(dir: &Dir, uid_validity: Option<u32>, believed: Option<&Believed>) -> Witness {
+        let has_cur = |dir: &Dir| dir.stat("cur").is_ok_and(|meta| meta.is_dir());
+        let (list_here, cur_here) = (has_list(dir), has_cur(dir));
+        let others = if list_here && cur_here { Vec::new() } else { roots::storages(dir) };
+        let proven = |other: &&roots::Counterpart| {
+            let read = || read_list(&other.dir).map(|(list, _)| list.uid_validity).ok();
+            other.is_sure || uid_validity.is_some_and(|own| own != 0 && has_list(&other.dir) && read() == Some(own))
         };
-        let has_list = |dir: &Dir| dir.stat("dovecot-uidlist").is_ok_and(|meta| meta.special.is_none());
-        let Some(control) = find(&has_list) else { return Witness::Absent("no dovecot-uidlist") };
-        let Ok((bytes, stat)) = control.read_small("dovecot-uidlist", MAX_UIDLIST) else {
-            return Witness::Absent("dovecot-uidlist cannot be read");
+        let control = match list_here {
+            true => Some(dir.clone()),
+            false => others.iter().filter(|one| has_list(&one.dir)).find(proven).map(|one| one.dir.clone()),
         };
-        let list = UidList::parse(&bytes);
-        drop(bytes);
-        let messages = find(&|dir| dir.stat("cur").is_ok_and(|meta| meta.is_dir()));
-        // new/ before cur/: a message moves from the one to the other.
-        let names = messages.and_then(|messages| {
-            let new = names_in(&messages, "new").unwrap_or_default();
-            Some((new, names_in(&messages, "cur")?))
-        });
-        let keywords = control.read_small("dovecot-keywords", MAX_KEYWORDS).ok();
-        let keywords = keywords.map(|(bytes, _)| (path_in(&control, "dovecot-keywords"), keyword_names(&bytes)));
+        let messages = match cur_here {
+            true => Some(dir.clone()),
+            false => others.iter().filter(|one| has_cur(&one.dir)).find(proven).map(|one| one.dir.clone()),
+        };
+        if control.is_none() && messages.is_none() {
+            return Witness::Absent("there is neither dovecot-uidlist nor cur/");
+        }
+        let home = control.clone().or_else(|| messages.clone()).unwrap_or_else(|| dir.clone());
+        let uidlist = match &control {
+            None => Err(NoUidList { path: path_in(&home, "dovecot-uidlist"), is_certain: roots::has_control(&home) }),
+            Some(control) => match read_list(control) {
+                Ok((list, stat)) => Ok(UidListFile { path: path_in(control, "dovecot-uidlist"), stat, list }),
+                Err(_) => return Witness::Absent("dovecot-uidlist cannot be read"),
+            },
+        };
+        let keywords = home.read_small("dovecot-keywords", MAX_KEYWORDS).ok();
+        let is_here = |name: &str| home.stat(name).is_ok();
         let private = [Family::Private.prefix(), ".log"].concat();
         Witness::Maildir(Maildir {
-            uidlist: UidListFile { path: path_in(&control, "dovecot-uidlist"), stat, list },
-            keywords,
-            names,
+            cur_is_gone: messages.is_none() && ["new", "tmp", "maildirfolder"].into_iter().any(is_here),
+            messages: messages.and_then(|dir| read_messages(&dir, uidlist.as_ref().ok(), believed)),
+            uidlist,
+            keywords: Keywords {
+                path: path_in(&home, "dovecot-keywords"),
+                names: keywords.map(|(bytes, _)| keyword_names(&bytes)),
+            },
             has_private_flags: dir.stat(private).is_ok(),
         })
     }
 
     /// The UIDs of the list that have a file, rising.
     pub fn with_files(&self) -> Vec<u32> {
-        let Some((new, cur)) = &self.names else { return Vec::new() };
-        let files: HashSet<&[u8]> = new.iter().chain(cur).map(|name| base_name(name)).collect();
-        let there = self.uidlist.list.entries.iter().filter(|(_, name)| files.contains(name.as_slice()));
+        let (Some(messages), Ok(uidlist)) = (&self.messages, &self.uidlist) else { return Vec::new() };
+        let files: HashSet<&[u8]> = messages.files.iter().map(MessageFile::base).collect();
+        let there = uidlist.list.entries.iter().filter(|(_, name)| files.contains(name.as_slice()));
         there.map(|(uid, _)| *uid).collect()
     }
+}
+
+fn has_list(dir: &Dir) -> bool {
+    dir.stat("dovecot-uidlist").is_ok_and(|meta| meta.special.is_none())
+}
+
+fn read_list(dir: &Dir) -> std::io::Result<(UidList, Stat)> {
+    let (bytes, stat) = dir.read_small("dovecot-uidlist", MAX_UIDLIST)?;
+    Ok((UidList::parse(&bytes), stat))
+}
+
+/// Lists `new/` before `cur/`: a message moves from the one to the other.
+fn read_messages(dir: &Dir, uidlist: Option<&UidListFile>, believed: Option<&Believed>) -> Option<MessageFiles> {
+    let entries = uidlist.filter(|_| believed.is_some()).map(|file| file.list.entries.as_slice()).unwrap_or_default();
+    let uids: HashMap<&[u8], u32> = entries.iter().map(|(uid, base)| (base.as_slice(), *uid)).collect();
+    let mut messages = MessageFiles { dir: dir.path().to_owned(), files: Vec::new() };
+    for (sub, in_cur) in [("new", false), ("cur", true)] {
+        let below = match dir.below(sub) {
+            Ok(below) => below,
+            Err(_) if in_cur => return None,
+            Err(_) => continue,
+        };
+        let listed = below.each(|name, special| {
+            // Hard links and links to mail in another place both count: Dovecot reads through them.
+            if !name.starts_with(b".") && (special.is_none() || special == Some(Special::Link)) {
+                messages.files.push(MessageFile { name: name.to_vec(), in_cur, ..MessageFile::default() });
+            }
+        });
+        if listed.is_err() && in_cur {
+            return None;
+        }
+        let Some(believed) = believed else { continue };
+        for file in messages.files.iter_mut().filter(|file| file.in_cur == in_cur) {
+            file.size = below.stat(&file.name).ok().filter(|meta| meta.special.is_none()).map(|meta| meta.stat.size);
+            let cached = uids.get(file.base()).and_then(|uid| believed.physical(*uid));
+            let mut told = file.told(b'S').into_iter().chain(cached);
+            if told.any(|told| Some(told) != file.size) {
+                file.is_coded = below.file(&file.name).is_ok_and(|file| super::is_coded(&super::piece(&file, 0, 16)));
+            }
+        }
+    }
+    Some(messages)
 }
 
 /// A file name without its flags.
 pub fn base_name(name: &[u8]) -> &[u8] {
     name.split(|byte| *byte == b':').next().unwrap_or(name)
-}
-
-fn names_in(dir: &Dir, sub: &str) -> Option<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    let mut take = |name: &[u8], special: Option<Special>| {
-        // Hard links and links to mail in another place both count: Dovecot reads through them.
-        if special.is_none() || special == Some(Special::Link) {
-            names.push(name.to_vec());
-        }
-    };
-    dir.below(sub).ok()?.each(&mut take).ok()?;
-    Some(names)
 }
 
 /// Lines `number name`: 0 is the letter `a`.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::dbox::{self, MapReference};
-use super::{Maildir, Sdbox, Witness, list};
+use super::{Maildir, MessageFile, Sdbox, Witness, list};
 use crate::format::record::flag;
 use crate::model::{Mailbox, UidSet};
 use crate::source::{Dir, Family, MailboxFiles, MmapPolicy};
@@ -68,15 +68,15 @@ impl Messages {
     }
 
     fn of_maildir(dir: &Dir) -> Option<Messages> {
-        let Witness::Maildir(maildir) = Maildir::read(dir) else { return None };
-        let list = &maildir.uidlist.list;
+        let Witness::Maildir(maildir) = Maildir::read(dir, None, None) else { return None };
+        let list = &maildir.uidlist.as_ref().ok()?.list;
         let uids = maildir.with_files();
         // A list that cannot be read to its end does not say how far it went.
         let next_uid = if list.problem.is_none() { list.next_uid } else { 0 };
         Some(Messages {
             format: "maildir",
             flags: Some(maildir.flags()),
-            letters: maildir.keywords.as_ref().map(|(_, names)| names.clone()).unwrap_or_default(),
+            letters: maildir.keywords.names.clone().unwrap_or_default(),
             uid_validity: Some(list.uid_validity).filter(|value| *value != 0),
             guid: list.guid,
             next_uid: next_uid.max(uids.last().map_or(0, |uid| uid.saturating_add(1))),
@@ -86,7 +86,7 @@ impl Messages {
     }
 
     fn of_sdbox(dir: &Dir) -> Option<Messages> {
-        let sdbox = Sdbox::beside(dir)?;
+        let sdbox = Sdbox::beside(dir, None)?;
         let next_uid = sdbox.uids.last().map_or(0, |uid| uid.saturating_add(1));
         Some(Messages { format: "sdbox", uids: sdbox.uids, next_uid, ..Messages::default() })
     }
@@ -96,7 +96,8 @@ impl Messages {
         let root = super::roots::dbox_root(dir.path())?;
         let own = files.path(crate::source::Role::Index);
         let others = Dir::open(&root).and_then(|root| root.below("mailboxes")).ok();
-        let elsewhere = others.and_then(|all| dbox::references(all, MmapPolicy::default(), Some(&own)));
+        let elsewhere =
+            others.and_then(|all| dbox::references(all, MmapPolicy::default(), Some(&own), &mut Vec::new()));
         Some(Messages {
             format: "mdbox",
             map: Some(MapState { counts: counts(&map), elsewhere: elsewhere.map(|all| uids_of(&all)) }),
@@ -107,7 +108,7 @@ impl Messages {
     /// For the map itself: the mails that mailboxes refer to.
     fn of_map(dir: &Dir) -> Option<Messages> {
         let root = Dir::open(dir.path().parent()?).ok()?;
-        let references = dbox::references(root.below("mailboxes").ok()?, MmapPolicy::default(), None)?;
+        let references = dbox::references(root.below("mailboxes").ok()?, MmapPolicy::default(), None, &mut Vec::new())?;
         let mut uids: Vec<u32> = references.keys().copied().filter(|uid| *uid != 0).collect();
         uids.sort_unstable();
         let next_uid = uids.last().map_or(0, |uid| uid.saturating_add(1));
@@ -149,18 +150,15 @@ impl Maildir {
     /// The flags and keywords that file names tell, by UID (`maildir_filename_flags_get`). Letters without a name are
     /// left out: their keywords have no name here.
     pub fn flags(&self) -> HashMap<u32, (u8, Vec<Vec<u8>>)> {
-        let Some((new, cur)) = &self.names else { return HashMap::new() };
-        let by_name: HashMap<&[u8], &[u8]> =
-            new.iter().chain(cur).map(|name| (super::base_name(name), name.as_slice())).collect();
+        let (Some(messages), Ok(file)) = (&self.messages, &self.uidlist) else { return HashMap::new() };
+        let by_name: HashMap<&[u8], &MessageFile> = messages.files.iter().map(|file| (file.base(), file)).collect();
         let of = |uid: u32, name: &Vec<u8>| Some((uid, self.flags_of(by_name.get(name.as_slice())?)));
-        self.uidlist.list.entries.iter().filter_map(|(uid, name)| of(*uid, name)).collect()
+        file.list.entries.iter().filter_map(|(uid, name)| of(*uid, name)).collect()
     }
 
-    fn flags_of(&self, name: &[u8]) -> (u8, Vec<Vec<u8>>) {
-        let info = name.iter().rposition(|byte| *byte == b':').and_then(|colon| name.get(colon + 1..));
-        let letters = info.and_then(|info| info.strip_prefix(b"2,")).unwrap_or_default();
+    fn flags_of(&self, file: &MessageFile) -> (u8, Vec<Vec<u8>>) {
         let (mut flags, mut keywords) = (0, Vec::new());
-        for letter in letters.iter().take_while(|letter| **letter != b',') {
+        for letter in file.letters() {
             match letter {
                 b'D' => flags |= flag::DRAFT,
                 b'F' => flags |= flag::FLAGGED,
@@ -169,7 +167,7 @@ impl Maildir {
                 b'S' => flags |= flag::SEEN,
                 b'T' => flags |= flag::DELETED,
                 b'a'..=b'z' => {
-                    let names = self.keywords.as_ref().map(|(_, names)| names.as_slice()).unwrap_or_default();
+                    let names = self.keywords.names.as_deref().unwrap_or_default();
                     keywords.extend(names.get(usize::from(letter - b'a')).filter(|name| !name.is_empty()).cloned());
                 }
                 _ => {}

@@ -2,17 +2,23 @@
 //! users' flags. Plain values for whoever compares them; nothing is judged here. Each directory is listed once, no link
 //! is followed, and a witness that is absent says so.
 
+mod cached;
 mod dbox;
 mod list;
 mod maildir;
+mod mbox;
 mod messages;
 mod roots;
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-pub use dbox::{MapFiles, MapReference, Sdbox, map_uid};
-pub use list::{Listed, ListedMailbox, hex};
-pub use maildir::{KEYWORD_LETTERS, Maildir, UidList, UidListFile, base_name};
+pub use cached::Believed;
+pub use dbox::{MailFlaw, MapFiles, MapReference, Sdbox, map_uid};
+pub use list::{InList, Listed, ListedMailbox};
+pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
+pub use mbox::Mbox;
 pub use messages::{MapState, Messages};
 
 use crate::format::index::IndexFile;
@@ -60,6 +66,8 @@ impl StorageKind {
 pub enum Witness {
     /// Nothing: not compared, for this reason.
     Absent(&'static str),
+    /// Nothing, where it must be.
+    Missing(Missing),
     /// A Maildir's control files and file names.
     Maildir(Maildir),
     /// The message files of an sdbox.
@@ -68,10 +76,41 @@ pub enum Witness {
     Map(Box<Mailbox>),
     /// For the map of an mdbox: its files and who refers to it.
     MapFiles(MapFiles),
+    /// The file of an mbox.
+    Mbox(Mbox),
     /// For a mailbox list: the mailboxes on it.
     List(Listed),
     /// For a user's private flags: the state of the shared mailbox.
     Shared(Box<Mailbox>),
+}
+
+/// A storage that is not where it must be: the mail root is here, by its control files or by the mails in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// What is missing.
+    pub what: Lost,
+    /// Where it should be.
+    pub path: PathBuf,
+}
+
+/// A kind of storage that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// All files `u.UID` of an sdbox.
+    MessageFiles,
+    /// `cur/`, `new/` and `dovecot-uidlist` of a Maildir.
+    Maildir,
+    /// The map of an mdbox.
+    Map,
+}
+
+/// How much of a storage is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Which UIDs it has: names only.
+    Names,
+    /// All of it, sizes too.
+    All,
 }
 
 /// All that is known of one mailbox at one time, besides what is wrong with its index files.
@@ -79,51 +118,64 @@ pub enum Witness {
 pub struct Witnesses {
     /// What its index files say.
     pub mailbox: Mailbox,
-    /// Whether there is an index, or only logs.
-    pub has_index: bool,
-    /// Its directory.
-    pub directory: Option<Meta>,
-    /// Its index files.
-    pub files: Vec<(Role, Meta)>,
+    /// The files that say it.
+    pub snapshot: Snapshot,
+    /// How much of the storage was looked at.
+    pub depth: Depth,
     /// What its storage says.
     pub storage: Witness,
+    /// What the cache says of sizes.
+    pub believed: Believed,
+    /// What the mailbox list of the root says of it.
+    pub in_list: Option<InList>,
 }
 
 impl Witnesses {
     /// Reads what there is; `None` when the index files are not sound, which has to be mended first.
-    pub fn read(files: &MailboxFiles, mmap: MmapPolicy) -> Option<Witnesses> {
-        let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], mmap).ok()?;
+    pub fn read(files: &MailboxFiles, depth: Depth, mmap: MmapPolicy) -> Option<Witnesses> {
+        let snapshot = files.read(&Role::ALL, mmap).ok()?;
         let mailbox = state_of(&snapshot)?;
         let dir = files.dir().ok()?;
+        let all = depth == Depth::All;
+        let cache = snapshot.get(Role::Cache).filter(|_| all);
+        let believed = cache.map(|cache| Believed::read(&mailbox, &cache.bytes)).unwrap_or_default();
         let storage = match files.family() {
             Family::List => Listed::read(dir, &mailbox, mmap).map_or(Witness::Absent("no list"), Witness::List),
-            Family::Map => Witness::MapFiles(MapFiles::read(dir, mmap)),
+            Family::Map => Witness::MapFiles(MapFiles::read(dir, &mailbox, mmap)),
             Family::Private => match shared(dir, mmap) {
                 Some(shared) => Witness::Shared(Box::new(shared)),
-                None => Witness::Absent("no shared index"),
+                None => Witness::Absent("there is no shared index that can be read"),
             },
-            Family::Mailbox => {
-                let beside = Sdbox::beside(dir);
-                match StorageKind::of(&mailbox, beside.is_some()) {
-                    StorageKind::Mdbox => dbox::map_of(dir, mmap),
-                    StorageKind::Sdbox => match beside.or_else(|| Sdbox::elsewhere(dir)) {
-                        Some(sdbox) => Witness::Sdbox(sdbox),
-                        None => Witness::Absent("no message files"),
-                    },
-                    StorageKind::Maildir => Maildir::read(dir),
-                    StorageKind::Mbox => Witness::Absent("mbox files are not read"),
-                    StorageKind::Virtual => Witness::Absent("virtual mailboxes have no messages of their own"),
-                }
-            }
+            Family::Mailbox => of_mailbox(dir, &mailbox, Some(&believed).filter(|_| all), mmap),
         };
-        let metas = Role::ALL.into_iter().filter_map(|role| Some((role, files.stat(role).ok()?)));
-        Some(Witnesses {
-            mailbox,
-            has_index: snapshot.get(Role::Index).is_some(),
-            directory: dir.meta().ok(),
-            files: metas.collect(),
-            storage,
-        })
+        let is_mailbox = files.family() == Family::Mailbox;
+        let in_list = (all && is_mailbox).then(|| InList::of(dir, &mailbox, mmap)).flatten();
+        Some(Witnesses { mailbox, snapshot, depth, storage, believed, in_list })
+    }
+
+    /// Whether there is an index, or only logs.
+    pub fn has_index(&self) -> bool {
+        self.snapshot.get(Role::Index).is_some()
+    }
+}
+
+fn of_mailbox(dir: &Dir, mailbox: &Mailbox, believed: Option<&Believed>, mmap: MmapPolicy) -> Witness {
+    let beside = Sdbox::beside(dir, believed);
+    let is_certain = || roots::has_control(dir);
+    let missing = |what| Witness::Missing(Missing { what, path: dir.path().to_owned() });
+    match StorageKind::of(mailbox, beside.is_some()) {
+        StorageKind::Mdbox => dbox::map_of(dir, mmap),
+        StorageKind::Sdbox => match beside.or_else(|| Sdbox::elsewhere(dir, believed)) {
+            Some(sdbox) => Witness::Sdbox(sdbox),
+            None if is_certain() => missing(Lost::MessageFiles),
+            None => Witness::Absent("there are no message files u.N"),
+        },
+        StorageKind::Maildir => match Maildir::read(dir, Some(mailbox.header.uid_validity), believed) {
+            Witness::Absent(_) if mailbox.extension(b"maildir").is_some() && is_certain() => missing(Lost::Maildir),
+            witness => witness,
+        },
+        StorageKind::Mbox => Mbox::of(dir).map_or(Witness::Absent("the mbox file is not beside .imap/"), Witness::Mbox),
+        StorageKind::Virtual => Witness::Absent("virtual mailboxes have no messages of their own"),
     }
 }
 
@@ -158,6 +210,15 @@ fn state_of(snapshot: &Snapshot) -> Option<Mailbox> {
     (replayed.stopped.is_none() && replayed.errors.is_empty()).then_some(replayed.mailbox)
 }
 
+/// True when the indexes of the mailbox in a directory are in another root.
+pub fn is_indexed_elsewhere(files: &MailboxFiles) -> bool {
+    let Ok(dir) = files.dir() else { return false };
+    let name = Family::Mailbox.prefix().as_bytes();
+    let others = roots::around(dir);
+    let is_index = |dir: &Dir| !MailboxFiles::within(dir, name).present().is_empty();
+    others.iter().any(|one| one.is_sure && is_index(&one.dir))
+}
+
 /// What tells that somebody works on a mailbox or its storage: times and sizes of what changes then.
 pub fn stamps(files: &MailboxFiles) -> Vec<Option<Meta>> {
     let Ok(dir) = files.dir() else { return Vec::new() };
@@ -170,6 +231,30 @@ pub fn stamps(files: &MailboxFiles) -> Vec<Option<Meta>> {
         below("new"),
         dir.stat("dovecot-uidlist").ok(),
     ]
+}
+
+/// Bytes of a file from an offset on, as many as there are.
+fn piece(file: &File, at: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    let mut have = 0;
+    while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at.saturating_add(have as u64)) {
+            Ok(0) => break,
+            Ok(more) => have += more,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    bytes.truncate(have);
+    bytes
+}
+
+/// How files of the plugins for compression and encryption begin: gzip, bzip2, xz, LZ4, Zstandard, mail-crypt.
+const CODED: [&[u8]; 6] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"Dovecot-LZ4", b"\x28\xb5\x2f\xfd", b"CRYPTED\x03\x07"];
+
+/// True for the beginning of a compressed or encrypted message.
+fn is_coded(head: &[u8]) -> bool {
+    CODED.iter().any(|magic| head.starts_with(magic))
 }
 
 /// Where a file of a witness is.
@@ -190,10 +275,11 @@ mod tests {
         let kind = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, keywords, kind, rustix::fs::Mode::RUSR, 0).expect("FIFO");
         let dir = Dir::open(home.path()).expect("open");
-        let Witness::Maildir(maildir) = Maildir::read(&dir) else { panic!("a Maildir") };
-        assert!(maildir.keywords.is_none());
+        let Witness::Maildir(maildir) = Maildir::read(&dir, None, None) else { panic!("a Maildir") };
+        assert!(maildir.keywords.names.is_none());
         std::fs::remove_file(home.path().join("dovecot-uidlist")).expect("remove");
         std::os::unix::fs::symlink("/dev/zero", home.path().join("dovecot-uidlist")).expect("link");
-        assert!(matches!(Maildir::read(&dir), Witness::Absent(_)));
+        let Witness::Maildir(maildir) = Maildir::read(&dir, None, None) else { panic!("a Maildir") };
+        assert!(maildir.uidlist.is_err());
     }
 }

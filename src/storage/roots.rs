@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::source::place::{self, DBOX_MAILS};
-use crate::source::{Dir, Special};
+use crate::source::{Dir, Family, Role, Special};
 
 /// Roots side by side that are looked at.
 const MAX_SIBLINGS: usize = 64;
+/// Directories above a mailbox that may be its root.
+const MAX_ABOVE: usize = 8;
 
 /// The directory below `dir`'s dbox root that all mailboxes are in, and the root: `root/mailboxes/a/b[/dbox-Mails]`.
 pub(super) fn dbox_root(dir: &Path) -> Option<PathBuf> {
@@ -15,9 +17,48 @@ pub(super) fn dbox_root(dir: &Path) -> Option<PathBuf> {
     Some(mailboxes.parent()?.to_owned())
 }
 
-/// The directories that stand for the same mailbox as `dir` in the other roots of the user. Only the path to the roots
-/// is resolved; from there on no link is followed.
+/// The mail root that a mailbox is in, where its control files say so: `dovecot-uidvalidity` is not where only the
+/// indexes are (`INDEX=`), nor where only the messages are (`CONTROL=`).
+pub(super) fn control_root(dir: &Dir) -> Option<PathBuf> {
+    let is_control = |above: &&Path| above.join("dovecot-uidvalidity").is_file();
+    dir.path().ancestors().take(MAX_ABOVE).find(is_control).map(Path::to_owned)
+}
+
+/// True when the control files of a mailbox's root are above it, or in it.
+pub(super) fn has_control(dir: &Dir) -> bool {
+    control_root(dir).is_some()
+}
+
+/// A directory that may stand for the same mailbox in another root.
+#[derive(Clone, Debug)]
+pub(super) struct Counterpart {
+    /// The directory.
+    pub dir: Dir,
+    /// Both roots are called as the parts of one user's mail are called. Otherwise they may be two users.
+    pub is_sure: bool,
+}
+
+/// The counterparts that may hold the messages of a mailbox. One with an index of its own is another mailbox.
+pub(super) fn storages(dir: &Dir) -> Vec<Counterpart> {
+    let has_index = |dir: &Dir| {
+        [Role::Index, Role::Log].into_iter().any(|role| {
+            let name = [Family::Mailbox.prefix(), role.suffix()].concat();
+            dir.stat(name).is_ok()
+        })
+    };
+    let mut all = around(dir);
+    all.retain(|one| !has_index(&one.dir));
+    all
+}
+
+/// The directories that stand for the same mailbox as `dir` in the other roots of the user.
 pub(super) fn counterparts(dir: &Dir) -> Vec<Dir> {
+    around(dir).into_iter().map(|one| one.dir).collect()
+}
+
+/// What lies in the roots beside that of a mailbox. Only the path to the roots is resolved; from there on no link is
+/// followed.
+pub(super) fn around(dir: &Dir) -> Vec<Counterpart> {
     use std::os::unix::ffi::OsStrExt;
     let path = if dir.path().as_os_str().is_empty() { Path::new(".") } else { dir.path() };
     let Ok(path) = std::fs::canonicalize(path) else { return Vec::new() };
@@ -34,9 +75,14 @@ pub(super) fn counterparts(dir: &Dir) -> Vec<Dir> {
         return Vec::new();
     }
     names.sort();
-    let others = names.iter().filter_map(|name| home.below(name).ok());
+    let is_part = |name: &[u8]| place::is_mail_dir(name);
+    let others =
+        names.iter().filter_map(|name| Some((home.below(name).ok()?, is_part(name) && is_part(own.as_bytes()))));
     others
-        .flat_map(|other| below.iter().filter_map(move |path| other.below(path.as_os_str().as_bytes()).ok()))
+        .flat_map(|(other, is_sure)| {
+            let dirs = below.iter().filter_map(move |path| other.below(path.as_os_str().as_bytes()).ok());
+            dirs.map(move |dir| Counterpart { dir, is_sure })
+        })
         .collect()
 }
 
@@ -50,10 +96,13 @@ fn split(dir: &Path) -> Option<(PathBuf, Vec<PathBuf>)> {
         let other = if base == dbox { below.parent()?.to_owned() } else { below.join(dbox) };
         return Some((root, vec![below, other]));
     }
-    let is_root = |dir: &Path| {
-        ["dovecot.list.index.log", "dovecot-uidvalidity", "dovecot-uidlist"].iter().any(|name| dir.join(name).exists())
-    };
-    let root = dir.ancestors().skip(1).take(8).find(|above| is_root(above)).map(Path::to_owned);
+    let is_sure =
+        |dir: &Path| ["dovecot.list.index.log", "dovecot-uidvalidity"].iter().any(|name| dir.join(name).exists());
+    let is_root = |dir: &Path| is_sure(dir) || dir.join("dovecot-uidlist").exists();
+    // A mailbox above this one has a uidlist, too, where mailboxes are directories in each other.
+    let above = || dir.ancestors().skip(1).take(MAX_ABOVE);
+    let root =
+        above().find(|above| is_sure(above)).or_else(|| above().find(|above| is_root(above))).map(Path::to_owned);
     let dotted = base.as_bytes().starts_with(b".");
     match root {
         _ if base == ".INBOX" || base == "INBOX" => {

@@ -1,13 +1,14 @@
 //! D9: the mailbox list and the mailboxes (`mailbox-list-index-status.c`, `mailbox-list-index-backend.c`).
 
 use super::{Code, Finding, Findings, Subject};
-use crate::storage::{Listed, ListedMailbox, hex};
+use crate::storage::{Listed, ListedMailbox};
 
 pub(super) fn check(subject: &Subject<'_>, list: &Listed, found: &mut Findings) {
     for one in &list.mailboxes {
-        if one.lacks_directory {
-            let message = format!("mailbox {} has no directory {}", one.name, hex(&one.node.record.guid));
-            found.add(Finding::new(Code::D9, subject.state_file(), message).uid(one.node.uid));
+        if let Some(directory) = &one.lacks_directory {
+            let message = format!("mailbox {} can be selected, but there is no {directory}", one.name);
+            let does = "LIST names it, and SELECT says that it does not exist";
+            found.add(Finding::new(Code::D9, subject.state_file(), message).uid(one.node.uid).does(does));
         }
         compare(subject, one, found);
     }
@@ -16,6 +17,10 @@ pub(super) fn check(subject: &Subject<'_>, list: &Listed, found: &mut Findings) 
 fn compare(subject: &Subject<'_>, one: &ListedMailbox, found: &mut Findings) {
     let ListedMailbox { node, name, .. } = one;
     let Some(own) = &one.own else { return };
+    // A mailbox that was not opened since it was listed has no UIDVALIDITY there yet.
+    if node.record.uid_validity == 0 {
+        return;
+    }
     let header = &own.header;
     if header.uid_validity != 0 && header.uid_validity != node.record.uid_validity {
         let message = format!(

@@ -1,45 +1,175 @@
-//! D1 to D5: Maildir. `dovecot-uidlist` says which UID a file has, the file's name which flags (`maildir-uidlist.c`,
-//! `maildir-sync-index.c`, `maildir-keywords.c`).
+//! D1 to D5, D13: Maildir. `dovecot-uidlist` says which UID a file has, the file's name which flags
+//! (`maildir-uidlist.c`, `maildir-sync-index.c`, `maildir-keywords.c`).
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Code, Finding, Findings, Severity, Subject, uids};
+use super::{Code, Finding, Findings, Severity, Subject, set_of, uids};
 use crate::format::Disk;
 use crate::format::ext::MaildirHeader;
 use crate::format::record::flag;
-use crate::storage::{Maildir, base_name};
+use crate::storage::{Keywords, Maildir, MessageFile, UidListFile};
 
 /// Letters of flags in file names (`maildir-filename-flags.c`).
 const LETTERS: [(u8, u8); 5] =
     [(b'R', flag::ANSWERED), (b'F', flag::FLAGGED), (b'T', flag::DELETED), (b'S', flag::SEEN), (b'D', flag::DRAFT)];
+/// What to do about the file of a message that somebody wanted gone.
+const GONE: &str =
+    "look at the file: removed before the next sync, its message stays gone; else it is a new message for every client";
+const NEW_UIDS: &str = "gives all messages new UIDs, without a word: clients transfer them again";
+const BRING_BACK: &str = "put the file back from a backup before Dovecot opens the mailbox";
 
-pub(super) fn check(subject: &Subject<'_>, maildir: &Maildir, found: &mut Findings) {
-    let (list, path) = (&maildir.uidlist.list, maildir.uidlist.path.as_path());
-    if let Some((at, problem)) = &list.problem {
-        found.add(Finding::new(Code::D2, path, problem).at(*at));
+pub(super) fn check(
+    subject: &Subject<'_>,
+    maildir: &Maildir,
+    found: &mut Findings,
+    skip: &mut dyn FnMut(&'static str, &'static str),
+) {
+    let mailbox = subject.mailbox;
+    let file = match &maildir.uidlist {
+        Ok(file) => file,
+        Err(none) if mailbox.is_empty() => {
+            return skip("dovecot-uidlist", if none.is_certain { "there is none" } else { "there is none here" });
+        }
+        Err(none) => {
+            let message = format!(
+                "is missing: all {} messages will get new UIDs, from {} on",
+                mailbox.len(),
+                mailbox.header.next_uid
+            );
+            // Control files may be in a place of their own (CONTROL=).
+            let severity = if none.is_certain { Severity::Error } else { Severity::Warning };
+            let finding = Finding::new(Code::D2, &none.path, message).severity(severity);
+            return found.add(finding.does(NEW_UIDS).advise(BRING_BACK));
+        }
+    };
+    if list(subject, file, found) {
         return;
     }
-    let header = &subject.mailbox.header;
+    let Some(messages) = &maildir.messages else {
+        if maildir.cur_is_gone && !mailbox.is_empty() && subject.is_deep() {
+            let message = format!("there is no cur/, and {} messages are in the index", mailbox.len());
+            let finding = Finding::new(Code::D2, file.path.with_file_name("cur"), message);
+            return found.add(finding.does("makes the directory and expunges all messages").advise(BRING_BACK));
+        }
+        return skip("message files", "there is no cur/");
+    };
+    let mut by_base: HashMap<&[u8], &MessageFile> = HashMap::with_capacity(messages.files.len());
+    let listed: HashMap<u32, &[u8]> = file.list.entries.iter().map(|(uid, base)| (*uid, base.as_slice())).collect();
+    let uid_of: HashMap<&[u8], u32> = listed.iter().map(|(uid, base)| (*base, *uid)).collect();
+    for message in &messages.files {
+        // Read last, cur/ counts: a message moves there.
+        if let Some(other) = by_base.insert(message.base(), message) {
+            twice(uid_of.get(message.base()).copied(), [other, message], &messages.dir, found);
+        }
+    }
+    let file_of = |uid: u32| listed.get(&uid).and_then(|base| by_base.get(base)).copied();
+    present(subject, file, &file_of, found);
+    if !subject.is_deep() {
+        return;
+    }
+    let new: Vec<&MessageFile> = messages.files.iter().filter(|one| !uid_of.contains_key(one.base())).collect();
+    // Where the list has lost lines, that was said of the messages.
+    if let Some(first) = new.first().filter(|_| uids(mailbox).all(|uid| listed.contains_key(&uid))) {
+        let message = format!(
+            "{} files that dovecot-uidlist does not know yet, such as {}",
+            new.len(),
+            String::from_utf8_lossy(&first.name)
+        );
+        found.add(Finding::new(Code::D2, &messages.dir, message).severity(Severity::Info));
+    }
+    for uid in uids(mailbox) {
+        if let Some(message) = file_of(uid) {
+            sizes(subject, uid, message, &messages.dir, found);
+        }
+    }
+    flags(subject, maildir, &file_of, found);
+}
+
+/// The uidlist itself; true when nothing more can be said.
+fn list(subject: &Subject<'_>, file: &UidListFile, found: &mut Findings) -> bool {
+    let (list, path, header) = (&file.list, file.path.as_path(), &subject.mailbox.header);
+    if let Some((at, problem)) = &list.problem {
+        found.add(Finding::new(Code::D2, path, problem).at(*at));
+        return true;
+    }
+    if list.next_uid == 0 {
+        let finding = Finding::new(Code::D2, path, format!("has no header: it has {} bytes", file.stat.size));
+        let unharmed = subject.mailbox.is_empty();
+        let finding = finding.severity(if unharmed { Severity::Info } else { Severity::Error });
+        found.add(finding.does(NEW_UIDS).advise(BRING_BACK));
+        return true;
+    }
     if header.uid_validity != 0 && list.uid_validity != 0 && header.uid_validity != list.uid_validity {
         let message = format!("uid_validity is {}, dovecot-uidlist has {}", header.uid_validity, list.uid_validity);
         found.add(Finding::new(Code::D1, subject.state_file(), message).at(24));
-        return;
+        return true;
+    }
+    if list.next_uid >= u32::MAX {
+        found.add(Finding::new(Code::I23, path, format!("gives out UID {} next: no UID is left", list.next_uid)).at(0));
+    }
+    if let Some(at) = list.cut {
+        let message = "the last line has no end: Dovecot does not read it, and its message gets a new UID";
+        found.add(Finding::new(Code::D2, path, message).at(at).does(NEW_UIDS));
+    }
+    if !subject.is_deep() {
+        return false;
     }
     if list.next_uid < header.next_uid {
+        // The index is believed, and the file rewritten at the next save.
         let message = format!("gives out UID {} next, the index has next_uid {}", list.next_uid, header.next_uid);
-        found.add(Finding::new(Code::D2, path, message).at(0));
+        found.add(Finding::new(Code::D2, path, message).at(0).severity(Severity::Info));
     }
-    remembered(subject, path, &maildir.uidlist.stat, found);
-    let Some((new, cur)) = &maildir.names else { return };
-    let mut by_base: HashMap<&[u8], (&[u8], bool)> = HashMap::with_capacity(new.len() + cur.len());
-    for (name, in_cur) in new.iter().map(|name| (name, false)).chain(cur.iter().map(|name| (name, true))) {
-        by_base.insert(base_name(name), (name, in_cur));
+    for (uid, at) in &list.repeated {
+        let message = "a later line has the same file";
+        let does = "logs \"Duplicate file entry\"; the message with the lower UID is expunged";
+        let finding = Finding::new(Code::D2, path, message).at(*at).uid(*uid).does(does);
+        found.add(finding.severity(Severity::Warning));
     }
-    let listed: HashMap<u32, &[u8]> = list.entries.iter().map(|(uid, base)| (*uid, base.as_slice())).collect();
-    let file_of = |uid: u32| listed.get(&uid).and_then(|base| by_base.get(base)).copied();
-    for uid in uids(subject.mailbox) {
-        if !listed.contains_key(&uid) {
+    remembered(subject, path, &file.stat, found);
+    false
+}
+
+/// D2: two files of one message.
+fn twice(uid: Option<u32>, files: [&MessageFile; 2], dir: &Path, found: &mut Findings) {
+    let [one, other] = files.map(|file| {
+        let sub = if file.in_cur { "cur" } else { "new" };
+        format!("{sub}/{}", String::from_utf8_lossy(&file.name))
+    });
+    let mut finding = Finding::new(Code::D2, dir, format!("{one} and {other} are one message"));
+    finding.uid = uid;
+    let does = "logs \"Fixed a duplicate\", gives one of them another name and a new UID";
+    found.add(finding.severity(Severity::Warning).does(does));
+}
+
+/// D2: which messages are in the index, in the uidlist, and in files.
+fn present<'n>(
+    subject: &Subject<'_>,
+    file: &UidListFile,
+    file_of: &dyn Fn(u32) -> Option<&'n MessageFile>,
+    found: &mut Findings,
+) {
+    let (mailbox, next_uid) = (subject.mailbox, subject.mailbox.header.next_uid);
+    let entries = &file.list.entries;
+    let ahead: Vec<u32> =
+        entries.iter().map(|(uid, _)| *uid).filter(|uid| *uid >= next_uid && file_of(*uid).is_some()).collect();
+    if let Some(first) = ahead.first() {
+        let message = format!(
+            "{} messages (UIDs {}) have a file and a UID at or above next_uid {next_uid}, and are not in the index: it \
+             is older than they are",
+            ahead.len(),
+            set_of(&ahead)
+        );
+        let does = "takes them from the files without a word; HIGHESTMODSEQ goes back, and clients miss changes";
+        let finding = Finding::new(Code::D2, &file.path, message).uid(*first).severity(Severity::Warning);
+        found.add(finding.does(does).advise("idx rebuild {mailbox} takes them from the files and says what is lost"));
+    }
+    if !subject.is_deep() {
+        return;
+    }
+    let known = |uid: u32| entries.binary_search_by_key(&uid, |(uid, _)| *uid).is_ok();
+    for uid in uids(mailbox) {
+        if !known(uid) {
             let message = format!("UID {uid} is not in dovecot-uidlist");
             found.add(Finding::new(Code::D2, subject.state_file(), message).uid(uid));
         } else if file_of(uid).is_none() {
@@ -48,21 +178,53 @@ pub(super) fn check(subject: &Subject<'_>, maildir: &Maildir, found: &mut Findin
             found.add(Finding::new(Code::D2, subject.state_file(), message).uid(uid).severity(Severity::Warning));
         }
     }
-    for (uid, base) in &list.entries {
-        if *uid < header.next_uid && by_base.contains_key(base.as_slice()) && subject.mailbox.lookup(*uid).is_none() {
-            let message =
-                format!("UID {uid} has a file, but the index has lost it: the message comes back under a new UID");
-            found.add(Finding::new(Code::D2, path, message).uid(*uid));
+    for (uid, _) in entries {
+        if *uid < next_uid && file_of(*uid).is_some() && mailbox.lookup(*uid).is_none() {
+            let message = match subject.expunged(*uid) {
+                Some(at) => format!("UID {uid} has a file, but the log says at {at} that it was to be expunged"),
+                None => format!("UID {uid} has a file, but the index has lost it"),
+            };
+            let message = format!("{message}: the message comes back under a new UID");
+            let finding = Finding::new(Code::D2, &file.path, message).uid(*uid);
+            found.add(finding.does("logs \"Expunged message reappeared, giving a new UID\"").advise(GONE));
         }
     }
-    flags(subject, maildir, &file_of, found);
+}
+
+/// D13: the size in the name, in the cache, and of the file.
+fn sizes(subject: &Subject<'_>, uid: u32, file: &MessageFile, dir: &Path, found: &mut Findings) {
+    let (told, cached) = (file.told(b'S'), subject.seen.believed.physical(uid));
+    let with_crlf = (file.told(b'W'), subject.seen.believed.with_crlf(uid));
+    let sub = if file.in_cur { "cur" } else { "new" };
+    let path = || dir.join(sub).join(String::from_utf8_lossy(&file.name).into_owned());
+    let mut add = |message: String| found.add(Finding::new(Code::D13, path(), message).uid(uid));
+    // The size of a compressed file is not that of its message.
+    let real = file.size.filter(|_| !file.is_coded);
+    if let (Some(real), Some((from, size))) = (
+        real,
+        [("its name", told), ("the cache", cached)].into_iter().find_map(|(from, size)| {
+            Some((from, size?)).filter(|(_, size)| file.size.is_some_and(|real| real != *size))
+        }),
+    ) {
+        return add(format!("UID {uid}: the file has {real} bytes, {from} says {size}"));
+    }
+    if let (Some(told), Some(cached)) = (told, cached)
+        && told != cached
+    {
+        return add(format!("UID {uid}: the cache says {cached} bytes, the file name {told}"));
+    }
+    if let (Some(size), (Some(named), _) | (None, Some(named))) = (told.or(real), with_crlf)
+        && named < size
+    {
+        add(format!("UID {uid}: {size} bytes, but {named} with CRLF line ends, which cannot be fewer"));
+    }
 }
 
 /// D3, D5.
 fn flags<'n>(
     subject: &Subject<'_>,
     maildir: &Maildir,
-    file_of: &dyn Fn(u32) -> Option<(&'n [u8], bool)>,
+    file_of: &dyn Fn(u32) -> Option<&'n MessageFile>,
     found: &mut Findings,
 ) {
     let mailbox = subject.mailbox;
@@ -71,13 +233,11 @@ fn flags<'n>(
         return;
     }
     let mask = if maildir.has_private_flags { flag::IMAP & !flag::SEEN } else { flag::IMAP };
+    let mut lettered = Vec::new();
     for i in mailbox.positions() {
         let uid = mailbox.uid(i);
-        let Some((name, true)) = file_of(uid) else { continue };
-        let Some(letters) = name.windows(3).position(|w| w == b":2,").and_then(|at| name.get(at + 3..)) else {
-            continue;
-        };
-        let letters = letters.split(|byte| *byte == b',').next().unwrap_or_default();
+        let Some(file) = file_of(uid).filter(|file| file.in_cur) else { continue };
+        let letters = file.letters();
         let in_index = mailbox.flags(i);
         if in_index & flag::DIRTY != 0 {
             continue;
@@ -88,21 +248,36 @@ fn flags<'n>(
             let message = format!(
                 "UID {uid}: the index has flags 0x{:02x}, the file name {} has 0x{in_name:02x}",
                 in_index & flag::IMAP,
-                String::from_utf8_lossy(name)
+                String::from_utf8_lossy(&file.name)
             );
             found.add(Finding::new(Code::D3, subject.state_file(), message).uid(uid));
         }
-        if let Some((file, names)) = &maildir.keywords {
-            let unknown = letters
-                .iter()
-                .filter(|l| l.is_ascii_lowercase())
-                .find(|letter| names.get(usize::from(**letter - b'a')).is_none_or(Vec::is_empty));
-            if let Some(letter) = unknown {
-                let message =
-                    format!("UID {uid}: keyword letter {} of the file name is not in it", char::from(*letter));
-                found.add(Finding::new(Code::D5, file, message).uid(uid));
-            }
+        if letters.iter().any(u8::is_ascii_lowercase) {
+            lettered.push(uid);
+            unnamed(uid, letters, &maildir.keywords, found);
         }
+    }
+    if let (None, Some(first)) = (&maildir.keywords.names, lettered.first()) {
+        let message = format!(
+            "is missing: the keyword letters of {} messages (UIDs {}) have no names",
+            lettered.len(),
+            set_of(&lettered)
+        );
+        let does = "gives the letters other names, without a word: keywords are mixed up";
+        let finding = Finding::new(Code::D5, &maildir.keywords.path, message).uid(*first);
+        found.add(finding.severity(Severity::Error).does(does).advise(BRING_BACK));
+    }
+}
+
+/// D5: a letter that no name stands behind.
+fn unnamed(uid: u32, letters: &[u8], keywords: &Keywords, found: &mut Findings) {
+    let Some(names) = &keywords.names else { return };
+    let is_unnamed =
+        |letter: &&u8| letter.is_ascii_lowercase() && names.get(usize::from(**letter - b'a')).is_none_or(Vec::is_empty);
+    if let Some(letter) = letters.iter().find(is_unnamed) {
+        let message = format!("UID {uid}: keyword letter {} of the file name is not in it", char::from(*letter));
+        let does = "calls the keyword unknown-N, and clients see that in the place of the right one";
+        found.add(Finding::new(Code::D5, &keywords.path, message).uid(uid).severity(Severity::Warning).does(does));
     }
 }
 

@@ -1,9 +1,11 @@
 //! D7 and D8: mdbox. A mailbox refers to mails by their UID in the map, the map to places in the files `m.N`
 //! (`mdbox-map.c`, `mdbox-storage-rebuild.c`).
 
+use std::collections::HashMap;
+
 use super::{Code, Finding, Findings, Severity, Subject};
 use crate::format::Disk;
-use crate::format::ext::{MapRecord, MdboxHeader};
+use crate::format::ext::{MapHeader, MapRecord, MdboxHeader};
 use crate::model::Mailbox;
 use crate::storage::{MapFiles, map_uid};
 
@@ -15,6 +17,10 @@ fn refcount(map: &Mailbox, i: usize) -> Option<u16> {
 /// D7.
 pub(super) fn check(subject: &Subject<'_>, map: &Mailbox, found: &mut Findings) {
     let mailbox = subject.mailbox;
+    // A mailbox that was never delivered to need not know the map.
+    if mailbox.is_empty() && mailbox.extension(b"mdbox-hdr").is_none() {
+        return;
+    }
     let header = mailbox.extension(b"mdbox-hdr").map(|ext| MdboxHeader::read(ext.header(), mailbox.endian));
     match header {
         None => {
@@ -46,8 +52,14 @@ pub(super) fn check(subject: &Subject<'_>, map: &Mailbox, found: &mut Findings) 
 }
 
 /// D8.
-pub(super) fn check_map(subject: &Subject<'_>, seen: &MapFiles, found: &mut Findings) {
+pub(super) fn check_map(
+    subject: &Subject<'_>,
+    seen: &MapFiles,
+    found: &mut Findings,
+    skip: &mut dyn FnMut(&'static str, &'static str),
+) {
     let map = subject.mailbox;
+    let mut orphans = 0_u32;
     if let Some(references) = &seen.references {
         for i in map.positions() {
             let uid = map.uid(i);
@@ -56,6 +68,12 @@ pub(super) fn check_map(subject: &Subject<'_>, seen: &MapFiles, found: &mut Find
             if have < want {
                 let message = format!("mail {uid}: reference count is {have}, {want} messages refer to it");
                 found.add(Finding::new(Code::D8, subject.state_file(), message).uid(uid));
+            } else if have > 0 && want == 0 {
+                orphans += 1;
+                let message = format!("mail {uid} is in no mailbox, though its reference count is {have}");
+                let does = "keeps it; a rebuild of the storage puts it back into the mailbox it was saved to";
+                let finding = Finding::new(Code::D8, subject.state_file(), message).uid(uid).does(does);
+                found.add(finding.severity(Severity::Warning));
             } else if have > want {
                 let message = format!(
                     "mail {uid}: reference count is {have}, only {want} messages refer to it: it is never purged"
@@ -64,7 +82,76 @@ pub(super) fn check_map(subject: &Subject<'_>, seen: &MapFiles, found: &mut Find
             }
         }
     }
+    if seen.references.is_none() {
+        skip("reference counts", "there are no mailboxes, or one of them cannot be read");
+    }
+    for dir in seen.without_index.iter().filter(|_| orphans > 0) {
+        let message = format!("a mailbox without index, and {orphans} mails of the map are in no mailbox");
+        found.add(Finding::new(Code::D17, dir, message));
+    }
+    if seen.alt_is_away.is_some() {
+        skip("alternate storage", "dbox-alt-root leads to a directory that is not there");
+    }
+    if seen.files.is_none() {
+        let live = map.positions().filter(|i| refcount(map, *i) != Some(0)).count();
+        if live == 0 {
+            return;
+        }
+        if !seen.is_certain {
+            return skip("mail files m.N", "there is none beside the map");
+        }
+        let message = format!("there is not one file m.N, and {live} mails in the map");
+        return found.add(Finding::new(Code::D8, subject.state_file(), message));
+    }
     files(subject, seen, found);
+    for (uid, flaw) in &seen.flaws {
+        let place = place(map, *uid);
+        let file = place.as_ref().map(|place| format!("m.{}", place.file_id)).unwrap_or_default();
+        let path = seen.files.as_ref().map_or_else(|| subject.state_file().to_owned(), |(dir, _)| dir.join(file));
+        let at = place.map_or(0, |place| u64::from(place.offset));
+        found.add(Finding::new(Code::D13, path, format!("mail {uid}: {flaw}")).uid(*uid).at(at));
+    }
+    beyond(subject, seen, found);
+}
+
+/// Where a mail is, by the map.
+fn place(map: &Mailbox, uid: u32) -> Option<MapRecord> {
+    let bytes = map.ext_bytes(map.lookup(uid)?, map.extension(b"map")?)?;
+    (bytes.len() >= MapRecord::SIZE).then(|| MapRecord::read(bytes, map.endian))
+}
+
+/// Mails that the map does not know: behind the last one in a file, and in files above the highest number.
+fn beyond(subject: &Subject<'_>, seen: &MapFiles, found: &mut Findings) {
+    let map = subject.mailbox;
+    let (Some(ext), Some((dir, sizes))) = (map.extension(b"map"), &seen.files) else { return };
+    let highest =
+        (ext.header().len() >= MapHeader::SIZE).then(|| MapHeader::read(ext.header(), map.endian).highest_file_id);
+    let mut ends: HashMap<u32, u64> = HashMap::new();
+    for place in map.positions().filter_map(|i| place(map, map.uid(i))) {
+        let end = ends.entry(place.file_id).or_default();
+        *end = (*end).max(u64::from(place.offset).saturating_add(place.size.into()));
+    }
+    let mut ids: Vec<_> = sizes.iter().collect();
+    ids.sort_unstable();
+    for (id, size) in ids {
+        let path = dir.join(format!("m.{id}"));
+        let above = highest.is_some_and(|highest| *id > highest);
+        match ends.get(id) {
+            Some(end) if end < size => {
+                let message = format!("{} bytes behind the last mail that the map knows", size - end);
+                let does = "logs \"EOF reading msg header\" or the like at the next delivery, and rebuilds the storage";
+                let finding = Finding::new(Code::D8, path, message).at(*end).does(does);
+                found.add(finding.severity(Severity::Warning));
+            }
+            // Renamed, it is missing under its own name.
+            None if above && !found.any(subject.state_file(), Severity::Error) => {
+                let message = format!("the map knows no mail in it; its highest_file_id is lower: {size} bytes");
+                let does = "says \"already exists\" when it wants this name, and rebuilds the storage";
+                found.add(Finding::new(Code::D8, path, message).does(does).severity(Severity::Warning));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn files(subject: &Subject<'_>, seen: &MapFiles, found: &mut Findings) {

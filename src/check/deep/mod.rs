@@ -1,46 +1,77 @@
 //! The indexes against what they index: message files, control files, the mdbox map, the mailbox list, other users'
 //! flags.
 //!
-//! Only what cannot be the normal lag between a storage and its index is a finding: new mail that no session has seen,
-//! mail that another program deleted, or counts that Dovecot refreshes on demand are not. Where a mailbox's messages
-//! are not there at all (a copy of the indexes, a storage that cannot be found), nothing is said about them. Pure: what
-//! the storage says comes in as [`Witnesses`].
+//! Only what cannot be the normal lag between a storage and its index is a finding above an info: new mail that no
+//! session has seen, mail that another program deleted, or counts that Dovecot refreshes on demand are not. Where a
+//! mailbox's messages may be elsewhere (a copy of the indexes, a storage that cannot be found), it says what was not
+//! compared. Pure: what the storage says comes in as [`Witnesses`].
 
 mod list;
 mod maildir;
+mod mbox;
 mod mdbox;
+mod missing;
 mod private;
 mod sdbox;
 
 use std::path::{Path, PathBuf};
 
 use super::{Code, Finding, Findings, Severity};
-use crate::model::Mailbox;
-use crate::source::{MailboxFiles, Role};
-use crate::storage::{Witness, Witnesses};
+use crate::format::index::IndexFile;
+use crate::format::log::LogFile;
+use crate::model::{LogPos, Mailbox, UidSet};
+use crate::source::{MailboxFiles, Role, Snapshot};
+use crate::storage::{Depth, Witness, Witnesses};
+
+pub use missing::without_index;
+
+/// A comparison that was asked for and could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotCompared {
+    /// What was not compared.
+    pub what: &'static str,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// What a look at a storage brings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What could not be compared.
+    pub not_compared: Vec<NotCompared>,
+}
 
 /// Judges a mailbox against its storage. The index files themselves must be sound; what is wrong with them is the
 /// business of the rules for them.
-pub fn judge(files: &MailboxFiles, seen: &Witnesses) -> Vec<Finding> {
+pub fn judge(files: &MailboxFiles, seen: &Witnesses) -> Verdict {
     let mut found = Findings::default();
-    owner(files, seen, &mut found);
-    let state_file = files.path(if seen.has_index { Role::Index } else { Role::Log });
-    let subject = Subject { mailbox: &seen.mailbox, state_file };
+    let mut not_compared = Vec::new();
+    let mut skip = |what, why| not_compared.push(NotCompared { what, why });
+    let state_file = files.path(if seen.has_index() { Role::Index } else { Role::Log });
+    let subject = Subject { mailbox: &seen.mailbox, seen, state_file };
     match &seen.storage {
-        Witness::Absent(_) => {}
-        Witness::Maildir(maildir) => maildir::check(&subject, maildir, &mut found),
-        Witness::Sdbox(sdbox) => sdbox::check(&subject, sdbox, &mut found),
+        Witness::Absent(why) => skip("mail storage", why),
+        // A copy of the indexes alone is as sound as they are.
+        Witness::Missing(_) if !subject.is_deep() => skip("mail storage", "it is not there"),
+        Witness::Missing(lost) => missing::check(&subject, lost, &mut found),
+        Witness::Maildir(maildir) => maildir::check(&subject, maildir, &mut found, &mut skip),
+        Witness::Sdbox(sdbox) => sdbox::check(&subject, sdbox, &mut found, &mut skip),
         Witness::Map(map) => mdbox::check(&subject, map, &mut found),
-        Witness::MapFiles(files) => mdbox::check_map(&subject, files, &mut found),
+        Witness::MapFiles(files) => mdbox::check_map(&subject, files, &mut found, &mut skip),
+        Witness::Mbox(mbox) => mbox::check(&subject, mbox, &mut found, &mut skip),
         Witness::List(list) => list::check(&subject, list, &mut found),
         Witness::Shared(shared) => private::check(&subject, shared, &mut found),
     }
-    found.finish()
+    uid_validity(files, &subject, &mut found);
+    Verdict { findings: found.finish(), not_compared }
 }
 
 /// A mailbox to judge.
 struct Subject<'a> {
     mailbox: &'a Mailbox,
+    seen: &'a Witnesses,
     /// The file that a finding about the state is in: the index, or the log where there is no index yet.
     state_file: PathBuf,
 }
@@ -49,27 +80,62 @@ impl Subject<'_> {
     fn state_file(&self) -> &Path {
         &self.state_file
     }
+
+    /// True when all of the storage is looked at, not only the UIDs in it.
+    fn is_deep(&self) -> bool {
+        self.seen.depth == Depth::All
+    }
+
+    /// Where the logs say that a message was expunged, or that a client wants it to be.
+    fn expunged(&self, uid: u32) -> Option<LogPos> {
+        [Role::OldLog, Role::Log].into_iter().find_map(|role| expunged_in(&self.seen.snapshot, role, uid))
+    }
 }
 
-/// D12: whoever owns the directory can read and write the index files.
-fn owner(files: &MailboxFiles, seen: &Witnesses, found: &mut Findings) {
-    let Some(dir) = seen.directory.filter(|dir| dir.uid != 0) else { return };
-    for (role, file) in seen.files.iter().filter(|(_, file)| file.special.is_none()) {
-        let can = |bits: u32| file.mode & bits == bits;
-        let usable = (file.uid == dir.uid && can(0o600)) || (file.gid == dir.gid && can(0o060)) || can(0o006);
-        if !usable {
-            let message = format!(
-                "belongs to {}:{} with mode {:04o}, but the mailbox to {}:{}",
-                file.uid, file.gid, file.mode, dir.uid, dir.gid
-            );
-            // Another owner may be meant; root never is.
-            let severity = if file.uid == 0 { Severity::Error } else { Severity::Warning };
-            found.add(Finding::new(Code::D12, files.path(*role), message).severity(severity));
-        }
+fn expunged_in(snapshot: &Snapshot, role: Role, uid: u32) -> Option<LogPos> {
+    use crate::format::changes::Effect;
+    let bytes = &snapshot.get(role)?.bytes;
+    let log = LogFile::parse(bytes, bytes.len() as u64).ok()?;
+    let is_it = |record: &crate::format::record::Record<'_>| {
+        record
+            .changes(None)
+            .any(|change| matches!(change.effect, Effect::Expunge { .. }) && (change.uid1..=change.uid2).contains(&uid))
+    };
+    let record = log.records(bytes).find(is_it)?;
+    Some(LogPos { seq: log.header.file_seq, offset: record.offset })
+}
+
+/// D14: two files that say otherwise, and agree, against the index.
+fn uid_validity(files: &MailboxFiles, subject: &Subject<'_>, found: &mut Findings) {
+    let own = subject.mailbox.header.uid_validity;
+    let Some(listed) = subject.seen.in_list.as_ref().filter(|listed| listed.uid_validity != own) else { return };
+    let backup = subject.seen.snapshot.get(Role::Backup).and_then(|input| IndexFile::parse(&input.bytes).ok());
+    let backup = backup.filter(|backup| backup.header.uid_validity == listed.uid_validity);
+    if backup.is_some_and(|backup| backup.header.indexid == subject.mailbox.header.indexid) {
+        let message = format!(
+            "uid_validity is {own}, but {} and {} have {}",
+            files.path(Role::Backup).display(),
+            listed.list.display(),
+            listed.uid_validity
+        );
+        found.add(Finding::new(Code::D14, subject.state_file(), message).at(24));
     }
 }
 
 /// The UIDs of a mailbox, in order.
 fn uids(mailbox: &Mailbox) -> impl Iterator<Item = u32> + '_ {
     mailbox.positions().map(|i| mailbox.uid(i))
+}
+
+/// Some UIDs as IMAP writes a set of them, cut where it gets long.
+fn set_of(uids: &[u32]) -> String {
+    const MOST: usize = 60;
+    let mut set = UidSet::new();
+    uids.iter().for_each(|uid| set.insert(*uid));
+    let mut text = set.to_string();
+    if let Some(comma) = text.get(..MOST).and_then(|start| start.rfind(',')) {
+        text.truncate(comma);
+        text.push_str(",..");
+    }
+    text
 }

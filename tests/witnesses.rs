@@ -1,0 +1,292 @@
+//! What lies beside an index is taken away or changed, piece by piece, in copies of sound mailboxes: `check` says so, and
+//! says nothing before.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use idx::check::deep::Verdict;
+use idx::check::{Code, Finding, Options, Severity};
+use idx::ops::deep::check;
+use idx::ops::inspect;
+use idx::source::MailboxFiles;
+use idx::storage::Depth;
+use serde_json::Value;
+
+use support::dovecot::copy_tree;
+use support::fixtures;
+
+/// A copy of a fixture's home directory.
+fn copy(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("directory");
+    copy_tree(&fixtures().join(name).join("files"), dir.path()).expect("copy");
+    dir
+}
+
+fn look(index: &Path, depth: Depth) -> Verdict {
+    // The copy is seconds old; by this clock nobody is at work on it any more.
+    let options = Options { now: inspect::options().now + 1000, ..inspect::options() };
+    check(&MailboxFiles::at(index), &options, depth)
+}
+
+fn judge(index: &Path) -> Vec<Finding> {
+    look(index, Depth::All).findings
+}
+
+fn codes(found: &[Finding]) -> Vec<(Code, Severity, Option<u32>)> {
+    found.iter().map(|finding| (finding.code, finding.severity, finding.uid)).collect()
+}
+
+/// The findings of the verb, codes by severity, and its exit status.
+fn verb(args: &[&str], path: &Path) -> (Vec<(String, String)>, i32) {
+    let output = Command::new(env!("CARGO_BIN_EXE_idx"))
+        .args(["check", "-f", "json"])
+        .args(args)
+        .arg(path)
+        .output()
+        .expect("idx runs");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let found = document["findings"].as_array().expect("findings").iter();
+    let found = found.filter(|one| one["severity"] != "info").map(|one| (text(&one["code"]), text(&one["severity"])));
+    (found.collect(), output.status.code().expect("it ends by itself"))
+}
+
+fn file_of(maildir: &Path, uid: u32) -> PathBuf {
+    let uidlist = fs::read_to_string(maildir.join("dovecot-uidlist")).expect("uidlist");
+    let start = format!("{uid} :");
+    let base = uidlist.lines().find_map(|line| line.strip_prefix(start.as_str())).expect("a line").to_owned();
+    let mut all = fs::read_dir(maildir.join("cur")).expect("cur").map(|entry| entry.expect("entry").path());
+    all.find(|path| path.to_string_lossy().contains(&base)).expect("a file")
+}
+
+/// Both servers' fixtures of that name.
+fn both(name: &str) -> [tempfile::TempDir; 2] {
+    ["2.3.19.1", "2.4.1"].map(|version| copy(&format!("{version}-{name}")))
+}
+
+#[test]
+fn maildir_control_files() {
+    for home in both("maildir-fresh") {
+        let maildir = home.path().join("Maildir");
+        let (index, list) = (maildir.join("dovecot.index"), maildir.join("dovecot-uidlist"));
+        assert_eq!((judge(&index), look(&index, Depth::Names)), (vec![], Verdict::default()));
+        let text = fs::read_to_string(&list).expect("uidlist");
+        let is_lost = |found: Vec<Finding>| {
+            assert_eq!(codes(&found), [(Code::D2, Severity::Error, None)], "{found:?}");
+            assert_eq!((found[0].file.as_path(), found[0].fix(&maildir)), (list.as_path(), None));
+        };
+        // Gone, empty, torn in the header: every message gets a new UID.
+        fs::remove_file(&list).expect("remove");
+        is_lost(judge(&index));
+        fs::write(&list, "").expect("write");
+        is_lost(judge(&index));
+        fs::write(&list, "3 V17954").expect("write");
+        is_lost(judge(&index));
+        // The last line without its end is not read.
+        fs::write(&list, text.trim_end()).expect("write");
+        let found = judge(&index);
+        let last = text.trim_end().rfind('\n').expect("a line") as u64 + 1;
+        assert!(found.iter().any(|one| one.offset == Some(last) && one.severity == Severity::Error), "{found:?}");
+        // No UID is left.
+        let header = text.lines().next().expect("a header");
+        let number = header.split(' ').find(|word| word.starts_with('N')).expect("N");
+        fs::write(&list, text.replacen(&format!(" {number} "), " N4294967295 ", 1)).expect("write");
+        assert_eq!(codes(&judge(&index)), [(Code::I23, Severity::Error, None)]);
+        fs::write(&list, &text).expect("write");
+        let keywords = maildir.join("dovecot-keywords");
+        fs::remove_file(&keywords).expect("remove");
+        let found = judge(&index);
+        assert_eq!(found.iter().map(|one| (one.code, one.severity)).collect::<Vec<_>>(), [(Code::D5, Severity::Error)]);
+    }
+}
+
+#[test]
+fn maildir_files_that_the_index_does_not_know() {
+    for home in both("maildir-fresh") {
+        let maildir = home.path().join("Maildir");
+        let index = maildir.join("dovecot.index");
+        // New mail is no fault.
+        fs::create_dir_all(maildir.join("new")).expect("directory");
+        fs::write(maildir.join("new/1.M1P1.ext"), "Subject: x\n\n").expect("write");
+        let found = judge(&index);
+        assert_eq!(codes(&found), [(Code::D2, Severity::Info, None)]);
+        assert!(found[0].message.contains("1.M1P1.ext"), "{found:?}");
+        // With a UID above next_uid it was in an index once, and this one is older; that is seen without --deep, too.
+        let list = maildir.join("dovecot-uidlist");
+        let text = fs::read_to_string(&list).expect("uidlist");
+        fs::write(&list, format!("{text}4000 :1.M1P1.ext\n")).expect("write");
+        let wanted = [(Code::D2, Severity::Warning, Some(4000))];
+        assert_eq!(
+            (codes(&judge(&index)), codes(&look(&index, Depth::Names).findings)),
+            (wanted.into(), wanted.into())
+        );
+        // Two files of one message.
+        fs::write(&list, &text).expect("write");
+        fs::remove_file(maildir.join("new/1.M1P1.ext")).expect("remove");
+        let one = file_of(&maildir, 1);
+        let name = one.file_name().expect("a name").to_string_lossy().into_owned();
+        fs::copy(&one, maildir.join("new").join(name.split(':').next().expect("a base"))).expect("copy");
+        assert_eq!(codes(&judge(&index)), [(Code::D2, Severity::Warning, Some(1))]);
+    }
+}
+
+#[test]
+fn maildir_sizes() {
+    for home in both("maildir-fresh") {
+        let maildir = home.path().join("Maildir");
+        let index = maildir.join("dovecot.index");
+        let path = file_of(&maildir, 2);
+        let bytes = fs::read(&path).expect("a message");
+        for changed in [[&bytes[..], b"more"].concat(), bytes[..bytes.len() - 5].to_vec(), Vec::new()] {
+            fs::write(&path, changed).expect("write");
+            assert_eq!(codes(&judge(&index)), [(Code::D13, Severity::Error, Some(2))]);
+        }
+        // The size of a compressed file is not that of its message.
+        fs::write(&path, b"\x1f\x8b\x08 and so on").expect("write");
+        assert_eq!(judge(&index), []);
+    }
+}
+
+#[test]
+fn sdbox_files() {
+    for home in both("sdbox-fresh") {
+        let dir = home.path().join("sdbox/mailboxes/INBOX/dbox-Mails");
+        let index = dir.join("dovecot.index");
+        let two = fs::read(dir.join("u.2")).expect("u.2");
+        // Cut, empty, another header: the mail cannot be read.
+        for changed in [two[..two.len() / 2].to_vec(), Vec::new(), [b"x", &two[..]].concat()] {
+            fs::write(dir.join("u.2"), changed).expect("write");
+            assert_eq!(codes(&judge(&index)), [(Code::D13, Severity::Error, Some(2))]);
+        }
+        fs::write(dir.join("u.2"), &two).expect("write");
+        // Above next_uid: the index is of before, and deliveries meet the file.
+        fs::copy(dir.join("u.2"), dir.join("u.4000")).expect("copy");
+        let wanted = [(Code::D6, Severity::Error, Some(4000))];
+        assert_eq!(
+            (codes(&judge(&index)), codes(&look(&index, Depth::Names).findings)),
+            (wanted.into(), wanted.into())
+        );
+        fs::remove_file(dir.join("u.4000")).expect("remove");
+        // The alternate storage that the root names is not mounted: what it would have is not missing.
+        let alt = home.path().join("sdbox/dbox-alt-root");
+        std::os::unix::fs::symlink("/nowhere/at/all", &alt).expect("link");
+        fs::rename(dir.join("u.3"), home.path().join("u.3")).expect("rename");
+        let verdict = look(&index, Depth::All);
+        assert_eq!((codes(&verdict.findings), verdict.not_compared[0].what), (vec![], "alternate storage"));
+        fs::remove_file(&alt).expect("remove");
+        fs::rename(home.path().join("u.3"), dir.join("u.3")).expect("rename");
+        // Not one file: an error where the mail root is; a copy of the indexes alone is not compared.
+        for uid in 1..20 {
+            let _ = fs::remove_file(dir.join(format!("u.{uid}")));
+        }
+        assert_eq!(codes(&judge(&index)), [(Code::D6, Severity::Error, None)]);
+        let elsewhere = tempfile::tempdir().expect("directory");
+        copy_tree(&dir, elsewhere.path()).expect("copy");
+        let verdict = look(&elsewhere.path().join("dovecot.index"), Depth::All);
+        assert_eq!((codes(&verdict.findings), verdict.not_compared.len()), (vec![], 1));
+    }
+}
+
+#[test]
+fn messages_without_an_index() {
+    for (storage, dir, wanted) in
+        [("sdbox", "sdbox/mailboxes/INBOX/dbox-Mails", ("error", 1)), ("maildir", "Maildir", ("warning", 0))]
+    {
+        for home in both(&format!("{storage}-fresh")) {
+            let dir = home.path().join(dir);
+            for entry in fs::read_dir(&dir).expect("directory") {
+                let path = entry.expect("entry").path();
+                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("dovecot.index")) {
+                    fs::remove_file(path).expect("remove");
+                }
+            }
+            let found = verb(&[], home.path());
+            assert_eq!(found, (vec![("D17".to_owned(), wanted.0.to_owned())], wanted.1), "{storage}");
+        }
+    }
+}
+
+#[test]
+fn mdbox_map_and_mails() {
+    for home in both("mdbox-fresh") {
+        let root = home.path().join("mdbox");
+        let (map, index) =
+            (root.join("storage/dovecot.map.index"), root.join("mailboxes/INBOX/dbox-Mails/dovecot.index"));
+        assert_eq!((judge(&map), judge(&index)), (vec![], vec![]));
+        let file = root.join("storage/m.1");
+        let bytes = fs::read(&file).expect("m.1");
+        // A sector of zeros where a mail begins.
+        let mut zeroed = bytes.clone();
+        zeroed[16..64].fill(0);
+        fs::write(&file, zeroed).expect("write");
+        assert_eq!(codes(&judge(&map)), [(Code::D13, Severity::Error, Some(1))]);
+        // More than the map knows.
+        fs::write(&file, [&bytes[..], b"garbage"].concat()).expect("write");
+        let found = judge(&map);
+        assert_eq!(codes(&found), [(Code::D8, Severity::Warning, None)]);
+        assert_eq!(found[0].offset, Some(bytes.len() as u64));
+        fs::remove_file(&file).expect("remove");
+        assert_eq!(codes(&judge(&map)), [(Code::D8, Severity::Error, None)]);
+        fs::write(&file, &bytes).expect("write");
+        fs::remove_file(root.join("storage/dovecot.map.index.log")).expect("remove");
+        assert_eq!(codes(&judge(&index)), [(Code::D7, Severity::Error, None)]);
+    }
+}
+
+/// The INBOX of the fixtures is in a spool; here it lies where the indexes say.
+#[test]
+fn mbox_file() {
+    for home in both("mbox-fresh") {
+        let index = home.path().join("mbox/.imap/INBOX/dovecot.index");
+        let verdict = look(&index, Depth::All);
+        assert_eq!((verdict.findings.len(), verdict.not_compared.len()), (0, 1));
+        let text = fs::read_to_string(home.path().join("inbox")).expect("mbox");
+        fs::write(home.path().join("mbox/inbox"), &text).expect("write");
+        assert_eq!(judge(&index), []);
+        fs::write(home.path().join("mbox/inbox"), text.replacen("X-IMAPbase: 1", "X-IMAPbase: 2", 1)).expect("write");
+        assert_eq!(codes(&judge(&index)), [(Code::D15, Severity::Error, None)]);
+    }
+}
+
+#[test]
+fn a_uidvalidity_that_two_files_refute() {
+    for home in both("sdbox-busy") {
+        let dir = home.path().join("sdbox/mailboxes/INBOX/dbox-Mails");
+        let index = dir.join("dovecot.index");
+        let before: Vec<Code> = judge(&index).iter().map(|one| one.code).collect();
+        assert!(!before.contains(&Code::D14), "{before:?}");
+        let mut bytes = fs::read(&index).expect("index");
+        bytes[27] ^= 1;
+        fs::write(&index, bytes).expect("write");
+        let found = judge(&index);
+        assert!(found.iter().any(|one| (one.code, one.severity) == (Code::D14, Severity::Error)), "{found:?}");
+    }
+}
+
+#[test]
+fn another_users_mail_is_no_counterpart() {
+    let spool = tempfile::tempdir().expect("directory");
+    for user in ["ann", "bob"] {
+        copy_tree(&fixtures().join("2.4.1-maildir-fresh/files/Maildir"), &spool.path().join(user)).expect("copy");
+    }
+    let ann = spool.path().join("ann");
+    fs::remove_file(ann.join("dovecot-uidlist")).expect("remove");
+    let found = judge(&ann.join("dovecot.index"));
+    assert_eq!(codes(&found), [(Code::D2, Severity::Error, None)]);
+    assert!(found[0].file.starts_with(&ann), "{found:?}");
+}
+
+#[test]
+fn a_thread_index() {
+    let path = fixtures().join("2.4.1-maildir-fresh/files/Maildir/dovecot.index.thread");
+    assert_eq!(verb(&[], &path), (vec![], 0));
+    let mut bytes = fs::read(&path).expect("a thread index");
+    assert_eq!(idx::check::thread(&path, &bytes), None);
+    let block = if bytes[0] == 2 { 16 } else { 8 };
+    bytes[block..block + 4].fill(0xff);
+    let found = idx::check::thread(&path, &bytes).expect("a finding");
+    assert_eq!((found.code, found.severity), (Code::D16, Severity::Warning));
+}
