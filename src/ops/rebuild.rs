@@ -95,18 +95,19 @@ pub struct RebuildReport {
 /// [`RebuildError`]: in all cases but `CommitError::Torn` nothing has changed.
 pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError> {
     // The backup stands for its mailbox; it is never itself rebuilt.
-    let named = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);
-    let path = named.filter(|_| !path.is_dir()).unwrap_or(path);
-    let files = match MailboxFiles::locate(path) {
-        Err(error) => has_storage(path).ok_or(error)?,
-        Ok(files) => files,
-    };
+    let stem = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);
+    let path = stem.filter(|_| !path.is_dir()).unwrap_or(path);
     // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is
     // named.
-    let names_only = files.index.file_name().is_some_and(|name| name == Family::List.prefix());
-    if names_only && path.is_dir() {
-        return Err(PathError::NoIndex(path.to_owned()).into());
-    }
+    let named = |files: &MailboxFiles| files.index.file_name().is_some_and(|name| name == Family::List.prefix());
+    let located = MailboxFiles::locate(path);
+    let files = match located {
+        Ok(files) if !(named(&files) && path.is_dir()) => files,
+        other => match has_storage(path) {
+            Some(files) => files,
+            None => return Err(other.err().unwrap_or_else(|| PathError::NoIndex(path.to_owned())).into()),
+        },
+    };
     let home = Home::open(&files.index, options.any_owner)?;
     let elsewhere = options.output.as_deref().filter(|_| !options.dry_run);
     let output = elsewhere.map(|dir| OutputDir::open(dir, home.dir())).transpose()?;

@@ -83,6 +83,8 @@ pub enum Loss {
     ModseqsOf(UidSet),
     /// Messages that no log expunges as far as it can be read, but whose mails are gone.
     Gone(UidSet),
+    /// Flags and keywords of these messages may have been changed by records that are lost.
+    Stale(UidSet),
     /// Messages of which nothing tells which mails they are.
     Unlinked(UidSet),
     /// Mails in the map, by their UIDs there, which no mailbox refers to any more.
@@ -142,7 +144,9 @@ impl Loss {
             | Loss::Unread { .. }
             | Loss::Between(..)
             | Loss::After(_) => Grade::Messages,
-            Loss::Extension(..) | Loss::KeywordNames | Loss::Flags(_) | Loss::Displaced(_) => Grade::Flags,
+            Loss::Extension(..) | Loss::KeywordNames | Loss::Flags(_) | Loss::Displaced(_) | Loss::Stale(_) => {
+                Grade::Flags
+            }
             Loss::Modseqs
             | Loss::ModseqsOf(_)
             | Loss::Gone(_)
@@ -160,6 +164,7 @@ impl Loss {
             | Loss::Skipped(uids)
             | Loss::ModseqsOf(uids)
             | Loss::Gone(uids)
+            | Loss::Stale(uids)
             | Loss::Unlinked(uids)
             | Loss::Orphans(uids) => Some(uids),
             Loss::Compared { uids, .. } if !uids.is_empty() => Some(uids),
@@ -183,6 +188,7 @@ impl Loss {
                 Some("finds them again only when a delivery fails, or when it is told to, and without flags")
             }
             Loss::ModseqsOf(_) => Some("takes them from the files as well, and counts modseqs anew"),
+            Loss::Stale(_) => Some("takes the flags of its last index, or none"),
             Loss::Gone(_) => Some("drops them as well, when somebody reads them"),
             Loss::Unlinked(_) => Some("logs that their map uid is lost, and rebuilds the storage"),
             Loss::Orphans(_) => Some("gives them new UIDs and no flags when the storage is rebuilt"),
@@ -227,6 +233,7 @@ impl fmt::Display for Loss {
                 f,
                 "UIDs {uids} go: no log that can be read expunges them, but the storage has no mail of theirs any more"
             ),
+            Loss::Stale(uids) => write!(f, "flags and keywords of UIDs {uids} may be older ones"),
             Loss::Unlinked(uids) => {
                 write!(f, "messages with UIDs {uids}: nothing tells which mails of the map they are")
             }

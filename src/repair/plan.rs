@@ -20,7 +20,7 @@ use super::heal::tail::cut;
 use super::loss::Loss;
 use super::order::{has_undeleted, sort_logs, vote};
 use super::steps::{Step, finish};
-use super::storage::{Storage, hold};
+use super::storage::{Storage, hold, skip_lost_uids};
 use super::verify::{Demands, Unchanged, judge};
 use crate::format::index::IndexFile;
 use crate::source::{MailboxFiles, Role};
@@ -208,8 +208,9 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
     if chosen.missing > 0 || chosen.gap {
         fill(&mut chosen, &logs);
     }
-    if let Some(storage) = &inputs.storage {
-        hold(&mut chosen, storage, &logs, &hints);
+    match &inputs.storage {
+        Some(storage) => hold(&mut chosen, storage, &logs, &hints),
+        None => skip_lost_uids(&mut chosen, &logs),
     }
     let mailbox = &mut chosen.replayed.mailbox;
     if mailbox.header.uid_validity == 0 && mailbox.header.next_uid > 1 {

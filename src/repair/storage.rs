@@ -49,9 +49,18 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
         header.next_uid = header.next_uid.max(given);
     }
     // The storage of dbox does not tell which UIDs it gave to mails that are expunged since.
-    let unknown_end =
-        chosen.base == Base::Storage && logs.files.is_empty() && !chosen.lost.contains(&Loss::UidValidity);
-    if (chosen.cut_short || unknown_end) && storage.flags.is_none() {
+    if storage.flags.is_none() {
+        skip_lost_uids(chosen, logs);
+    }
+}
+
+/// Raises the next UID past all that records behind the newest witness can have given: an append takes at least 16
+/// bytes of log.
+pub fn skip_lost_uids(chosen: &mut Candidate, logs: &Logs<'_>) {
+    let no_log = chosen.base == Base::Storage && logs.files.is_empty();
+    let at_end = chosen.lost.iter().any(|loss| is_doubt(uncompared(loss)))
+        && first_append_after(logs, last_doubt(chosen)) == u32::MAX;
+    if (chosen.cut_short || no_log || at_end) && !chosen.lost.contains(&Loss::UidValidity) {
         let margin = u32::try_from(chosen.margin.min(MARGIN)).unwrap_or(u32::MAX);
         let header = &mut chosen.replayed.mailbox.header;
         header.next_uid = header.next_uid.saturating_add(margin).min(u32::MAX - 1).max(header.next_uid);
@@ -61,6 +70,11 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
 /// Whether the records that are lost may have told of anything.
 const fn is_doubt(loss: &Loss) -> bool {
     matches!(loss, Loss::Hole { .. } | Loss::Unread { .. } | Loss::Between(..) | Loss::After(_) | Loss::Records { .. })
+}
+
+/// The loss of records behind what is known of it.
+fn uncompared(loss: &Loss) -> &Loss {
+    if let Loss::Compared { what, .. } = loss { what } else { loss }
 }
 
 /// An end of the log that is no unfinished transaction: bytes that no writer leaves behind.
@@ -100,6 +114,16 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
         } else if doubt || was_skipped(uid) {
             back.insert(uid);
         }
+    }
+    let torn = chosen.base != Base::Storage && logs.head().is_some_and(|log| log.tail.is_some());
+    // In a dbox a mail goes after the record that expunges it is written.
+    let mailbox = &chosen.replayed.mailbox;
+    let is_gone = |i: usize| !storage.has(mailbox.uid(i)) && mailbox.flags(i) & flag::BACKEND == 0;
+    above |= torn && storage.flags.is_none() && mailbox.positions().any(is_gone);
+    // Flags that only names have were changed by what the log has lost.
+    if let Some(flags) = storage.flags.as_ref().filter(|_| torn && !chosen.cut_short) {
+        flags_of_names(chosen, flags, &storage.letters, logs);
+        above |= !chosen.touched.is_empty();
     }
     if above && !chosen.cut_short && chosen.base != Base::Storage && !chosen.lost.iter().any(is_end) {
         let end = chosen.replayed.position;
@@ -163,7 +187,7 @@ fn take_out(chosen: &mut Candidate, gone: UidSet) {
 /// The end of the last stretch of log that is lost; everything after it is known.
 fn last_doubt(chosen: &Candidate) -> LogPos {
     let end = LogPos { seq: u32::MAX, offset: u64::MAX };
-    let ends = chosen.lost.iter().filter_map(|loss| match loss {
+    let ends = chosen.lost.iter().filter_map(|loss| match uncompared(loss) {
         _ if chosen.cut_short => Some(end),
         Loss::Hole { at, size, .. } => Some(LogPos { seq: at.seq, offset: at.offset + size }),
         Loss::Between(_, to) => Some(*to),
@@ -325,9 +349,6 @@ fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool
         .map(|(uid, _)| *uid)
         .collect();
     orphans.sort_unstable();
-    if !doubt && orphans.is_empty() {
-        return;
-    }
     let mut gone = UidSet::new();
     let limit = first_append_after(logs, last_doubt(chosen));
     for i in mailbox.positions().filter(|i| mailbox.uid(*i) < limit) {
@@ -335,6 +356,14 @@ fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool
         if known.is_some_and(|uid| map.counts.get(&uid).is_none_or(|count| *count == 0)) {
             gone.insert(mailbox.uid(i));
         }
+    }
+    if orphans.is_empty() && gone.is_empty() && !doubt {
+        return;
+    }
+    if !chosen.lost.iter().any(is_doubt) {
+        chosen.lost.push(Loss::After(chosen.replayed.position));
+        chosen.margin = chosen.margin.max(MARGIN);
+        chosen.cut_short = true;
     }
     take_out(chosen, gone);
     let back = link(chosen, &mut orphans, logs);
@@ -355,13 +384,14 @@ fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool
         settle_grades(chosen, false, logs);
         return;
     }
+    let mut stale = UidSet::new();
+    let mailbox = &chosen.replayed.mailbox;
+    mailbox.positions().map(|i| mailbox.uid(i)).filter(|uid| *uid < limit).for_each(|uid| stale.insert(uid));
+    if !stale.is_empty() {
+        chosen.lost.push(Loss::Stale(stale));
+    }
     let mut mails = UidSet::new();
     orphans.into_iter().for_each(|uid| mails.insert(uid));
-    if !chosen.lost.iter().any(is_doubt) {
-        chosen.lost.push(Loss::After(chosen.replayed.position));
-        chosen.margin = chosen.margin.max(MARGIN);
-        chosen.cut_short = true;
-    }
     chosen.lost.push(Loss::Orphans(mails));
 }
 

@@ -13,6 +13,8 @@ use crate::model::ChainFile;
 
 /// Damaged stretches that are told apart.
 const MAX_HOLES: usize = 1000;
+/// So many zero bytes in a row are no content of a record whose size is damaged as well.
+const ZERO_RUN: usize = 24;
 
 /// A stretch of a log that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,6 +302,10 @@ impl<'a> Survey<'a> {
         let Some(bytes) = self.bytes.get(start..end).filter(|bytes| bytes.len() > HEADER_SIZE) else { return false };
         let endian = self.log.endian;
         let (Some(type_raw), Some(payload)) = (endian.u32_at(bytes, 4), bytes.get(HEADER_SIZE..)) else { return false };
+        // Where much is zero it is a sector that was lost, not a size.
+        if bytes.split(|byte| *byte != 0).any(|zeros| zeros.len() >= ZERO_RUN) {
+            return false;
+        }
         let size = u32::try_from(bytes.len()).unwrap_or(0);
         let record = Record { offset: at, size, type_raw, payload, bytes, endian, modseq: 0 };
         // What is taken for one record must not have others hidden in it.

@@ -1,0 +1,270 @@
+//! `idx rebuild` beside the mail storage: recorded mailboxes lose logs, or parts of them, and what the server had said of
+//! each message before that must come back from logs and storage, or be named as lost.
+//!
+//! The truth is `imap-INBOX.json`, the answers of the server that wrote the files. The live test wants a Dovecot:
+//! `cargo test --test rebuild_storage -- --ignored`.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use idx::model::UidSet;
+use serde_json::Value;
+
+use support::Dated;
+use support::dovecot::{Dovecot, Format};
+
+/// One answer of `rebuild`: exit code and document.
+fn rebuild(dir: &Path, more: &[&str]) -> (i32, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idx"));
+    let out = command.args(["rebuild", "-f", "json"]).args(more).arg(dir).output().expect("idx runs");
+    (out.status.code().expect("no signal"), serde_json::from_slice(&out.stdout).unwrap_or_default())
+}
+
+/// What a message is: flags and keywords, sorted.
+type Messages = BTreeMap<u32, Vec<String>>;
+
+fn sorted(values: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = values.filter(|flag| flag != "\\Recent").collect();
+    all.sort();
+    all
+}
+
+fn texts(value: &Value) -> impl Iterator<Item = String> + '_ {
+    value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned))
+}
+
+fn uid_of(message: &Value) -> u32 {
+    u32::try_from(message["uid"].as_u64().expect("uid")).expect("32 bits")
+}
+
+/// What the server that wrote a fixture said of its INBOX.
+struct Truth {
+    dir: String,
+    uid_validity: u64,
+    next_uid: u64,
+    highest_modseq: u64,
+    messages: Messages,
+}
+
+impl Truth {
+    fn of(fixture: &str) -> Truth {
+        let path = support::fixtures().join(fixture).join("imap-INBOX.json");
+        let said: Value = serde_json::from_str(&fs::read_to_string(path).expect("answers")).expect("JSON");
+        let messages = said["messages"].as_array().expect("messages");
+        Truth {
+            dir: said["index_dir"].as_str().expect("a directory").to_owned(),
+            uid_validity: said["uidvalidity"].as_u64().expect("UIDVALIDITY"),
+            next_uid: said["uidnext"].as_u64().expect("UIDNEXT"),
+            highest_modseq: said["highestmodseq"].as_u64().unwrap_or(0),
+            messages: messages.iter().map(|one| (uid_of(one), sorted(texts(&one["flags"])))).collect(),
+        }
+    }
+}
+
+/// The messages that `show` has.
+fn shown(dir: &Path) -> (Value, Messages) {
+    let document = support::idx::show(dir, None).expect("a mailbox");
+    let messages = document["messages"].as_array().expect("messages");
+    let all = messages.iter().map(|one| (uid_of(one), sorted(texts(&one["flags"]).chain(texts(&one["keywords"])))));
+    let all = all.collect();
+    (document, all)
+}
+
+/// The UIDs that losses of these grades name.
+fn named(answer: &Value, grades: &[&str]) -> UidSet {
+    let mut uids = UidSet::new();
+    for loss in answer["losses"].as_array().into_iter().flatten() {
+        if grades.iter().any(|grade| loss["grade"] == *grade) {
+            let set: UidSet = loss["uids"].as_str().unwrap_or_default().parse().unwrap_or_default();
+            set.iter().for_each(|uid| uids.insert(uid));
+        }
+    }
+    uids
+}
+
+/// Rebuilds a damaged mailbox, first without accepting anything, and holds it against the truth. What is lost may be
+/// `unseen`: an end of the log that looks like a transaction that was never finished, and is cut when no storage refutes
+/// that. Then flags are only asked for where the storage has them.
+fn holds(name: &str, dir: &Path, truth: &Truth, unseen: bool) {
+    let (code, answer) = rebuild(dir, &[]);
+    let answer = if code == 2 {
+        let lost = answer["lost"].as_array().map_or(0, Vec::len);
+        assert!(
+            lost > 0 && answer["losses"].as_array().map(Vec::len) == Some(lost),
+            "{name}: refused without a loss: {answer}"
+        );
+        let (code, accepted) = rebuild(dir, &["--accept-loss"]);
+        assert_eq!(code, 1, "{name}: {accepted}");
+        assert_eq!(accepted["lost"], answer["lost"], "{name}: what was said and what was done");
+        accepted
+    } else {
+        assert_eq!((code, answer["lost"].as_array().map(Vec::len)), (0, Some(0)), "{name}: {answer}");
+        answer
+    };
+    let cut = unseen && answer["lost"].as_array().is_some_and(Vec::is_empty);
+    let keeps_flags = !cut || dir.join("cur").exists();
+    let (document, have) = shown(dir);
+    let new_life = answer["losses"].as_array().into_iter().flatten().any(|loss| loss["grade"] == "uidvalidity");
+    if !new_life {
+        assert_eq!(document["uid_validity"].as_u64(), Some(truth.uid_validity), "{name}");
+    }
+    assert_ne!(document["uid_validity"], 0, "{name}");
+    assert!(document["next_uid"].as_u64() >= Some(truth.next_uid), "{name}: next_uid {}", document["next_uid"]);
+    let highest = document["highest_modseq"].as_u64().expect("HIGHESTMODSEQ");
+    assert!(new_life || cut || (truth.highest_modseq..1 << 32).contains(&highest), "{name}: HIGHESTMODSEQ {highest}");
+    let (gone, bare) = (named(&answer, &["messages"]), named(&answer, &["messages", "flags"]));
+    for (uid, flags) in &truth.messages {
+        match have.get(uid) {
+            None => assert!(gone.contains(*uid), "{name}: UID {uid} is lost and not named: {}", answer["lost"]),
+            Some(found) if found != flags && keeps_flags => {
+                assert!(bare.contains(*uid), "{name}: UID {uid} has {found:?}, not {flags:?}: {}", answer["lost"]);
+            }
+            Some(_) => {}
+        }
+    }
+    let extra: Vec<&u32> = have.keys().filter(|uid| !truth.messages.contains_key(uid)).collect();
+    assert!(extra.is_empty(), "{name}: UIDs {extra:?} were expunged: {}", answer["lost"]);
+    let (code, again) = rebuild(dir, &[]);
+    assert_eq!((code, &again["status"]), (0, &Value::from("unchanged")), "{name}: a second run: {again}");
+}
+
+/// Each recorded mailbox that has only a log: what is done to that log, and its name.
+fn each(change: &dyn Fn(&str, &Truth, &dyn Fn() -> (Dated, PathBuf))) {
+    for storage in ["maildir", "sdbox", "mdbox"] {
+        for version in ["2.3.19.1", "2.4.1"] {
+            let fixture = format!("{version}-{storage}-fresh");
+            let truth = Truth::of(&fixture);
+            let copy = || {
+                let copy = Dated::of(&fixture);
+                let dir = copy.files().join(&truth.dir);
+                assert!(!dir.join("dovecot.index").exists(), "{fixture} has only a log");
+                (copy, dir)
+            };
+            change(&fixture, &truth, &copy);
+        }
+    }
+}
+
+fn edit_log(dir: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
+    let path = dir.join("dovecot.index.log");
+    let mut bytes = fs::read(&path).expect("a log");
+    edit(&mut bytes);
+    fs::write(path, bytes).expect("written");
+}
+
+fn log_size(dir: &Path) -> usize {
+    fs::read(dir.join("dovecot.index.log")).expect("a log").len()
+}
+
+#[test]
+fn a_log_that_ends_too_early() {
+    each(&|fixture, truth, copy| {
+        let size = log_size(&copy().1);
+        for eighths in 2..8 {
+            let at = size * eighths / 8 / 4 * 4 + 2;
+            let (_home, dir) = copy();
+            edit_log(&dir, |log| log.truncate(at));
+            holds(&format!("{fixture} cut to {at} bytes"), &dir, truth, true);
+        }
+    });
+}
+
+#[test]
+fn a_log_whose_end_is_zero() {
+    each(&|fixture, truth, copy| {
+        let size = log_size(&copy().1);
+        for eighths in 2..8 {
+            let at = size * eighths / 8 / 4 * 4;
+            let (_home, dir) = copy();
+            edit_log(&dir, |log| log[at..].fill(0));
+            holds(&format!("{fixture} zero from {at}"), &dir, truth, false);
+        }
+    });
+}
+
+#[test]
+fn a_log_with_a_hole() {
+    each(&|fixture, truth, copy| {
+        let size = log_size(&copy().1);
+        for at in (256..size.saturating_sub(64)).step_by(132) {
+            let (_home, dir) = copy();
+            edit_log(&dir, |log| log[at..at + 64].fill(0));
+            holds(&format!("{fixture} 64 zero bytes at {at}"), &dir, truth, false);
+        }
+    });
+}
+
+#[test]
+fn no_index_file_at_all() {
+    each(&|fixture, truth, copy| {
+        let (_home, dir) = copy();
+        for suffix in ["", ".log", ".log.2", ".cache", ".backup", ".thread"] {
+            let _ = fs::remove_file(dir.join(format!("dovecot.index{suffix}")));
+        }
+        if fixture.contains("mdbox") {
+            // The map does not tell UIDs: that is said, and nothing is written.
+            let (code, answer) = rebuild(&dir, &["--accept-loss"]);
+            assert_eq!((code, &answer["status"]), (2, &Value::from("refused")), "{answer}");
+            assert!(answer["reason"].as_str().is_some_and(|why| why.contains("force-resync")), "{answer}");
+            assert!(!dir.join("dovecot.index").exists());
+        } else {
+            holds(&format!("{fixture} without index files"), &dir, truth, false);
+        }
+    });
+}
+
+#[test]
+fn without_its_storage_a_mailbox_is_not_compared() {
+    each(&|fixture, truth, copy| {
+        let (_home, dir) = copy();
+        for name in support::all_below(&dir) {
+            let text = name.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if text.starts_with("u.") || text == "dovecot-uidlist" {
+                fs::remove_file(&name).expect("removed");
+            }
+        }
+        let (code, answer) = rebuild(&dir, &[]);
+        assert_eq!((code, answer["lost"].as_array().map(Vec::len)), (0, Some(0)), "{fixture}: {answer}");
+        assert_eq!(shown(&dir).1, truth.messages, "{fixture}");
+    });
+}
+
+/// The server opens what was built from the storage alone, sees the UIDs it had given, says nothing, and gives the next
+/// mail a UID that was never used.
+#[test]
+#[ignore = "needs dovecot"]
+fn the_server_opens_what_the_storage_told() {
+    for format in [Format::Maildir, Format::Sdbox] {
+        let dovecot = Dovecot::new(format, &[]);
+        let mut session = dovecot.imap();
+        for i in 0..6 {
+            let message = format!("Subject: {i}\r\n\r\nbody {i}\r\n");
+            session.append("INBOX", if i == 2 { &["\\Flagged"] } else { &[] }, None, message.as_bytes());
+        }
+        session.select("INBOX");
+        session.ok("UID STORE 3 +FLAGS (\\Deleted)");
+        session.ok("UID EXPUNGE 3");
+        let before: Vec<u32> = session.state("INBOX").messages.iter().map(|one| one.uid).collect();
+        session.logout();
+        let dir = dovecot.index_dir("INBOX");
+        for suffix in ["", ".log", ".log.2", ".cache"] {
+            let _ = fs::remove_file(dir.join(format!("dovecot.index{suffix}")));
+        }
+        let (code, answer) = rebuild(&dir, &["--accept-loss"]);
+        assert_eq!((code, &answer["base"]), (1, &Value::from("storage")), "{answer}");
+        dovecot.give_back();
+        let said = dovecot.error_log().len();
+        let mut session = dovecot.imap();
+        let after: Vec<u32> = session.state("INBOX").messages.iter().map(|one| one.uid).collect();
+        assert_eq!(after, before, "{}", format.name());
+        session.ok("UID FETCH 1:* BODY.PEEK[]");
+        let new = session.append("INBOX", &[], None, b"Subject: new\r\n\r\nbody\r\n").append_uid();
+        assert!(new > Some(6), "{}: {new:?}", format.name());
+        session.logout();
+        assert_eq!(dovecot.error_log()[said..], [] as [String; 0], "{}", format.name());
+    }
+}
