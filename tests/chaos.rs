@@ -310,7 +310,7 @@ fn seen(dir: &Path) -> Option<State> {
     let state = show::state(dir, &options).ok()?;
     let mut out = Vec::new();
     let mut document = idx::render::document::JsonDocument::new(show::SCHEMA, &mut out);
-    idx::view::idx::view::show::write(dir, &state, &options, &mut document).ok()?;
+    idx::view::show::write(dir, &state, &options, &mut document).ok()?;
     drop(document);
     let shown: Value = serde_json::from_slice(&out).ok()?;
     let messages = shown["messages"].as_array()?.iter().map(|one| {
