@@ -298,8 +298,11 @@ pub trait Document {
                 lanes.push((to, from, back));
             }
             let workers = lanes.len();
+            if workers == 0 {
+                return Ok(true);
+            }
             let (mut sent, mut written) = (0, 0);
-            while workers > 0 {
+            loop {
                 let block = match pending.pop_front() {
                     Some(block) => Some(block),
                     None => next()?,
@@ -324,7 +327,7 @@ pub trait Document {
                     break;
                 }
             }
-            Ok(workers == 0)
+            Ok(false)
         })?;
         // Without threads, which the system may refuse, this one does it all.
         let mut part = self.part();

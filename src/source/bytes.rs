@@ -209,7 +209,7 @@ fn between_holes(file: &File, size: u64) -> io::Result<memmap2::Mmap> {
             let part = window.get_mut(..want).unwrap_or_default();
             let read = match rustix::io::pread(file, &mut *part, at) {
                 // Cut short meanwhile: the rest is as if it held nothing, and whoever compares states will notice.
-                Ok(0) => return Ok(memory.make_read_only()?),
+                Ok(0) => return memory.make_read_only(),
                 Ok(read) => read,
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
@@ -225,7 +225,7 @@ fn between_holes(file: &File, size: u64) -> io::Result<memmap2::Mmap> {
             at += read as u64;
         }
     }
-    Ok(memory.make_read_only()?)
+    memory.make_read_only()
 }
 
 /// Copies an open file of about `size` bytes, from its beginning.

@@ -68,7 +68,7 @@ fn own_guid(mailbox: &Mailbox) -> Option<[u8; 16]> {
     };
     let guid = header(b"mdbox-hdr", MdboxHeader::SIZE)
         .map(|bytes| MdboxHeader::read(bytes, mailbox.endian).mailbox_guid)
-        .or_else(|| Some(header(b"dbox-hdr", 20)?.get(4..20)?.try_into().ok()?))
+        .or_else(|| header(b"dbox-hdr", 20)?.get(4..20)?.try_into().ok())
         .or_else(|| Some(MboxHeader::read(header(b"mbox", MboxHeader::SIZE)?, mailbox.endian).mailbox_guid))?;
     (guid != [0; 16]).then_some(guid)
 }

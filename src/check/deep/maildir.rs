@@ -105,7 +105,7 @@ fn list(subject: &Subject<'_>, file: &UidListFile, found: &mut Findings) -> bool
         found.add(Finding::new(Code::D1, subject.state_file(), message).at(24));
         return true;
     }
-    if list.next_uid >= u32::MAX {
+    if list.next_uid == u32::MAX {
         found.add(Finding::new(Code::I23, path, format!("gives out UID {} next: no UID is left", list.next_uid)).at(0));
     }
     if let Some(at) = list.cut {
