@@ -464,6 +464,13 @@ fn broken_mailboxes_of_the_corpus() {
             {
                 continue;
             }
+            // Records change places whole, or only their UIDs do: what is whose is not told, and the flags are named.
+            if name.contains("records-unordered")
+                && grades.clone().count() > 0
+                && grades.clone().all(|one| one == "flags")
+            {
+                continue;
+            }
             // What one file alone told cannot be had any more when that file is gone.
             let hopeless = ["deleted", "empty", "trunc", "zero", "stale", "flip", "only", "missing"];
             if !hopeless.iter().any(|word| name.contains(word)) {

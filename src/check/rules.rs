@@ -55,12 +55,9 @@ pub(crate) type Remedy = (Option<&'static str>, Option<&'static str>);
 const NOTHING: Remedy = (None, None);
 const REBUILD: Remedy = (Some("idx rebuild {mailbox}"), None);
 /// Some variants cannot be mended without loss, or stay in a log that is kept for its history.
-const TRY: Remedy = (
-    None,
-    Some(
-        "idx rebuild {mailbox}: it mends what other files prove, refuses where something would be lost, and says what",
-    ),
-);
+pub(super) const TRY_REBUILD: &str =
+    "idx rebuild {mailbox}: it mends what other files prove, refuses where something would be lost, and says what";
+const TRY: Remedy = (None, Some(TRY_REBUILD));
 const REMOVE: Remedy = (Some("rm -- {file}"), None);
 const RESYNC: Remedy = (
     None,

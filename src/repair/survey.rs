@@ -372,7 +372,8 @@ fn damage(record: &Record<'_>) -> Option<Flaw> {
     })
 }
 
-/// The place of a UID 0: no message has it, but a payload that was zeroed has many.
+/// The place of a UID 0: no message has it, but a payload that was zeroed has many. A modseq-update of UID 0 raises
+/// HIGHESTMODSEQ alone, where it has a modseq (mail-index-sync-update.c).
 fn names_uid_0(record: &Record<'_>) -> Option<Flaw> {
     let step = match record.kind()? {
         RecordType::Append => Append::SIZE,
@@ -383,7 +384,11 @@ fn names_uid_0(record: &Record<'_>) -> Option<Flaw> {
         _ => return None,
     };
     let mut places = (0..record.payload.len()).step_by(step.max(1));
-    let at = places.find(|at| record.endian.u32_at(record.payload, *at) == Some(0))?;
+    let word = |at: usize| record.endian.u32_at(record.payload, at);
+    let raises = |at: usize| {
+        record.kind() == Some(RecordType::ModseqUpdate) && (word(at + 4), word(at + 8)) != (Some(0), Some(0))
+    };
+    let at = places.find(|at| word(*at) == Some(0) && !raises(*at))?;
     let kind = crate::format::FileKind::Log;
     Some(Flaw::new(kind, record.payload_at(at), FlawKind::RangeInvalid, "the UID of a message", "0"))
 }
