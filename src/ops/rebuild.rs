@@ -188,6 +188,16 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
         } else if !plan.steps.is_empty() || interrupted.is_some() {
             report.status = Status::Rebuilt;
         }
+        // A delivery writes the mail before the log, under the log's lock: what it had done by halves is no loss.
+        if !elsewhere
+            && report.status == Status::Refused
+            && !plan.lost.is_empty()
+            && survey.bytes(Role::Log).is_some()
+            && let Ok(_lock) = LogLock::acquire(home, options.lock_method, options.lock_timeout)
+            && !survey.still_holds(home)?
+        {
+            continue;
+        }
         if elsewhere || report.status != Status::Rebuilt {
             let wanted = options.output.is_some() && report.status != Status::Refused;
             let written = after.iter().filter_map(|(role, bytes)| Some((home.name(*role), bytes.as_ref()?.to_vec())));
