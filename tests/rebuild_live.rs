@@ -36,6 +36,8 @@ enum Keeps {
     All,
     /// The state; QRESYNC may name more expunged UIDs than before.
     State,
+    /// Nobody knows what stood there: what may be lost is named, and nothing changes without a word.
+    Named,
 }
 
 /// A mailbox's index files, and an older copy of its index.
@@ -178,9 +180,9 @@ const DAMAGES: &[Damage] = &[
     Damage {
         name: "log with garbage",
         make: |m| m.add(".log", &(0..300_u32).map(|n| (n * 37 % 127) as u8).collect::<Vec<_>>()),
-        keeps: Keeps::All,
+        keeps: Keeps::Named,
     },
-    Damage { name: "log with zeros", make: |m| m.add(".log", &[0; 2048]), keeps: Keeps::All },
+    Damage { name: "log with zeros", make: |m| m.add(".log", &[0; 2048]), keeps: Keeps::Named },
     Damage { name: "log marked corrupted", make: |m| m.put_u32(".log", 4, |_| 0), keeps: Keeps::State },
     Damage {
         name: "size damaged inside the log",
@@ -356,7 +358,9 @@ fn damage_and_rebuild(rotate: bool) {
                 if code == 2 {
                     // With a history that does not reach back, some damage leaves nothing to build on. Then nothing may change.
                     let refused = status == "refused";
-                    let hopeless = refused && (rotate || damage.keeps == Keeps::State);
+                    let named = report["losses"].as_array().is_some_and(|losses| !losses.is_empty());
+                    let hopeless =
+                        refused && (rotate || damage.keeps == Keeps::State || damage.keeps == Keeps::Named && named);
                     if !hopeless {
                         failures.push(format!("{place}: {report}"));
                     }
