@@ -1,5 +1,6 @@
 //! From the files of an index to a plan, and from the plan to changes on disk. What is made true there is `store`'s.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
 use super::plan::{Base, Inputs, Plan};
@@ -25,10 +26,9 @@ impl StorageState {
         let listed = home.dir().each(|name, _| {
             if name.starts_with(b"u.") {
                 // In whatever order the directory gives them.
-                let hash = name.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-                    (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-                });
-                mails = (mails.0 + 1, mails.1.wrapping_add(hash));
+                let mut hash = DefaultHasher::new();
+                hash.write(name);
+                mails = (mails.0 + 1, mails.1.wrapping_add(hash.finish()));
             }
         });
         StorageState { stats: StorageState::stats(home), mails: listed.map_or((0, 0), |()| mails) }

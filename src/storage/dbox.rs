@@ -178,6 +178,11 @@ pub fn map_uid(mailbox: &Mailbox, i: usize) -> Option<u32> {
     Some(MdboxRecord::read(bytes, mailbox.endian).map_uid)
 }
 
+/// The reference count that the map has of a mail.
+pub fn refcount(map: &Mailbox, i: usize) -> Option<u16> {
+    map.endian.u16_at(map.ext_bytes(i, map.extension(b"ref")?)?, 0)
+}
+
 /// How often a mail is referred to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MapReference {

@@ -6,11 +6,15 @@ use std::path::PathBuf;
 
 use super::cached::Believed;
 use super::{Witness, path_in, roots};
+use crate::format::record::flag;
 use crate::source::place::guid_of;
 use crate::source::{Dir, Family, Special, Stat};
 
 /// Letters that stand for keywords in file names: `a` to `z`.
 pub const KEYWORD_LETTERS: usize = 26;
+/// Letters of flags in file names (`maildir-filename-flags.c`).
+const LETTERS: [(u8, u8); 5] =
+    [(b'R', flag::ANSWERED), (b'F', flag::FLAGGED), (b'T', flag::DELETED), (b'S', flag::SEEN), (b'D', flag::DRAFT)];
 /// Bytes of a uidlist that are read; a million messages fit.
 const MAX_UIDLIST: u64 = 256 << 20;
 /// Bytes of `dovecot-keywords` that are read: 26 names of more than two kilobytes.
@@ -74,6 +78,12 @@ impl MessageFile {
         let info = self.name.rsplit(|byte| *byte == b':').next().unwrap_or_default();
         let letters = info.strip_prefix(b"2,").filter(|_| info.len() < self.name.len()).unwrap_or_default();
         letters.split(|byte| *byte == b',').next().unwrap_or_default()
+    }
+
+    /// The system flags of those letters.
+    pub fn flags(&self) -> u8 {
+        let letters = self.letters();
+        LETTERS.iter().filter(|(letter, _)| letters.contains(letter)).fold(0, |flags, (_, bit)| flags | bit)
     }
 
     /// What the name says of the size: `S=`, the size of the file, or `W=`, that with CRLF line ends.

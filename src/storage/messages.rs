@@ -129,21 +129,12 @@ impl Messages {
 }
 
 fn uids_of(references: &HashMap<u32, MapReference>) -> UidSet {
-    let mut uids: Vec<u32> = references.keys().copied().collect();
-    uids.sort_unstable();
-    let mut set = UidSet::new();
-    uids.into_iter().for_each(|uid| set.insert(uid));
-    set
+    references.keys().map(|uid| (*uid, *uid)).collect()
 }
 
 /// The `ref` records of a map.
 fn counts(map: &Mailbox) -> HashMap<u32, u16> {
-    let ext = map.extension(b"ref");
-    let count = |i: usize| {
-        let bytes = map.ext_bytes(i, ext?)?;
-        map.endian.u16_at(bytes, 0)
-    };
-    map.positions().map(|i| (map.uid(i), count(i).unwrap_or(0))).collect()
+    map.positions().map(|i| (map.uid(i), dbox::refcount(map, i).unwrap_or(0))).collect()
 }
 
 impl Maildir {
@@ -157,23 +148,11 @@ impl Maildir {
     }
 
     fn flags_of(&self, file: &MessageFile) -> (u8, Vec<Vec<u8>>) {
-        let (mut flags, mut keywords) = (0, Vec::new());
-        for letter in file.letters() {
-            match letter {
-                b'D' => flags |= flag::DRAFT,
-                b'F' => flags |= flag::FLAGGED,
-                b'R' => flags |= flag::ANSWERED,
-                b'S' if self.has_private_flags => {}
-                b'S' => flags |= flag::SEEN,
-                b'T' => flags |= flag::DELETED,
-                b'a'..=b'z' => {
-                    let names = self.keywords.names.as_deref().unwrap_or_default();
-                    keywords.extend(names.get(usize::from(letter - b'a')).filter(|name| !name.is_empty()).cloned());
-                }
-                _ => {}
-            }
-        }
-        (flags, keywords)
+        let private = if self.has_private_flags { flag::SEEN } else { 0 };
+        let names = self.keywords.names.as_deref().unwrap_or_default();
+        let named = |letter: &u8| names.get(usize::from(letter - b'a')).filter(|name| !name.is_empty()).cloned();
+        let keywords = file.letters().iter().filter(|letter| letter.is_ascii_lowercase()).filter_map(named);
+        (file.flags() & !private, keywords.collect())
     }
 }
 

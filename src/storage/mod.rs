@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 pub use cached::Believed;
-pub use dbox::{MailFlaw, MapFiles, MapReference, Sdbox, map_uid};
+pub use dbox::{MailFlaw, MapFiles, MapReference, Sdbox, map_uid, refcount};
 pub use list::{InList, Listed, ListedMailbox};
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
 pub use mbox::Mbox;

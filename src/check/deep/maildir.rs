@@ -10,9 +10,6 @@ use crate::format::ext::MaildirHeader;
 use crate::format::record::flag;
 use crate::storage::{Keywords, Maildir, MessageFile, UidListFile};
 
-/// Letters of flags in file names (`maildir-filename-flags.c`).
-const LETTERS: [(u8, u8); 5] =
-    [(b'R', flag::ANSWERED), (b'F', flag::FLAGGED), (b'T', flag::DELETED), (b'S', flag::SEEN), (b'D', flag::DRAFT)];
 /// What to do about the file of a message that somebody wanted gone.
 const GONE: &str =
     "look at the file: removed before the next sync, its message stays gone; else it is a new message for every client";
@@ -242,8 +239,7 @@ fn flags<'n>(
         if in_index & flag::DIRTY != 0 {
             continue;
         }
-        let in_name =
-            LETTERS.iter().filter(|(letter, _)| letters.contains(letter)).fold(0, |flags, (_, bit)| flags | bit);
+        let in_name = file.flags();
         if (in_name ^ in_index) & mask != 0 {
             let message = format!(
                 "UID {uid}: the index has flags 0x{:02x}, the file name {} has 0x{in_name:02x}",

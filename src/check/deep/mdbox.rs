@@ -7,12 +7,7 @@ use super::{Code, Finding, Findings, Severity, Subject};
 use crate::format::Disk;
 use crate::format::ext::{MapHeader, MapRecord, MdboxHeader};
 use crate::model::Mailbox;
-use crate::storage::{MapFiles, map_uid};
-
-fn refcount(map: &Mailbox, i: usize) -> Option<u16> {
-    let ext = map.extension(b"ref")?;
-    map.endian.u16_at(map.ext_bytes(i, ext)?, 0)
-}
+use crate::storage::{MapFiles, map_uid, refcount};
 
 /// D7.
 pub(super) fn check(subject: &Subject<'_>, map: &Mailbox, found: &mut Findings) {
