@@ -21,6 +21,7 @@ use idx::source::{MailboxFiles, MmapPolicy};
 use idx::store::lock::LockMethod;
 use serde_json::Value;
 use support::fixtures;
+use support::workload::Rng;
 
 /// Cases of a run that does not say how many.
 const CASES: u64 = 300;
@@ -33,27 +34,6 @@ const MARGIN: u64 = 4 << 20;
 
 const ROLES: [&str; 5] =
     ["dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache", "dovecot.index.backup"];
-
-/// Numbers that follow from a seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit.max(1) as u64).expect("small")
-    }
-
-    fn one<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Message {
@@ -179,15 +159,15 @@ fn boundaries(bytes: &[u8]) -> Vec<usize> {
 }
 
 /// Does one damage to the files in `dir`; says what, or `None` when it does not fit.
-fn damage(random: &mut Random, dir: &Path, others: &[PathBuf]) -> Option<(&'static str, String)> {
+fn damage(random: &mut Rng, dir: &Path, others: &[PathBuf]) -> Option<(&'static str, String)> {
     let there: Vec<&str> = ROLES.into_iter().filter(|role| dir.join(role).exists()).collect();
-    let role = *random.one(&there);
+    let role = *random.pick(&there);
     let path = dir.join(role);
     let mut bytes = fs::read(&path).expect("file");
     if bytes.is_empty() {
         return None;
     }
-    let other = random.one(others).join(role);
+    let other = random.pick(others).join(role);
     let write = |bytes: &[u8]| fs::write(&path, bytes).expect("write");
     match random.below(16) {
         0..=2 => {
@@ -216,7 +196,7 @@ fn damage(random: &mut Random, dir: &Path, others: &[PathBuf]) -> Option<(&'stat
             Some(("bit in a record", format!("{role} byte {at} bit {bit}")))
         }
         8 => {
-            let size = *random.one(&[64, 512, 512, 4096]);
+            let size = *random.pick(&[64, 512, 512, 4096]);
             let at = random.below(bytes.len()) / size * size;
             let end = bytes.len().min(at + size);
             bytes[at..end].fill(0);
@@ -275,7 +255,7 @@ fn damage(random: &mut Random, dir: &Path, others: &[PathBuf]) -> Option<(&'stat
             Some(("foreign file", what))
         }
         14 => {
-            let (from, to) = *random.one(&[
+            let (from, to) = *random.pick(&[
                 ("dovecot.index.backup", "dovecot.index"),
                 ("dovecot.index.log.2", "dovecot.index.log"),
                 ("dovecot.index.log", "dovecot.index.log.2"),
@@ -383,9 +363,9 @@ fn errors(dir: &Path) -> Vec<Finding> {
 }
 
 fn case(seed: u64, number: u64, all: &[Recorded]) -> Outcome {
-    let mut random = Random(seed.wrapping_mul(1_000_003).wrapping_add(number));
+    let mut random = Rng::new(seed.wrapping_mul(1_000_003).wrapping_add(number));
     random.next();
-    let mailbox = random.one(all);
+    let mailbox = random.pick(all);
     let home = tempfile::tempdir().expect("directory");
     support::dovecot::copy_tree(&mailbox.files, home.path()).expect("copy");
     let dir = home.path().join(&mailbox.dir);
@@ -399,7 +379,7 @@ fn case(seed: u64, number: u64, all: &[Recorded]) -> Outcome {
         all.iter().filter(|one| one.name != mailbox.name).map(|o| o.files.join(&o.dir)).collect();
     let others = if family.is_empty() { anybody } else { family };
     let mut outcome = Outcome { mailbox: mailbox.name.clone(), ..Outcome::default() };
-    let wanted = *random.one(&[1, 1, 1, 2, 3]);
+    let wanted = *random.pick(&[1, 1, 1, 2, 3]);
     while outcome.damages.len() < wanted {
         if !ROLES.iter().any(|role| dir.join(role).exists()) {
             break;

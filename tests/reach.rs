@@ -282,26 +282,33 @@ fn a_log_that_does_not_decode_is_a_problem_of_every_verb() {
 }
 
 /// A modseq that the index has had is of this life, though no log counts so far.
-#[test]
-fn a_modseq_is_held_against_index_and_log() {
-    let log = life();
+/// The index of [`life`] at the end of its log: its modseq header says `highest`, and a record has `size` bytes of modseq,
+/// the UID.
+fn counting(log: &Log, highest: u32, size: u16) -> Vec<u8> {
     let head = u32::try_from(log.bytes.len()).expect("short");
-    let records: Vec<u8> = [1, 3, 4, 5].iter().flat_map(|uid| words(&[*uid, 0])).collect();
+    let records: Vec<u8> =
+        [1, 3, 4, 5].iter().flat_map(|uid| words(&[*uid, 0, *uid, 0])[..8 + usize::from(size)].to_vec()).collect();
     let modseq = Ext {
         name: b"modseq".into(),
-        header: words(&[90, 0, 2, head]),
+        header: words(&[highest, 0, 2, head]),
         reset_id: 0,
-        record_offset: 0,
-        record_size: 0,
+        record_offset: if size == 0 { 0 } else { 8 },
+        record_size: size,
         record_align: 8,
     };
-    let index = build::index(&[modseq], 8, &records, |header| {
+    build::index(&[modseq], 8 + u32::from(size), &records, |header| {
         header.uid_validity = UID_VALIDITY;
         header.next_uid = 6;
         header.log_file_seq = 2;
         header.log_file_head_offset = head;
         header.log_file_tail_offset = head;
-    });
+    })
+}
+
+#[test]
+fn a_modseq_is_held_against_index_and_log() {
+    let log = life();
+    let index = counting(&log, 90, 0);
     let (_dir, alone) = mailbox(&[("dovecot.index.log", &log.bytes)]);
     let (_dir, both) = mailbox(&[("dovecot.index", &index), ("dovecot.index.log", &log.bytes)]);
     let future = |path: &Path, modseq: &str| idx(&["modseq", "--locate", modseq], path).1["future"].clone();
@@ -332,24 +339,8 @@ fn what_the_index_has_need_not_have_been_appended() {
 #[test]
 fn a_modseq_header_of_zero_does_not_agree_with_a_log_that_counts() {
     let log = life();
-    let head = u32::try_from(log.bytes.len()).expect("short");
-    let records: Vec<u8> = [1, 3, 4, 5].iter().flat_map(|uid| words(&[*uid, 0, *uid, 0])).collect();
     for (highest, agree) in [(0, false), (7, true), (6, false)] {
-        let modseq = Ext {
-            name: b"modseq".into(),
-            header: words(&[highest, 0, 2, head]),
-            reset_id: 0,
-            record_offset: 8,
-            record_size: 8,
-            record_align: 8,
-        };
-        let index = build::index(&[modseq], 16, &records, |header| {
-            header.uid_validity = UID_VALIDITY;
-            header.next_uid = 6;
-            header.log_file_seq = 2;
-            header.log_file_head_offset = head;
-            header.log_file_tail_offset = head;
-        });
+        let index = counting(&log, highest, 8);
         let (_dir, path) = mailbox(&[("dovecot.index", &index), ("dovecot.index.log", &log.bytes)]);
         let (code, shown) = idx(&["modseq"], &path);
         assert_eq!((code == 0, &shown["agree"]), (agree, &agree.into()), "{shown}");
