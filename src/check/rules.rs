@@ -264,7 +264,8 @@ rules! {
     D12 Error "index files belong to the mail user",
         "opens the index read-only or in memory, or not at all: \"Permission denied\"", CHOWN;
     D13 Error "a message file has the size that its name, its header, the map and the cache tell",
-        "closes the connection when the body is fetched, and logs \"Cached message size\" or a broken file; dbox is rebuilt", NOTHING;
+        "closes the connection when the body is fetched, and logs \"Cached message size\" or a broken file; \
+        dbox is rebuilt", NOTHING;
     D14 Error "uid_validity is that of the backup and of the mailbox list",
         "nothing; clients see another UIDVALIDITY and transfer the mailbox again", TRY;
     D15 Warning "mbox: the file is beside its indexes and has the UIDVALIDITY of the index",
@@ -272,7 +273,8 @@ rules! {
     D16 Warning "the thread index can be read",
         "deletes it, and threads the mailbox anew when a client asks", REMOVE;
     D17 Error "there is an index where there are messages",
-        "sdbox, mdbox: opens an empty mailbox with a new UIDVALIDITY and gives UIDs again; maildir: modseqs begin anew", TRY;
+        "sdbox, mdbox: opens an empty mailbox with a new UIDVALIDITY and gives UIDs again; \
+        maildir: modseqs begin anew", TRY;
 
     T1 Warning "the log is below --max-log-size", "nothing", NOTHING;
     T2 Warning "the cache is below --max-cache-size", "nothing", PURGE;

@@ -217,7 +217,7 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
                 Some(saved.stage(home, &survey)?)
             }
         };
-        // An sdbox has its messages in this directory: from here on its times tell of deliveries, before it their names.
+        // An sdbox has its messages here: until now their names told of deliveries, now the times of the directory do.
         let directory = home.dir().meta().ok();
         if StorageState::of(home) != storage_then {
             continue;

@@ -285,7 +285,7 @@ impl Mended {
             } else {
                 flaws.push("records have UIDs that they cannot have".into());
                 let mended = assign(&mut order, next_uid, hints);
-                // A UID that lacks one bit is a flipped bit, and the rest of the record is sound. Of others more is gone.
+                // A UID off by one bit is a flipped bit, and the rest of the record is sound. Of others more is gone.
                 let changed = order.iter().filter(|(uid, i)| (uid ^ uids[*i]).count_ones() > 1);
                 changed.for_each(|(uid, _)| doubtful.push(*uid));
                 if mended > 0 {

@@ -1,5 +1,5 @@
-//! Whose a file is. A file of another mailbox, or of an earlier life of this one, is left out and named: it is never made
-//! this mailbox's by writing its id into it.
+//! Whose a file is. A file of another mailbox, or of an earlier life of this one, is left out and named: it is never
+//! made this mailbox's by writing its id into it.
 
 use crate::format::Disk;
 use crate::format::cache::CacheHeader;
@@ -25,8 +25,8 @@ struct Claim {
 pub struct Foreign(Vec<(Role, String)>);
 
 impl Foreign {
-    /// Compares what index, backup and logs say of themselves with one another, with the cache and with the storage. One
-    /// field that differs may be damaged and proves nothing; two that differ independently do.
+    /// Compares what index, backup and logs say of themselves with one another, with the cache and with the storage.
+    /// One field that differs may be damaged and proves nothing; two that differ independently do.
     pub fn find(inputs: &Inputs<'_>) -> Foreign {
         let roles = [Role::Index, Role::Backup, Role::OldLog, Role::Log];
         let claims: Vec<Claim> = roles.iter().filter_map(|role| claim(inputs, *role)).collect();

@@ -1,5 +1,5 @@
-//! Records behind the end of a log that are not its own: the end of another mailbox's log, or its own end a second time.
-//! They are cut off, not executed.
+//! Records behind the end of a log that are not its own: the end of another mailbox's log, or its own end a second
+//! time. They are cut off, not executed.
 
 use std::collections::HashSet;
 
