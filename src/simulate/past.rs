@@ -260,6 +260,16 @@ impl State {
         history.gaps = self.gaps.clone();
         Ok(Scenario { history, start: self.start, known_from: None, notes })
     }
+
+    /// Lets the traffic of `scenario` happen to this mailbox instead of a new one.
+    pub fn continued_by(&self, scenario: &mut Scenario) {
+        scenario.history.raise_modseqs(scenario.start.modseq, self.start.modseq);
+        scenario.history.gaps = self.gaps.clone();
+        scenario.start = self.start;
+        // Before the simulation the mailbox was there, and its own logs tell who is covered.
+        scenario.known_from = None;
+        scenario.notes.extend(self.notes.iter().cloned());
+    }
 }
 
 /// Gives each transaction a time within its bracket: those that no clock tells apart are spread evenly.

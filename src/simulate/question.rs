@@ -139,7 +139,7 @@ pub fn prepare(state: Option<&State>, options: &Options) -> Result<Scenario, Str
         (Workload::Synthetic(synthetic), state) => {
             let mut scenario = synthetic.scenario(options.now, end)?;
             if let Some(state) = state {
-                scenario.continue_from(state);
+                state.continued_by(&mut scenario);
             }
             Ok(scenario)
         }

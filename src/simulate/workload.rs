@@ -1,7 +1,6 @@
 //! A history that happens to a state: what the engine is given, wherever the events come from.
 
 use super::history::{History, Start};
-use super::past::State;
 
 /// Events that are kept at most: about a gigabyte.
 pub(super) const MOST_EVENTS: i64 = 10_000_000;
@@ -17,16 +16,4 @@ pub struct Scenario {
     pub known_from: Option<i64>,
     /// What a user should know.
     pub notes: Vec<String>,
-}
-
-impl Scenario {
-    /// Lets the traffic happen to a mailbox that exists instead of a new one.
-    pub fn continue_from(&mut self, state: &State) {
-        self.history.raise_modseqs(self.start.modseq, state.start.modseq);
-        self.history.gaps = state.gaps.clone();
-        self.start = state.start;
-        // Before the simulation the mailbox was there, and its own logs tell who is covered.
-        self.known_from = None;
-        self.notes.extend(state.notes.iter().cloned());
-    }
 }
