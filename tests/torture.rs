@@ -93,6 +93,22 @@ const FLOOR: u32 = 10;
 /// One of so many measurements has to hold: whatever else the machine does makes most of them higher.
 const TRIES: usize = 8;
 
+/// Has the system's allocator keep what it was given: memory that goes back and forth costs page faults, which some
+/// machines make dear, and only for blocks of some sizes. From the second measurement on there are none.
+fn keep_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        const TRIM_THRESHOLD: i32 = -1;
+        const MMAP_MAX: i32 = -4;
+        unsafe extern "C" {
+            fn mallopt(parameter: i32, value: i32) -> i32;
+        }
+        // SAFETY: two numbers of the allocator are set, which it reads under its own lock.
+        let done = unsafe { [mallopt(TRIM_THRESHOLD, i32::MAX), mallopt(MMAP_MAX, 0)] };
+        assert_eq!(done, [1, 1], "the allocator is told to keep memory");
+    }
+}
+
 /// Time of a processor used so far: unlike the clock on the wall it is not disturbed by what else the machine does.
 fn processor_time(clock: ClockId) -> Duration {
     let time = rustix::time::clock_gettime(clock);
@@ -566,6 +582,7 @@ impl Attack {
 /// A hostile file of one size: what it costs is bounded by the reference work.
 fn attack(what: &str, attacks: Vec<Attack>) {
     let _alone = EXCLUSIVE.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    keep_memory();
     for attack in &attacks {
         for (format, hex) in attack.ways() {
             let is_cheap = (0..TRIES).any(|_| attack.run(what, format, hex) < reference() * UNITS);
@@ -577,6 +594,7 @@ fn attack(what: &str, attacks: Vec<Attack>) {
 /// A hostile file that grows with the number given: four times of it may cost five times the work.
 fn attack_growing(what: &str, count: u32, build: impl Fn(u32) -> Vec<Attack>) {
     let _alone = EXCLUSIVE.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    keep_memory();
     for (large, small) in build(count).iter().zip(&build(count / 4)) {
         for (format, hex) in large.ways() {
             let mut measured = Vec::new();

@@ -123,22 +123,20 @@ impl Check {
         } else {
             with_document!(format, check::SCHEMA, style, &mut context.out, |out| {
                 out.begin(&mut |_| {})?;
-                out.list("findings", |out, part| {
+                out.list("findings", |part| {
                     run.all(&paths, |unit, checked| {
-                        for finding in &checked.findings {
-                            part.item(|emit| check::emit(&unit.mailbox, finding, emit));
-                        }
-                        out.take_some(part)
+                        let mut findings = checked.findings.iter();
+                        findings.try_for_each(|one| part.item(|emit| check::emit(&unit.mailbox, one, emit)))
                     })
                 })?;
                 let skipped = std::mem::take(&mut run.skipped);
-                out.list("not_compared", |_, part| {
+                out.list("not_compared", |part| {
                     for (mailbox, one) in &skipped {
                         part.item(|emit| {
                             emit.text("mailbox", mailbox.as_os_str().as_bytes());
                             emit.text("what", one.what.as_bytes());
                             emit.text("why", one.why.as_bytes());
-                        });
+                        })?;
                     }
                     Ok(())
                 })?;

@@ -84,7 +84,7 @@ fn json(roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::
     let mut out = std::mem::replace(&mut context.out, Out::new());
     with_document!(format, scan::SCHEMA, style, &mut out, |out| {
         out.begin(&mut |_| {})?;
-        out.list("mailboxes", |out, part| {
+        out.list("mailboxes", |part| {
             run(roots, options, context, |item, _| {
                 match item {
                     Err(error) if errors.len() < MOST_ERRORS => {
@@ -93,10 +93,10 @@ fn json(roots: &[PathBuf], options: &Options, context: &mut Context) -> anyhow::
                     Err(_) => {}
                     Ok(row) => {
                         summary.count(row);
-                        part.item(|emit| scan_view::emit(row, emit));
+                        part.item(|emit| scan_view::emit(row, emit))?;
                     }
                 }
-                out.take_some(part)
+                Ok(())
             })
         })?;
         out.errors(errors.iter().map(|(path, error)| (path.as_path(), error.clone())))?;

@@ -165,7 +165,7 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
             emit.object_end();
         }
         Some(RecordType::AttributeUpdate) => {
-            emit_list(emit, record.attributes().into_iter(), |emit, attribute| {
+            emit_list(emit, record.attributes(), |emit, attribute| {
                 emit.text("key", attribute.key);
                 emit.boolean("private", attribute.private);
                 emit.boolean("set", attribute.set);

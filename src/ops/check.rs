@@ -336,13 +336,10 @@ fn name(found: &Found, lists: &Lists) -> Option<Finding> {
 /// When `out` cannot be written to.
 pub fn list_problems<D: Document>(mailbox: &Path, problems: &[Finding], out: &mut D) -> std::io::Result<()> {
     // A document has the key in every case; a person needs no heading above nothing.
-    if problems.is_empty() && D::Part::FOR_PEOPLE {
+    if problems.is_empty() && D::FOR_PEOPLE {
         return Ok(());
     }
-    out.list("problems", |_, part| {
-        problems.iter().for_each(|finding| part.item(|item| emit(mailbox, finding, item)));
-        Ok(())
-    })
+    out.list("problems", |part| problems.iter().try_for_each(|one| part.item(|item| emit(mailbox, one, item))))
 }
 
 /// Emits the members of one finding.

@@ -281,22 +281,19 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
     })?;
     super::check::list_problems(path, outcome.state.problems, out)?;
     if !outcome.not_judged.is_empty() {
-        out.list("not_judged", |_, part| {
+        out.list("not_judged", |part| {
             for (line, why) in &outcome.not_judged {
                 part.item(|emit| {
                     emit.number("line", *line as u64);
                     emit.text("why", why.as_bytes());
-                });
+                })?;
             }
             Ok(())
         })?;
     }
     if let Some(differences) = &outcome.differences {
         let write = |out: &mut D| {
-            out.list("differences", |_, part| {
-                differences.iter().for_each(|one| part.item(|emit| one.write(emit)));
-                Ok(())
-            })
+            out.list("differences", |part| differences.iter().try_for_each(|one| part.item(|emit| one.write(emit))))
         };
         if table && differences.is_empty() && outcome.not_judged.is_empty() {
             out.members(&mut |emit| emit.text("differences", b"none: server and client did right"))?;
@@ -313,7 +310,7 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
         "changed",
         || Ok(blocks.next()),
         |block, part| {
-            for (i, seq) in block {
+            block.iter().try_for_each(|(i, seq)| {
                 let message = outcome.state.message(*i, *seq);
                 part.item(|emit| {
                     emit.number("seq", u64::from(message.seq));
@@ -323,8 +320,8 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
                     message.keywords.iter().for_each(|name| emit.text("", name));
                     emit.list_end();
                     emit.number("modseq", message.modseq);
-                });
-            }
+                })
+            })
         },
     )?;
     out.end()

@@ -5,147 +5,149 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::style::Paint;
-use super::table::{Kind, Table};
-use super::{Emit, Format, Json, Row, Style};
+use super::{Emit, Format, Json, Row, Style, Take};
 use crate::format::ext::Visit;
 
 /// Bytes collected before they are written.
 const FLUSH: usize = 128 << 10;
+/// Bytes that a lane collects: what a block becomes, as a rule.
+const ENOUGH: usize = 2 << 20;
 
-/// Takes the items of one list. Each thread has its own.
-pub trait Part: Send {
-    /// True for what people read, where a hex dump says more than digits.
-    const FOR_PEOPLE: bool = false;
+/// Takes the items of one list, and passes them on as they become many. Each thread has its own.
+pub trait Part {
     /// What an item is written to.
     type Out: Emit;
     /// Writes one item, an object: `write` emits its members.
-    fn item(&mut self, write: impl FnOnce(&mut Self::Out));
+    ///
+    /// # Errors
+    /// When the output could not be written to.
+    fn item(&mut self, write: impl FnOnce(&mut Self::Out)) -> io::Result<()>;
     /// Writes one item that is a plain value, emitted by `write` without a name.
-    fn value(&mut self, write: impl FnOnce(&mut Self::Out));
+    ///
+    /// # Errors
+    /// When the output could not be written to.
+    fn value(&mut self, write: impl FnOnce(&mut Self::Out)) -> io::Result<()>;
     /// Shows bytes that have no meaning, for people; `offset` is that of the first one in the file. Other formats have
     /// them as hex in an item.
-    fn plain(&mut self, offset: u64, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// When the output could not be written to.
+    fn plain(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _ = (offset, bytes);
+        Ok(())
     }
-    /// What has been written so far, to be taken away: the next item is the first of a new piece.
-    fn bytes(&mut self) -> &mut Vec<u8>;
-    /// Bytes written so far.
-    fn len(&self) -> usize;
-    /// True when nothing has been written.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+    /// Passes on what has been written: the next item is the first of others.
+    ///
+    /// # Errors
+    /// When the output could not be written to.
+    fn finish(&mut self) -> io::Result<()>;
 }
 
 /// Items of a JSON array.
-#[derive(Debug, Default)]
-pub struct JsonPart {
-    json: Json,
+pub struct JsonPart<'p> {
+    json: Json<'p>,
 }
 
-impl Part for JsonPart {
-    type Out = Json;
+impl<'p> Part for JsonPart<'p> {
+    type Out = Json<'p>;
     #[inline]
-    fn item(&mut self, write: impl FnOnce(&mut Json)) {
+    fn item(&mut self, write: impl FnOnce(&mut Json<'p>)) -> io::Result<()> {
         self.json.object_begin("");
         write(&mut self.json);
         self.json.object_end();
+        self.json.flush_some()
     }
-    fn value(&mut self, write: impl FnOnce(&mut Json)) {
+    fn value(&mut self, write: impl FnOnce(&mut Json<'p>)) -> io::Result<()> {
         write(&mut self.json);
+        self.json.flush_some()
     }
-    fn bytes(&mut self) -> &mut Vec<u8> {
+    fn finish(&mut self) -> io::Result<()> {
         self.json.start();
-        &mut self.json.buf
-    }
-    fn len(&self) -> usize {
-        self.json.buf.len()
+        self.json.flush()
     }
 }
 
 /// Items as lines of JSON.
-#[derive(Debug, Default)]
-pub struct LinePart {
-    json: Json,
+pub struct LinePart<'p> {
+    json: Json<'p>,
     prefix: Vec<u8>,
 }
 
-impl Part for LinePart {
-    type Out = Json;
+impl<'p> Part for LinePart<'p> {
+    type Out = Json<'p>;
     #[inline]
-    fn item(&mut self, write: impl FnOnce(&mut Json)) {
+    fn item(&mut self, write: impl FnOnce(&mut Json<'p>)) -> io::Result<()> {
         self.json.start();
         self.json.append(&self.prefix);
         write(&mut self.json);
         self.json.buf.push(b'}');
         self.json.end_line();
+        self.json.flush_some()
     }
-    fn value(&mut self, write: impl FnOnce(&mut Json)) {
+    fn value(&mut self, write: impl FnOnce(&mut Json<'p>)) -> io::Result<()> {
         self.item(|json| {
             json.list_begin("values");
             write(json);
             json.list_end();
-        });
+        })
     }
-    fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.json.buf
-    }
-    fn len(&self) -> usize {
-        self.json.buf.len()
+    fn finish(&mut self) -> io::Result<()> {
+        self.json.flush()
     }
 }
 
 /// Items as rows of a table.
-#[derive(Debug, Default)]
-pub struct TablePart {
-    row: Row,
-    table: Table,
-    style: Style,
-    out: Vec<u8>,
+pub struct TablePart<'p> {
+    row: Row<'p>,
 }
 
-impl Part for TablePart {
-    const FOR_PEOPLE: bool = true;
-    type Out = Row;
-    fn item(&mut self, write: impl FnOnce(&mut Row)) {
+impl<'p> Part for TablePart<'p> {
+    type Out = Row<'p>;
+    fn item(&mut self, write: impl FnOnce(&mut Row<'p>)) -> io::Result<()> {
         write(&mut self.row);
-        // Writing to memory cannot fail.
-        if self.row.is_renamed() {
-            let _ = self.table.flush(&mut self.out);
-            self.table = Table::new(self.row.names().iter().map(|name| name.to_uppercase()), self.style);
-        }
-        let _ = self.table.cells(self.row.cells(), &mut self.out);
-        self.row.clear();
+        self.row.end_row();
+        self.row.outcome()
     }
-    fn value(&mut self, write: impl FnOnce(&mut Row)) {
-        let mut row = Row::default();
-        write(&mut row);
-        for (text, _) in row.cells() {
-            self.out.extend_from_slice(format!("  {text}\n").as_bytes());
-        }
+    fn value(&mut self, write: impl FnOnce(&mut Row<'p>)) -> io::Result<()> {
+        self.row.value(write);
+        self.row.outcome()
     }
-    fn plain(&mut self, offset: u64, bytes: &[u8]) {
-        let _ = self.table.flush(&mut self.out);
-        let _ = super::hex::plain(offset, bytes, &self.style, &mut self.out);
+    fn plain(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.row.plain(offset, bytes);
+        self.row.outcome()
     }
-    fn bytes(&mut self) -> &mut Vec<u8> {
-        let _ = self.table.flush(&mut self.out);
-        &mut self.out
+    fn finish(&mut self) -> io::Result<()> {
+        self.row.finish()
     }
-    fn len(&self) -> usize {
-        self.out.len()
+}
+
+/// What a lane of [`Document::list_in_blocks`] has written: pieces of a block, then the end of it.
+type Piece = Option<Vec<u8>>;
+
+/// The end of a lane that pieces go into.
+struct Lane {
+    done: SyncSender<Piece>,
+    spare: Receiver<Vec<u8>>,
+}
+
+impl Take for Lane {
+    fn take(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let fresh = self.spare.try_recv().unwrap_or_default();
+        self.done.send(Some(std::mem::replace(bytes, fresh))).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
 /// A result in the making.
 pub trait Document {
     /// Takes the items of a list.
-    type Part: Part;
-    /// Whether several parts may work on one list. A table's heading belongs to one.
-    const PARALLEL: bool = true;
+    type Part<'p>: Part;
+    /// What a part has to know.
+    type Seed: Send + Sync;
+    /// True for what people read, where a hex dump says more than digits, and nothing needs no heading. Only one part
+    /// works on a list, for a table's heading belongs to one.
+    const FOR_PEOPLE: bool = false;
 
     /// Begins an object: the whole document, or one of several in it. `head` emits its first members.
     ///
@@ -182,13 +184,19 @@ pub trait Document {
     /// # Errors
     /// When the output cannot be written to.
     fn list_begin(&mut self, name: &str) -> io::Result<()>;
-    /// A taker of items for the list that was begun.
-    fn part(&self) -> Self::Part;
-    /// Writes what a part has collected and empties it.
+    /// What a taker of items for the list that was begun has to know.
+    fn seed(&self) -> Self::Seed;
+    /// A taker of items, which passes them on each time when it has `enough` bytes.
+    fn part<'p>(seed: &Self::Seed, to: &'p mut dyn Take, enough: usize) -> Self::Part<'p>;
+    /// Where everything goes.
+    fn out(&mut self) -> &mut dyn Write;
+    /// Writes what stands between the items of two parts.
     ///
     /// # Errors
     /// When the output cannot be written to.
-    fn take(&mut self, part: &mut Self::Part) -> io::Result<()>;
+    fn between(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Ends the list.
     ///
     /// # Errors
@@ -210,14 +218,6 @@ pub trait Document {
         self.end()
     }
 
-    /// Writes what a part has collected once that is worth a system call.
-    ///
-    /// # Errors
-    /// When the output cannot be written to.
-    fn take_some(&mut self, part: &mut Self::Part) -> io::Result<()> {
-        if part.len() >= FLUSH { self.take(part) } else { Ok(()) }
-    }
-
     /// The member `errors`: what could not be read, and why.
     ///
     /// # Errors
@@ -226,13 +226,12 @@ pub trait Document {
     where
         Self: Sized,
     {
-        self.list("errors", |out, part| {
+        self.list("errors", |part| {
             for (path, error) in errors {
                 part.item(|emit| {
                     emit.text("path", path.as_os_str().as_bytes());
                     emit.text("error", error.as_bytes());
-                });
-                out.take_some(part)?;
+                })?;
             }
             Ok(())
         })
@@ -242,14 +241,17 @@ pub trait Document {
     ///
     /// # Errors
     /// When the output cannot be written to.
-    fn list(&mut self, name: &str, fill: impl FnOnce(&mut Self, &mut Self::Part) -> io::Result<()>) -> io::Result<()>
+    fn list(&mut self, name: &str, fill: impl FnOnce(&mut Self::Part<'_>) -> io::Result<()>) -> io::Result<()>
     where
         Self: Sized,
     {
         self.list_begin(name)?;
-        let mut part = self.part();
-        fill(self, &mut part)?;
-        self.take(&mut part)?;
+        let seed = self.seed();
+        let mut to = self.out();
+        let mut part = Self::part(&seed, &mut to, FLUSH);
+        fill(&mut part)?;
+        part.finish()?;
+        drop(part);
         self.list_end()
     }
 
@@ -262,32 +264,34 @@ pub trait Document {
         &mut self,
         name: &str,
         mut next: impl FnMut() -> io::Result<Option<B>>,
-        format: impl Fn(B, &mut Self::Part) + Sync,
+        format: impl Fn(B, &mut Self::Part<'_>) -> io::Result<()> + Sync,
     ) -> io::Result<()>
     where
         Self: Sized,
     {
         self.list_begin(name)?;
         let workers =
-            if Self::PARALLEL { std::thread::available_parallelism().map_or(1, usize::from).min(4) } else { 1 };
+            if Self::FOR_PEOPLE { 1 } else { std::thread::available_parallelism().map_or(1, usize::from).min(4) };
         let first = next()?;
         let second = if first.is_some() && workers > 1 { next()? } else { None };
         let mut pending = [first, second].into_iter().flatten().collect::<std::collections::VecDeque<_>>();
         // One block is not worth a thread.
         let workers = if pending.len() > 1 { workers } else { 0 };
-        let parts: Vec<Self::Part> = (0..workers).map(|_| self.part()).collect();
-        let format = &format;
+        let (format, seed) = (&format, &self.seed());
         let alone = std::thread::scope(|scope| -> io::Result<bool> {
             let mut lanes = Vec::new();
-            for mut part in parts {
+            for _ in 0..workers {
                 let (to, blocks) = sync_channel::<B>(1);
-                let (done, from) = sync_channel::<Vec<u8>>(2);
+                let (done, from) = sync_channel::<Piece>(4);
                 let (back, spare) = std::sync::mpsc::channel::<Vec<u8>>();
                 let lane = move || {
+                    let ended = done.clone();
+                    let mut to = Lane { done, spare };
+                    let mut part = Self::part(seed, &mut to, ENOUGH);
                     for block in blocks {
-                        format(block, &mut part);
-                        let fresh: Vec<u8> = spare.try_recv().unwrap_or_default();
-                        if done.send(std::mem::replace(part.bytes(), fresh)).is_err() {
+                        // Who does not want it any more has gone.
+                        let written = format(block, &mut part).and_then(|()| part.finish());
+                        if written.is_err() || ended.send(None).is_err() {
                             return;
                         }
                     }
@@ -317,10 +321,15 @@ pub trait Document {
                 }
                 while written < sent && (!more || sent - written >= workers * 2) {
                     let (_, from, back) = &lanes[written % workers];
-                    let Ok(mut bytes) = from.recv() else { break };
-                    self.take_bytes(&bytes)?;
-                    bytes.clear();
-                    let _ = back.send(bytes);
+                    let mut first = true;
+                    while let Ok(Some(mut bytes)) = from.recv() {
+                        if std::mem::take(&mut first) {
+                            self.between()?;
+                        }
+                        self.out().write_all(&bytes)?;
+                        bytes.clear();
+                        let _ = back.send(bytes);
+                    }
                     written += 1;
                 }
                 if !more {
@@ -330,97 +339,96 @@ pub trait Document {
             Ok(false)
         })?;
         // Without threads, which the system may refuse, this one does it all.
-        let mut part = self.part();
-        while alone && let Some(block) = pending.pop_front().map_or_else(&mut next, |block| Ok(Some(block)))? {
-            format(block, &mut part);
-            self.take(&mut part)?;
+        if alone {
+            let mut to = self.out();
+            let mut part = Self::part(seed, &mut to, FLUSH);
+            while let Some(block) = pending.pop_front().map_or_else(&mut next, |block| Ok(Some(block)))? {
+                format(block, &mut part)?;
+            }
+            part.finish()?;
         }
         self.list_end()
     }
-
-    /// Writes items that a part has collected.
-    ///
-    /// # Errors
-    /// When the output cannot be written to.
-    fn take_bytes(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// One JSON document.
 pub struct JsonDocument<'w> {
     out: &'w mut dyn Write,
-    json: Json,
     schema: &'static str,
     depth: usize,
+    /// A value stands before the next one.
+    comma: bool,
+    spare: Vec<u8>,
 }
 
 impl<'w> JsonDocument<'w> {
     /// A document with that schema.
     pub fn new(schema: &'static str, out: &'w mut dyn Write) -> Self {
-        JsonDocument { out, json: Json::new(), schema, depth: 0 }
+        JsonDocument { out, schema, depth: 0, comma: false, spare: Vec::new() }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.json.buf)?;
-        self.json.buf.clear();
+    fn write(&mut self, write: impl FnOnce(&mut Json<'_>)) -> io::Result<()> {
+        let mut to: &mut dyn Write = &mut *self.out;
+        let mut json = Json::to(&mut to, FLUSH);
+        std::mem::swap(&mut json.buf, &mut self.spare);
+        json.comma = self.comma;
+        write(&mut json);
+        json.flush()?;
+        self.comma = json.comma;
+        self.spare = json.buf;
         Ok(())
     }
 }
 
 impl Document for JsonDocument<'_> {
-    type Part = JsonPart;
+    type Part<'p> = JsonPart<'p>;
+    type Seed = ();
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
-        self.json.object_begin("");
-        if self.depth == 0 {
-            self.json.text("schema", self.schema.as_bytes());
-        }
+        let schema = (self.depth == 0).then_some(self.schema);
         self.depth += 1;
-        head(&mut self.json);
-        self.flush()
+        self.write(|json| {
+            json.object_begin("");
+            if let Some(schema) = schema {
+                json.text("schema", schema.as_bytes());
+            }
+            head(json);
+        })
     }
     fn members(&mut self, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
-        write(&mut self.json);
-        self.flush()
+        self.write(|json| write(json))
     }
     fn object(&mut self, name: &str, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
-        self.json.object_begin(name);
-        write(&mut self.json);
-        self.json.object_end();
-        self.flush()
+        self.write(|json| {
+            json.object_begin(name);
+            write(json);
+            json.object_end();
+        })
     }
     fn list_begin(&mut self, name: &str) -> io::Result<()> {
-        self.json.list_begin(name);
-        self.flush()
+        self.write(|json| json.list_begin(name))
     }
-    fn part(&self) -> JsonPart {
-        JsonPart::default()
+    fn seed(&self) {}
+    fn part<'p>((): &(), to: &'p mut dyn Take, enough: usize) -> JsonPart<'p> {
+        JsonPart { json: Json::to(to, enough) }
     }
-    fn take(&mut self, part: &mut JsonPart) -> io::Result<()> {
-        let mut bytes = std::mem::take(part.bytes());
-        self.take_bytes(&bytes)?;
-        bytes.clear();
-        *part.bytes() = bytes;
-        Ok(())
+    fn out(&mut self) -> &mut dyn Write {
+        self.out
     }
-    fn take_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        // The first byte decides about a comma; the rest is not copied again.
-        self.json.append(&bytes[..1]);
-        self.flush()?;
-        self.out.write_all(&bytes[1..])
+    fn between(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.comma, true) { self.out.write_all(b",") } else { Ok(()) }
     }
     fn list_end(&mut self) -> io::Result<()> {
-        self.json.list_end();
-        self.flush()
+        self.write(|json| json.list_end())
     }
     fn end(&mut self) -> io::Result<()> {
-        self.json.object_end();
         self.depth -= 1;
-        if self.depth == 0 {
-            self.json.end_line();
-        }
-        self.flush()
+        let is_last = self.depth == 0;
+        self.write(|json| {
+            json.object_end();
+            if is_last {
+                json.end_line();
+            }
+        })
     }
 }
 
@@ -439,8 +447,22 @@ impl<'w> LinesDocument<'w> {
     }
 }
 
+impl LinesDocument<'_> {
+    fn line(&mut self, write: impl FnOnce(&mut Json<'_>)) -> io::Result<()> {
+        let mut to: &mut dyn Write = &mut *self.out;
+        let mut json = Json::to(&mut to, FLUSH);
+        json.append(&self.head);
+        write(&mut json);
+        json.object_end();
+        json.end_line();
+        json.flush()
+    }
+}
+
 impl Document for LinesDocument<'_> {
-    type Part = LinePart;
+    type Part<'p> = LinePart<'p>;
+    /// What each line begins with.
+    type Seed = Vec<u8>;
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
         let mut json = Json::new();
         json.object_begin("");
@@ -458,41 +480,31 @@ impl Document for LinesDocument<'_> {
         self.members(more)
     }
     fn members(&mut self, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
-        let mut json = Json::new();
-        json.append(&self.head);
-        write(&mut json);
-        json.object_end();
-        json.end_line();
-        self.out.write_all(&json.buf)
+        self.line(|json| write(json))
     }
     fn object(&mut self, name: &str, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
-        let mut json = Json::new();
-        json.append(&self.head);
-        json.text("section", name.as_bytes());
-        json.object_begin(name);
-        write(&mut json);
-        json.object_end();
-        json.object_end();
-        json.end_line();
-        self.out.write_all(&json.buf)
+        self.line(|json| {
+            json.text("section", name.as_bytes());
+            json.object_begin(name);
+            write(json);
+            json.object_end();
+        })
     }
     fn list_begin(&mut self, name: &str) -> io::Result<()> {
         name.clone_into(&mut self.section);
         Ok(())
     }
-    fn part(&self) -> LinePart {
+    fn seed(&self) -> Vec<u8> {
         let mut json = Json::new();
         json.append(&self.head);
         json.text("section", self.section.as_bytes());
-        LinePart { json: Json::new(), prefix: json.buf }
+        json.buf
     }
-    fn take(&mut self, part: &mut LinePart) -> io::Result<()> {
-        self.out.write_all(part.bytes())?;
-        part.bytes().clear();
-        Ok(())
+    fn part<'p>(prefix: &Vec<u8>, to: &'p mut dyn Take, enough: usize) -> LinePart<'p> {
+        LinePart { json: Json::to(to, enough), prefix: prefix.clone() }
     }
-    fn take_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.write_all(bytes)
+    fn out(&mut self) -> &mut dyn Write {
+        self.out
     }
     fn list_end(&mut self) -> io::Result<()> {
         Ok(())
@@ -514,31 +526,29 @@ impl<'w> TableDocument<'w> {
         TableDocument { out, style }
     }
 
-    fn print_members(&mut self, row: &Row) -> io::Result<()> {
-        let mut table = Table::members(self.style);
-        for (name, (text, _)) in row.names().iter().zip(row.cells()) {
-            let name = self.style.cell(Paint::Dim, name);
-            table.cells([(name.as_str(), Kind::Text), (text, Kind::Long)].into_iter(), self.out)?;
-        }
-        table.flush(self.out)
+    fn print_members(&mut self, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
+        let mut to: &mut dyn Write = &mut *self.out;
+        let mut row = Row::members(self.style, &mut to);
+        write(&mut row);
+        row.end_row();
+        row.finish()
     }
 }
 
 impl Document for TableDocument<'_> {
-    type Part = TablePart;
+    type Part<'p> = TablePart<'p>;
+    type Seed = Style;
+    const FOR_PEOPLE: bool = true;
     // The message on stderr says it all.
     fn failed(&mut self, _: &Path, _: &dyn Display) -> io::Result<()> {
         Ok(())
     }
-    const PARALLEL: bool = false;
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
         let mut row = Row::default();
         head(&mut row);
         let line: Vec<String> = row
-            .names()
-            .iter()
-            .zip(row.cells())
-            .map(|(name, (text, _))| match name.as_str() {
+            .named()
+            .map(|(name, text)| match name {
                 "path" | "kind" => text.to_owned(),
                 _ => format!("{name} {text}"),
             })
@@ -549,29 +559,23 @@ impl Document for TableDocument<'_> {
         writeln!(self.out, "{}", self.style.heading(&line.join("  ")))
     }
     fn members(&mut self, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
-        let mut row = Row::default();
-        write(&mut row);
-        self.print_members(&row)
+        self.print_members(write)
     }
     fn object(&mut self, name: &str, write: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
-        let mut row = Row::default();
-        write(&mut row);
         writeln!(self.out, "{}", self.style.heading(name))?;
-        self.print_members(&row)
+        self.print_members(write)
     }
     fn list_begin(&mut self, name: &str) -> io::Result<()> {
         if name.is_empty() { Ok(()) } else { writeln!(self.out, "{}", self.style.heading(name)) }
     }
-    fn part(&self) -> TablePart {
-        TablePart { style: self.style, ..TablePart::default() }
+    fn seed(&self) -> Style {
+        self.style
     }
-    fn take(&mut self, part: &mut TablePart) -> io::Result<()> {
-        self.out.write_all(part.bytes())?;
-        part.bytes().clear();
-        Ok(())
+    fn part<'p>(style: &Style, to: &'p mut dyn Take, _: usize) -> TablePart<'p> {
+        TablePart { row: Row::lines(*style, to) }
     }
-    fn take_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.write_all(bytes)
+    fn out(&mut self) -> &mut dyn Write {
+        self.out
     }
     fn list_end(&mut self) -> io::Result<()> {
         Ok(())
@@ -606,7 +610,7 @@ macro_rules! with_document {
 }
 
 /// Writes the member `errors`: what could not be read, and why.
-pub fn emit_errors<'e>(json: &mut Json, errors: impl Iterator<Item = (&'e Path, &'e str)>) {
+pub fn emit_errors<'e>(json: &mut Json<'_>, errors: impl Iterator<Item = (&'e Path, &'e str)>) {
     json.list_begin("errors");
     for (path, error) in errors {
         json.object_begin("");

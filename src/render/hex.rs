@@ -12,15 +12,36 @@ use super::Style;
 /// # Errors
 /// When `out` cannot be written to.
 pub fn plain(offset: u64, bytes: &[u8], style: &Style, out: &mut dyn Write) -> io::Result<()> {
-    let mut lines = Vec::new();
+    let mut lines = Lines { line: Vec::new(), out };
     let panels = PrinterBuilder::new(&mut lines).show_color(style.color).with_border_style(BorderStyle::None);
-    panels.num_panels(2).build().display_offset(offset).print_all(bytes)?;
-    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        out.write_all(b"  ")?;
-        out.write_all(line.trim_ascii_end())?;
-        out.write_all(b"\n")?;
+    panels.num_panels(2).build().display_offset(offset).print_all(bytes)
+}
+
+/// Moves lines in by two and takes the spaces at their ends.
+struct Lines<'w> {
+    line: Vec<u8>,
+    out: &'w mut dyn Write,
+}
+
+impl Write for Lines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let line = self.line.trim_ascii_end();
+                if !line.is_empty() {
+                    self.out.write_all(b"  ")?;
+                    self.out.write_all(line)?;
+                    self.out.write_all(b"\n")?;
+                }
+                self.line.clear();
+            }
+        }
+        Ok(bytes.len())
     }
-    Ok(())
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

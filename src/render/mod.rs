@@ -59,6 +59,26 @@ pub trait Emit: Visit {
             self.number(&format!("{name}_raw"), u64::from(flags));
         }
     }
+
+    /// A set of UIDs, ascending ranges of them, as IMAP writes it: `1:3,7`.
+    fn uids(&mut self, name: &str, ranges: &[(u32, u32)]);
+}
+
+/// Where pieces of a result go.
+pub trait Take {
+    /// Takes away what is in `bytes` and leaves it empty.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn take(&mut self, bytes: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl Take for &mut dyn Write {
+    fn take(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        self.write_all(bytes)?;
+        bytes.clear();
+        Ok(())
+    }
 }
 
 /// A report that fits in memory.

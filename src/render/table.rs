@@ -20,6 +20,8 @@ const GAP: u16 = 2;
 const WIDEST: usize = 120;
 /// Lines of one cell on a terminal; the rest is cut with an ellipsis.
 const MOST_LINES: usize = 5;
+/// Bytes of text that are laid out together.
+const MOST_TEXT: usize = 1 << 20;
 /// Columns of a terminal that the last column of a table gets at least.
 const LEAST_ROOM: u16 = 16;
 /// Stands for a cell in the row that has the columns laid out.
@@ -194,7 +196,25 @@ impl Table {
     pub fn cells<'c>(&mut self, cells: impl Iterator<Item = (&'c str, Kind)>, out: &mut dyn Write) -> io::Result<()> {
         cells.for_each(|(text, kind)| self.waiting.push(text, kind));
         self.waiting.rows.push(self.waiting.cells.len());
-        if self.waiting.rows.len() >= self.batch { self.flush(out) } else { Ok(()) }
+        let is_full = self.waiting.rows.len() >= self.batch || self.waiting.text.len() >= MOST_TEXT;
+        if is_full { self.flush(out) } else { Ok(()) }
+    }
+
+    /// Writes what is still waiting and the cells of a row before a last one that is too long to be laid out: its text
+    /// follows, written by the caller, who also ends the line.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub(super) fn open<'c>(
+        &mut self,
+        cells: impl Iterator<Item = (&'c str, Kind)>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        cells.for_each(|(text, kind)| self.waiting.push(text, kind));
+        let last = self.waiting.cells.len() - self.waiting.rows.last().copied().unwrap_or(0);
+        self.waiting.push(&PLACE.to_string(), Kind::Long);
+        self.waiting.rows.push(self.waiting.cells.len());
+        self.lay_out(Some(last), out)
     }
 
     /// Writes what is still waiting.
@@ -202,6 +222,11 @@ impl Table {
     /// # Errors
     /// When `out` cannot be written to.
     pub fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.lay_out(None, out)
+    }
+
+    /// Writes what is waiting; of the last row, the cell of column `open` is left out and the line not ended.
+    fn lay_out(&mut self, open: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
         let mut rows = std::mem::take(&mut self.waiting);
         let count = rows.iter().map(<[Slot]>::len).max().unwrap_or(0);
         if count == 0 {
@@ -214,7 +239,7 @@ impl Table {
         let again = self.shown.iter().map(|(i, _)| i).ne(before.iter().map(|(i, _)| i));
         let mut widths: Vec<u16> = (0..count).map(|i| self.width(&rows, i)).collect();
         self.fit(&mut widths);
-        self.print(&rows, widths, again && !self.titles.is_empty(), out)?;
+        self.print(&rows, widths, again && !self.titles.is_empty(), open, out)?;
         rows.clear();
         self.waiting = rows;
         Ok(())
@@ -283,7 +308,14 @@ impl Table {
         }
     }
 
-    fn print(&mut self, rows: &Waiting, widths: Vec<u16>, heading: bool, out: &mut dyn Write) -> io::Result<()> {
+    fn print(
+        &mut self,
+        rows: &Waiting,
+        widths: Vec<u16>,
+        heading: bool,
+        open: Option<usize>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         let form = match self.form.take() {
             Some((before, form)) if before == widths && !heading => form,
             _ => self.form_of(&widths),
@@ -293,12 +325,26 @@ impl Table {
             writeln!(out, "{indent}{}", self.style.heading(&form.heading))?;
         }
         let mut text = String::new();
-        for row in rows.iter() {
+        for (n, row) in rows.iter().enumerate() {
+            if let Some(open) = open.filter(|_| n + 1 == rows.rows.len()) {
+                let others = self.shown.iter().map(|(i, _)| match row.get(*i).filter(|_| *i != open) {
+                    Some(slot) => (rows.text(slot), slot.width),
+                    None => ("", 0),
+                });
+                let column = self.line(&form, &widths, others, &mut text);
+                text.pop();
+                let place = self.shown.iter().zip(&form.places).find(|((i, _), _)| *i == open).map_or(0, |(_, at)| *at);
+                let gap = if column == 0 { place + self.indent } else { place.saturating_sub(column).max(GAP.into()) };
+                text.extend(std::iter::repeat_n(' ', gap));
+                continue;
+            }
             let cells =
                 self.shown.iter().map(|(i, _)| row.get(*i).map_or(("", 0), |slot| (rows.text(slot), slot.width)));
             let last = self.shown.last().map_or(0, |(i, _)| *i);
             match row.get(last).filter(|slot| self.style.width.is_some() && slot.width > usize::from(widths[last])) {
-                None => self.line(&form, &widths, cells, &mut text),
+                None => {
+                    self.line(&form, &widths, cells, &mut text);
+                }
                 Some(long) => {
                     let wrapped = wrapped(rows.text(long), widths[last]);
                     let others = self.shown.len() - 1;
@@ -308,9 +354,9 @@ impl Table {
                             0 => self.line(&form, &widths, cells.clone().take(others).chain(end), &mut text),
                             _ => {
                                 let blank = std::iter::repeat_n(("", 0), others);
-                                self.line(&form, &widths, blank.chain(end), &mut text);
+                                self.line(&form, &widths, blank.chain(end), &mut text)
                             }
-                        }
+                        };
                     }
                 }
             }
@@ -341,8 +387,15 @@ impl Table {
         Form { heading, places }
     }
 
-    /// One line. A cell that is wider than its column pushes what comes after it to the right.
-    fn line<'c>(&self, form: &Form, widths: &[u16], cells: impl Iterator<Item = (&'c str, usize)>, out: &mut String) {
+    /// One line, and how many columns it takes, the indent apart. A cell that is wider than its column pushes what
+    /// comes after it to the right.
+    fn line<'c>(
+        &self,
+        form: &Form,
+        widths: &[u16],
+        cells: impl Iterator<Item = (&'c str, usize)>,
+        out: &mut String,
+    ) -> usize {
         let begin = out.len();
         // How far the line has come, by how much it is pushed to the right, and whether its last cell was too wide.
         let (mut column, mut pushed, mut pushes) = (0, 0, false);
@@ -363,12 +416,14 @@ impl Table {
             out.push_str(text);
             (column, pushes) = (from + width, width > own);
         }
-        out.truncate(begin.max(out.trim_end().len()));
+        let trimmed = out.len() - begin.max(out.trim_end().len());
+        out.truncate(out.len() - trimmed);
         if self.style.color {
             let line = self.style.coloured(out.split_off(begin));
             out.push_str(&line);
         }
         out.push('\n');
+        column.saturating_sub(trimmed)
     }
 }
 

@@ -11,6 +11,18 @@ use jiff::tz::{Offset, TimeZone};
 use super::Emit;
 use crate::format::ext::Visit;
 
+/// Cuts bytes into pieces of at most `most` bytes; text is cut between characters.
+pub(super) fn pieces(bytes: &[u8], most: usize, is_text: bool) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let is_inside = |at: &usize| rest.get(*at).is_some_and(|byte| is_text && byte & 0xc0 == 0x80);
+        let at = (most.saturating_sub(3)..=most).rev().find(|at| !is_inside(at)).unwrap_or(most).min(rest.len());
+        let (piece, after) = rest.split_at(at);
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// Makes bytes safe for a terminal, a mail or a journal: control characters, characters that turn the direction of text
 /// or are not seen at all, and what is not UTF-8 are shown escaped. Whatever goes to people goes through here.
 pub fn printable(bytes: &[u8]) -> String {
@@ -112,6 +124,40 @@ impl Compact {
         self.key("");
         push_printable(bytes, &mut self.line);
     }
+
+    /// Begins a text, which [`more_text`](Self::more_text) goes on with; who asks for quotes ends them.
+    pub(super) fn begin_text(&mut self, name: &str, quoted: bool) {
+        self.raw(name, if quoted { "\"" } else { "" });
+    }
+
+    /// More of a value that has been begun: text, within quotes when `quoted`.
+    pub(super) fn more_text(&mut self, bytes: &[u8], quoted: bool) {
+        let from = self.line.len();
+        push_printable(bytes, &mut self.line);
+        if quoted && self.line.get(from..).is_some_and(|text| text.contains('"')) {
+            let text = self.line.split_off(from);
+            self.line.push_str(&text.replace('"', "\\\""));
+        }
+    }
+
+    /// More of a value that has been begun: hex digits.
+    pub(super) fn more_hex(&mut self, bytes: &[u8]) {
+        push_hex(bytes, &mut self.line);
+    }
+
+    /// More of a value that has been begun: ranges of UIDs, the first of all of them where `is_first`.
+    pub(super) fn more_uids(&mut self, ranges: &[(u32, u32)], is_first: bool) {
+        for (i, (first, last)) in ranges.iter().enumerate() {
+            if i > 0 || !is_first {
+                self.line.push(',');
+            }
+            self.line.push_str(itoa::Buffer::new().format(*first));
+            if last > first {
+                self.line.push(':');
+                self.line.push_str(itoa::Buffer::new().format(*last));
+            }
+        }
+    }
 }
 
 impl Visit for Compact {
@@ -183,6 +229,10 @@ impl Emit for Compact {
     fn flags(&mut self, name: &str, flags: u8) {
         self.key(name);
         push_flags(flags, &mut self.line);
+    }
+    fn uids(&mut self, name: &str, ranges: &[(u32, u32)]) {
+        self.raw(name, if ranges.is_empty() { "-" } else { "" });
+        self.more_uids(ranges, true);
     }
 }
 

@@ -45,10 +45,9 @@ pub fn write<D: Document>(path: &Path, report: &mut Report, table: bool, out: &m
     if table && expunges.vanished.is_empty() {
         return out.end();
     }
-    out.list("expunges", |out, part| {
+    out.list("expunges", |part| {
         expunges.each(|one, bracket| {
-            part.item(|emit| if table { emit_row(emit, one, bracket) } else { emit_one(emit, one, bracket) });
-            out.take_some(part)
+            part.item(|emit| if table { emit_row(emit, one, bracket) } else { emit_one(emit, one, bracket) })
         })
     })?;
     out.end()

@@ -59,7 +59,7 @@ pub struct LogWriter<'w> {
     out: &'w mut dyn Write,
     format: Format,
     style: Style,
-    json: Json,
+    json: Json<'static>,
     table: Table,
     text: Vec<u8>,
     from: Rfc3339,
@@ -414,7 +414,7 @@ impl Sink for LogWriter<'_> {
     }
 }
 
-fn emit_note(json: &mut Json, note: &Note) {
+fn emit_note(json: &mut Json<'_>, note: &Note) {
     json.text("note", note.kind.name().as_bytes());
     json.text("file", note.file.as_os_str().as_bytes());
     json.number("log_file_seq", u64::from(note.pos.seq));
@@ -425,7 +425,7 @@ fn emit_note(json: &mut Json, note: &Note) {
     json.text("message", note.message.as_bytes());
 }
 
-fn emit_stamp(json: &mut Json, name: &str, stamp: Option<Stamp>) {
+fn emit_stamp(json: &mut Json<'_>, name: &str, stamp: Option<Stamp>) {
     let Some(stamp) = stamp else { return json.null(name) };
     json.object_begin(name);
     json.text("clock", stamp.kind.name().as_bytes());
@@ -561,15 +561,15 @@ fn content(entry: &Entry<'_>) -> String {
 
 /// The attributes that a record sets or removes. Their keys are whatever a client has called them.
 fn attributes(entry: &Entry<'_>) -> String {
-    let list = entry.record.attributes();
-    let one = |attribute: &Attribute<'_>| {
+    let mut list = entry.record.attributes();
+    let one = |attribute: Attribute<'_>| {
         let (what, whose) =
             (if attribute.set { "set" } else { "removed" }, if attribute.private { "private" } else { "shared" });
         let at = attribute.timestamp.map(|time| format!(" at {}", local(i64::from(time)))).unwrap_or_default();
         format!("{whose} {} {what}{at}", printable(attribute.key))
     };
-    let shown: Vec<String> = list.iter().take(MOST_RANGES).map(one).collect();
-    shown.join(", ") + if list.len() > MOST_RANGES { ", …" } else { "" }
+    let shown: Vec<String> = list.by_ref().take(MOST_RANGES).map(one).collect();
+    shown.join(", ") + if list.next().is_some() { ", …" } else { "" }
 }
 
 /// Leaves out the bytes of elements that are decoded right behind them.

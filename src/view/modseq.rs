@@ -98,7 +98,7 @@ pub fn write_overview<D: Document>(
         emit_optional(emit, "oldest_modseq", oldest_modseq(&chain.segments()));
         emit_left_out(emit, chain.left_out);
     })?;
-    out.list("files", |_, part| {
+    out.list("files", |part| {
         for file in &chain.files {
             let header = &file.log.header;
             part.item(|emit| {
@@ -107,7 +107,7 @@ pub fn write_overview<D: Document>(
                 emit.number("size", file.log.size);
                 emit.number("initial_modseq", header.initial_modseq);
                 emit.number("highest_modseq", file.end_modseq);
-            });
+            })?;
         }
         Ok(())
     })?;
@@ -122,7 +122,7 @@ pub fn write_overview<D: Document>(
         "messages",
         || Ok(blocks.next()),
         |block, part| {
-            for ((seq, (uid, modseq)), origin) in block {
+            block.iter().try_for_each(|((seq, (uid, modseq)), origin)| {
                 part.item(|emit| {
                     emit.number("seq", u64::from(*seq));
                     emit.number("uid", u64::from(*uid));
@@ -134,8 +134,8 @@ pub fn write_overview<D: Document>(
                         Some((_, kind)) => emit.text("type", kind.name().as_bytes()),
                         None => emit.null("type"),
                     }
-                });
-            }
+                })
+            })
         },
     )?;
     out.end()
@@ -149,7 +149,7 @@ pub fn write_history<D: Document>(path: &Path, logs: &mut Logs, uid: Option<&Uid
     use std::os::unix::ffi::OsStrExt;
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
     let starts: HashMap<u32, u64> = logs.list.iter().map(|log| (log.segment.seq, log.segment.initial_modseq)).collect();
-    out.list("history", |out, part| {
+    out.list("history", |part| {
         let mut last = (0, 0);
         logs.each(0, |_, seq, record| {
             let before = if last.0 == seq { last.1 } else { starts.get(&seq).copied().unwrap_or(0) };
@@ -170,9 +170,8 @@ pub fn write_history<D: Document>(path: &Path, logs: &mut Logs, uid: Option<&Uid
                 emit.text("type", record.kind().map_or("", RecordType::name).as_bytes());
                 emit.boolean("external", record.external());
                 emit.boolean("sync", record.sync());
-                emit.text("uids", uids.to_string().as_bytes());
-            });
-            out.take_some(part)?;
+                emit.uids("uids", uids.ranges());
+            })?;
             Ok(true)
         })
     })?;

@@ -66,7 +66,7 @@ pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &m
         "messages",
         || Ok(blocks.next()),
         |block, part| {
-            for &i in block {
+            block.iter().try_for_each(|&i| {
                 let record = mailbox.record(i);
                 let modseq = match modseq_column {
                     None => untracked,
@@ -88,8 +88,8 @@ pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &m
                     }
                     emit.list_end();
                     emit.number("modseq", modseq);
-                });
-            }
+                })
+            })
         },
     )?;
     out.end()

@@ -82,7 +82,7 @@ mod tests {
         payload.extend(8_u32.to_le_bytes());
         let rec = record(0x10_0000, &payload);
         assert!(rec.fatal_error().is_none() && rec.payload_error().is_none());
-        let list = rec.attributes();
+        let list: Vec<Attribute<'_>> = rec.attributes().collect();
         assert_eq!(list.len(), 2);
         assert_eq!((list[0].timestamp, list[0].value_len, list[0].private), (Some(7), Some(5), true));
         assert_eq!((list[1].timestamp, list[1].set, list[1].key), (Some(8), false, &b"b"[..]));

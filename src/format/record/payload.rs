@@ -382,25 +382,47 @@ impl<'a> Record<'a> {
     }
 
     /// The attributes of an attribute-update record, as far as they can be read.
-    pub fn attributes(&self) -> Vec<Attribute<'a>> {
-        let mut list = Vec::new();
+    pub fn attributes(&self) -> Attributes<'a> {
         let mut rest = self.payload;
-        while let Some(len) = rest.iter().position(|b| *b == 0).filter(|len| *len >= 3) {
-            let Some((entry, after)) = rest.split_at_checked(len) else { break };
-            let (Some(sign), Some(scope), Some(key)) = (entry.first(), entry.get(1), entry.get(2..)) else { break };
-            list.push(Attribute { key, private: *scope == b'p', set: *sign == b'+', timestamp: None, value_len: None });
-            rest = after.get(1..).unwrap_or_default();
+        while let Some((_, after)) = next_key(rest) {
+            rest = after;
         }
         let text = self.payload.len().saturating_sub(rest.len()).saturating_add(1);
-        let mut at = align4(text);
-        for attribute in &mut list {
-            attribute.timestamp = self.endian.u32_at(self.payload, at);
-            at = at.saturating_add(4);
-            if attribute.set {
-                attribute.value_len = self.endian.u32_at(self.payload, at);
-                at = at.saturating_add(4);
-            }
-        }
-        list
+        Attributes { keys: self.payload, payload: self.payload, numbers: align4(text), endian: self.endian }
+    }
+}
+
+/// The first of NUL-terminated keys, each with two letters in front, and what follows it.
+fn next_key(keys: &[u8]) -> Option<(&[u8], &[u8])> {
+    let len = keys.iter().position(|byte| *byte == 0).filter(|len| *len >= 3)?;
+    Some((keys.get(..len)?, keys.get(len.checked_add(1)?..)?))
+}
+
+/// Iterates over the attributes of an attribute-update record: all keys stand before all numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    /// The keys that are left, and what follows them.
+    keys: &'a [u8],
+    payload: &'a [u8],
+    /// Where the numbers of the next key stand in the payload.
+    numbers: usize,
+    endian: Endian,
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        let (entry, rest) = next_key(self.keys)?;
+        let (sign, scope, key) = (entry.first()?, entry.get(1)?, entry.get(2..)?);
+        self.keys = rest;
+        let mut number = || {
+            let value = self.endian.u32_at(self.payload, self.numbers);
+            self.numbers = self.numbers.saturating_add(4);
+            value
+        };
+        let set = *sign == b'+';
+        let timestamp = number();
+        Some(Attribute { key, private: *scope == b'p', set, timestamp, value_len: if set { number() } else { None } })
     }
 }

@@ -203,7 +203,7 @@ impl Record<'_> {
                 (size < 12).then(|| self.error(0, FlawKind::BoundarySize, "at least 12".into(), size.to_string()))
             }
             Some(RecordType::AttributeUpdate) => {
-                let cut = self.attributes().iter().any(|a| a.timestamp.is_none() || (a.set && a.value_len.is_none()));
+                let cut = self.attributes().any(|a| a.timestamp.is_none() || (a.set && a.value_len.is_none()));
                 cut.then(|| {
                     self.error(
                         0,

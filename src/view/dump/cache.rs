@@ -33,7 +33,7 @@ pub(super) fn dump_cache<D: Document>(
         })?;
     }
     if options.wants(Section::Fields) {
-        out.list("fields", |out, part| {
+        out.list("fields", |part| {
             for field in &cache.fields {
                 part.item(|emit| {
                     emit.text("name", field.name);
@@ -44,8 +44,7 @@ pub(super) fn dump_cache<D: Document>(
                     }
                     emit.text("decision", field.decision_name().as_bytes());
                     emit.time("last_used", u64::from(field.last_used));
-                });
-                out.take_some(part)?;
+                })?;
             }
             Ok(())
         })?;
@@ -109,8 +108,9 @@ fn cache_records<D: Document>(
                 links += 1;
             }
             let uid = by_offset.get(links).filter(|(offset, _)| *offset == record.offset).map(|(_, uid)| *uid);
-            part.item(|emit| emit_cache_record(emit, cache, record, uid, &names));
+            part.item(|emit| emit_cache_record(emit, cache, record, uid, &names))?;
         }
+        Ok(())
     })?;
     note(problems, found.into_inner());
     Ok(())

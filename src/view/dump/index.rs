@@ -34,7 +34,7 @@ pub(super) fn dump_index<D: Document>(
         })?;
     }
     if options.wants(Section::Extensions) {
-        out.list("extensions", |out, part| {
+        out.list("extensions", |part| {
             for ext in &index.extensions {
                 part.item(|emit| {
                     emit.text("name", ext.name);
@@ -47,21 +47,14 @@ pub(super) fn dump_index<D: Document>(
                         Some(kind) => kind.visit("header", ext.data, endian, emit),
                         None => emit.hex("header", ext.data),
                     }
-                });
-                out.take_some(part)?;
+                })?;
             }
             Ok(())
         })?;
     }
     let names: Vec<Vec<u8>> = crate::model::Mailbox::keywords_of(index);
     if options.wants(Section::Keywords) {
-        out.list("keywords", |out, part| {
-            for name in &names {
-                part.value(|emit| emit.text("", name));
-                out.take_some(part)?;
-            }
-            Ok(())
-        })?;
+        out.list("keywords", |part| names.iter().try_for_each(|name| part.value(|emit| emit.text("", name))))?;
     }
     let mut problems = index.problems.clone();
     if options.wants(Section::Records) {
@@ -182,7 +175,8 @@ fn index_records<D: Document>(
                     }
                 }
                 emit.object_end();
-            });
+            })?;
         }
+        Ok(())
     })
 }

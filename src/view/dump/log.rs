@@ -27,7 +27,7 @@ pub(super) fn dump_log<D: Document>(
     if options.wants(Section::Transactions) || options.wants(Section::Records) {
         let mut names = beside.names.clone();
         let mut scan = log.records(bytes);
-        out.list("records", |out, part| log_records(&mut scan, &mut names, options, &mut problems, out, part))?;
+        out.list("records", |part| log_records(&mut scan, &mut names, options, &mut problems, part))?;
         scan.by_ref().for_each(drop);
         if let Some(end) = scan.end() {
             log_end(end, out)?;
@@ -95,9 +95,10 @@ pub(super) fn dump_stream<D: Document>(
                     note(&mut found, [problem]);
                 }
                 if filter.is_none_or(|set| touches(&record, &block.names, set)) {
-                    part.item(|emit| emit_record(emit, &record, &block.names));
+                    part.item(|emit| emit_record(emit, &record, &block.names))?;
                 }
             }
+            Ok(())
         })?;
         let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         found.sort_by_key(|problem| problem.at);
@@ -146,13 +147,12 @@ fn end_problem(is_growing: bool, end: &LogEnd) -> Option<Flaw> {
     end.error.clone().filter(|_| !(is_growing && end.reason == EndReason::Partial))
 }
 
-fn log_records<D: Document>(
+fn log_records(
     records: &mut crate::format::log::Scan<'_>,
     names: &mut ExtNames,
     options: &Options,
     problems: &mut Vec<Flaw>,
-    out: &mut D,
-    part: &mut D::Part,
+    part: &mut impl Part,
 ) -> io::Result<()> {
     let mut left = options.limit();
     for record in records {
@@ -162,8 +162,7 @@ fn log_records<D: Document>(
             continue;
         }
         left -= 1;
-        part.item(|emit| emit_record(emit, &record, names));
-        out.take_some(part)?;
+        part.item(|emit| emit_record(emit, &record, names))?;
     }
     Ok(())
 }
@@ -186,11 +185,11 @@ fn salvage<D: Document>(
     if from.is_none() {
         return Ok(());
     }
-    out.list("salvaged", |out, part| {
+    out.list("salvaged", |part| {
         while let Some(at) = from {
             let mut scan = log.records(bytes).from(at, 0);
             names.after_hole();
-            log_records(&mut scan, &mut names, options, problems, out, part)?;
+            log_records(&mut scan, &mut names, options, problems, part)?;
             let end = scan.end().map_or(bytes.len() as u64, |end| end.offset);
             from = crate::format::log::resynchronize(bytes, end.saturating_add(1), log.endian);
         }
@@ -214,7 +213,7 @@ fn salvage_stream<D: Document>(
     stream.seek(at, 0);
     names.after_hole();
     let mut left = options.limit();
-    out.list("salvaged", |out, part| {
+    out.list("salvaged", |part| {
         stream
             .walk(AtEnd::Search, |passage| {
                 let Passage::Record(record, _) = passage else {
@@ -225,8 +224,7 @@ fn salvage_stream<D: Document>(
                 names.follow(record);
                 if left > 0 && options.uid.as_ref().is_none_or(|set| touches(record, &names, set)) {
                     left -= 1;
-                    part.item(|emit| emit_record(emit, record, &names));
-                    out.take_some(part)?;
+                    part.item(|emit| emit_record(emit, record, &names))?;
                 }
                 Ok(true)
             })?

@@ -135,10 +135,7 @@ pub(super) fn list_problems<D: Document>(problems: &[Flaw], out: &mut D) -> io::
     if problems.is_empty() {
         return Ok(());
     }
-    out.list("problems", |_, part| {
-        problems.iter().for_each(|problem| part.item(|emit| emit_problem(emit, problem)));
-        Ok(())
-    })
+    out.list("problems", |part| problems.iter().try_for_each(|one| part.item(|emit| emit_problem(emit, one))))
 }
 
 /// Names and shows every byte.
@@ -152,7 +149,7 @@ pub(super) fn list_bytes<D: Document>(
     if !options.hex {
         return Ok(());
     }
-    out.list("bytes", |out, part| {
+    out.list("bytes", |part| {
         let mut failed = Ok(());
         spans::walk(kind, bytes, indexid, &mut |span| {
             if failed.is_err() {
@@ -161,17 +158,16 @@ pub(super) fn list_bytes<D: Document>(
             let start = span.offset as usize;
             let inside = bytes.get(start..start + span.len as usize).unwrap_or_default();
             // For people, more than one value is readable only in lines.
-            let in_lines = D::Part::FOR_PEOPLE && inside.len() > SHORT;
-            part.item(|emit| {
+            let in_lines = D::FOR_PEOPLE && inside.len() > SHORT;
+            failed = part.item(|emit| {
                 emit.number("offset", span.offset);
                 emit.number("size", span.len);
                 emit.text("name", span.name.as_bytes());
                 emit.hex("hex", if in_lines { &[] } else { inside });
             });
-            if in_lines {
-                part.plain(span.offset, inside);
+            if in_lines && failed.is_ok() {
+                failed = part.plain(span.offset, inside);
             }
-            failed = out.take_some(part);
         });
         failed
     })

@@ -30,7 +30,7 @@ pub(super) fn dump_thread<D: Document>(
     let mut problems: Vec<Flaw> = thread.problem().into_iter().collect();
     if options.wants(Section::Records) {
         let mut left = options.limit();
-        out.list("records", |out, part| {
+        out.list("records", |part| {
             for tile in thread.tile() {
                 match tile.kind {
                     ThreadTileKind::Record(record) => {
@@ -52,8 +52,7 @@ pub(super) fn dump_thread<D: Document>(
                                 emit.object_end();
                             }
                             emit.list_end();
-                        });
-                        out.take_some(part)?;
+                        })?;
                     }
                     ThreadTileKind::Unreadable(error) => problems.push(error),
                     ThreadTileKind::Header | ThreadTileKind::Block(_) | ThreadTileKind::Unwritten => {}
@@ -78,7 +77,7 @@ pub(super) fn dump_mailbox_log<D: Document>(
     begin(path, FileKind::MailboxLog, bytes.len() as u64, Endian::Big, false, out)?;
     let mut problems = Vec::new();
     let mut left = options.limit();
-    out.list("records", |out, part| {
+    out.list("records", |part| {
         for entry in mailbox_log::records(bytes) {
             match entry {
                 Ok((at, record)) => {
@@ -95,8 +94,7 @@ pub(super) fn dump_mailbox_log<D: Document>(
                         }
                         emit.hex("mailbox_guid", &record.mailbox_guid);
                         emit.time("timestamp", u64::from(record.time()));
-                    });
-                    out.take_some(part)?;
+                    })?;
                 }
                 Err(error) => note(&mut problems, [error]),
             }
