@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::names::{CACHE_FIELDS, HEADER_FIELDS, misspelt};
+use super::names::{HEADER_FIELDS, misspelt};
 use super::state::State;
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject, codes};
 use crate::format::Flaw;
-use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, TileKind, ValueKind};
+use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, TileKind, ValueKind, registered_names};
 use crate::format::mime::HeaderLines;
 use crate::source::Role;
 
@@ -127,7 +127,8 @@ fn fields(cache: &Cache<'_>, path: &Path, found: &mut Findings) {
             let message = format!("field {name} has type {}", field.type_name());
             found.add(Finding::new(Code::C8, path, message).at(field.type_at));
         }
-        let known = misspelt(field.name, CACHE_FIELDS).or_else(|| misspelt(field.name, HEADER_FIELDS));
+        let known =
+            misspelt(field.name, registered_names()).or_else(|| misspelt(field.name, HEADER_FIELDS.iter().copied()));
         if let Some(known) = known {
             let message = format!("field {name:?} is {known:?} with one bit flipped");
             found.add(Finding::new(Code::C2, path, message).at(field.name_range.start).severity(Severity::Info));

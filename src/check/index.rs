@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
-use super::names::{EXTENSIONS, one_bit_off};
+use super::names::one_bit_off;
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject};
-use crate::format::ext::{KeywordsHeader, ext_hdr_check};
+use crate::format::ext::{KeywordsHeader, KnownExt, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
 use crate::format::{Disk, Endian, Flaw, FlawKind};
@@ -159,7 +159,7 @@ impl Judge<'_, '_> {
             } else if !names.insert(ext.name) {
                 self.add(Code::I13, ext.at, format!("duplicate header extension {name:?}"));
             }
-            if let Some(known) = one_bit_off(ext.name, EXTENSIONS) {
+            if let Some(known) = one_bit_off(ext.name, KnownExt::names()) {
                 let message = format!("extension {name:?} is {known:?} with one bit flipped");
                 self.found.add(self.finding(Code::I13, ext.at + 16, message).severity(Severity::Info));
             }

@@ -1,63 +1,5 @@
 //! Names that Dovecot knows, to tell a damaged one from one that somebody else may have chosen.
 
-/// Extensions of `dovecot.index` and its kin, in all versions.
-pub(super) const EXTENSIONS: &[&str] = &[
-    "modseq",
-    "keywords",
-    "cache",
-    "hdr-vsize",
-    "vsize",
-    "hdr-pop3-uidl",
-    "last-rename-stamp",
-    "maildir",
-    "mbox",
-    "dbox-hdr",
-    "mdbox-hdr",
-    "mdbox",
-    "guid",
-    "header-md5",
-    "map",
-    "ref",
-    "list",
-    "msgs",
-    "hmodseq",
-    "1saved",
-    "index sync",
-    "subs",
-    "virtual",
-    "fts",
-    "box-name",
-    "list2",
-    "deleted",
-    "virtual2",
-    "virtual-guid",
-    "sort-c",
-    "sort-f",
-    "sort-s",
-    "sort-t",
-    "sort-df",
-    "sort-dt",
-];
-
-/// Fields of the cache.
-pub(super) const CACHE_FIELDS: &[&str] = &[
-    "flags",
-    "date.sent",
-    "date.received",
-    "date.save",
-    "size.virtual",
-    "size.physical",
-    "imap.body",
-    "imap.bodystructure",
-    "imap.envelope",
-    "pop3.uidl",
-    "pop3.order",
-    "guid",
-    "mime.parts",
-    "binary.parts",
-    "body.snippet",
-];
-
 /// Header fields of RFC 5322, and others that clients ask for, as the cache names them.
 pub(super) const HEADER_FIELDS: &[&str] = &[
     "hdr.bcc",
@@ -100,12 +42,12 @@ pub(super) const KEYWORDS: &[&str] =
     &["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing", "NonJunk", "NotJunk", "$SubmitPending", "$Submitted"];
 
 /// The known name that this one is but for a single bit. Nobody chooses a name so.
-pub(super) fn one_bit_off(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
+pub(super) fn one_bit_off(name: &[u8], known: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
     nearest(name, known, |a, b| (a ^ b).count_ones())
 }
 
 /// The same for names in whatever case.
-pub(super) fn misspelt(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
+pub(super) fn misspelt(name: &[u8], known: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
     nearest(name, known, |a, b| match a.eq_ignore_ascii_case(&b) {
         true => 0,
         false => (a ^ b).count_ones().min((a.to_ascii_uppercase() ^ b).count_ones()),
@@ -113,33 +55,49 @@ pub(super) fn misspelt(name: &[u8], known: &[&'static str]) -> Option<&'static s
 }
 
 /// The known name at distance 1, unless there is one at distance 0.
-fn nearest(name: &[u8], known: &[&'static str], bits: impl Fn(u8, u8) -> u32) -> Option<&'static str> {
+fn nearest(
+    name: &[u8],
+    mut known: impl Iterator<Item = &'static str> + Clone,
+    bits: impl Fn(u8, u8) -> u32,
+) -> Option<&'static str> {
     let is_at = |one: &str, distance: u32| {
         one.len() == name.len() && one.bytes().zip(name).map(|(a, b)| bits(a, *b)).sum::<u32>() == distance
     };
-    if known.iter().any(|one| is_at(one, 0)) {
+    if known.clone().any(|one| is_at(one, 0)) {
         return None;
     }
-    known.iter().copied().find(|one| is_at(one, 1))
+    known.find(|one| is_at(one, 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::cache;
+    use crate::format::ext::KnownExt;
 
     #[test]
     fn no_known_name_is_another_misspelt() {
-        for list in [EXTENSIONS, CACHE_FIELDS, HEADER_FIELDS, KEYWORDS] {
-            for name in list {
-                assert_eq!(misspelt(name.as_bytes(), list), None, "{name}");
+        let lists: [Vec<&str>; 4] = [
+            KnownExt::names().collect(),
+            cache::registered_names().collect(),
+            HEADER_FIELDS.to_vec(),
+            KEYWORDS.to_vec(),
+        ];
+        for list in lists {
+            for name in &list {
+                assert_eq!(misspelt(name.as_bytes(), list.iter().copied()), None, "{name}");
             }
         }
-        for name in EXTENSIONS {
-            assert_eq!(one_bit_off(name.as_bytes(), EXTENSIONS), None, "{name}");
+        let one_bit_off = |name: &str| one_bit_off(name.as_bytes(), KnownExt::names());
+        for name in KnownExt::names() {
+            assert_eq!(one_bit_off(name), None, "{name}");
         }
-        assert_eq!(one_bit_off(b"cacie", EXTENSIONS), Some("cache"));
-        assert_eq!(one_bit_off(b"Cache", EXTENSIONS), Some("cache"));
-        assert_eq!(misspelt(b"HDR.SUBJEBT", HEADER_FIELDS), Some("hdr.subject"));
-        assert_eq!(misspelt(b"hdr.x-mine", HEADER_FIELDS), None);
+        assert_eq!(one_bit_off("cacie"), Some("cache"));
+        assert_eq!(one_bit_off("Cache"), Some("cache"));
+        // Those of old list indexes, and a name that Dovecot Pro alone has where others have mbox.
+        assert_eq!(one_bit_off("unseel"), Some("unseen"));
+        assert_eq!(one_bit_off("obox"), Some("mbox"));
+        assert_eq!(misspelt(b"HDR.SUBJEBT", HEADER_FIELDS.iter().copied()), Some("hdr.subject"));
+        assert_eq!(misspelt(b"hdr.x-mine", HEADER_FIELDS.iter().copied()), None);
     }
 }

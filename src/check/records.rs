@@ -6,6 +6,7 @@ use std::path::Path;
 use super::names::{KEYWORDS, misspelt};
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Log, Severity, Subject};
 use crate::format::Disk;
+use crate::format::ext::KnownExt;
 use crate::format::record::{Append, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, UidRange};
 use crate::model::Mailbox;
 use crate::source::Family;
@@ -16,41 +17,11 @@ const LOGGED_FIELDS: [u32; 9] = [20, 24, 28, 48, 64, 76, 80, 84, 88];
 /// The same up to 2.1: sync_size as well, and the low-water marks.
 const LOGGED_FIELDS_OLD: [u32; 3] = [52, 56, 72];
 
-/// Extensions whose sizes have never changed since 2.2: name, header bytes (`None`: any), bytes in a record, alignment.
-const SHAPES: [(&[u8], Option<u32>, u16, u16); 23] = [
-    (b"mbox", Some(32), 8, 8),
-    (b"header-md5", Some(0), 16, 1),
-    (b"vsize", Some(0), 4, 4),
-    (b"modseq", Some(16), 8, 8),
-    (b"cache", Some(0), 4, 4),
-    (b"hdr-vsize", Some(16), 0, 8),
-    (b"hdr-pop3-uidl", Some(4), 0, 0),
-    (b"last-rename-stamp", Some(4), 0, 4),
-    (b"maildir", Some(36), 0, 0),
-    (b"dbox-hdr", None, 0, 0),
-    (b"mdbox-hdr", Some(24), 0, 0),
-    (b"mdbox", Some(0), 8, 4),
-    (b"guid", Some(0), 16, 1),
-    (b"fts", Some(12), 0, 0),
-    (b"map", Some(8), 12, 4),
-    (b"ref", Some(0), 2, 2),
-    (b"list", None, 28, 4),
-    (b"msgs", Some(0), 16, 4),
-    (b"hmodseq", Some(0), 8, 8),
-    (b"1saved", Some(0), 8, 4),
-    (b"index sync", Some(0), 8, 4),
-    (b"subs", Some(4), 0, 4),
-    (b"virtual", None, 8, 4),
-];
-
 /// Why the sizes are not those of an extension of that name; `None` when they are, or when the name says nothing.
 pub(super) fn misshapen(name: &[u8], family: Family, hdr_size: u32, record_size: u16, align: u16) -> Option<String> {
-    // In a list index these mean something else.
-    if family == Family::List && matches!(name, b"maildir" | b"vsize" | b"mbox") {
-        return None;
-    }
-    let (_, header, record, aligned) = SHAPES.iter().find(|(known, ..)| *known == name)?;
-    let same = header.is_none_or(|size| size == hdr_size) && (*record, *aligned) == (record_size, align);
+    let shape = KnownExt::of(name, family.flavor())?.shape()?;
+    let same = shape.hdr_size.is_none_or(|size| size == hdr_size)
+        && (shape.record_size, shape.record_align) == (record_size, align);
     (!same).then(|| {
         format!(
             "extension {} with a header of {hdr_size} bytes and {record_size} bytes (aligned by {align}) in each \
@@ -187,7 +158,7 @@ impl Judge<'_> {
                     // mailbox_keyword_is_valid refuses them whoever asks, but older versions asked less often.
                     let message = format!("keyword {:?} is no IMAP atom", String::from_utf8_lossy(name));
                     found.add(self.warn(Code::L11, record.payload_at(4), message).severity(Severity::Info));
-                } else if let Some(known) = misspelt(name, KEYWORDS).filter(|_| !self.old) {
+                } else if let Some(known) = misspelt(name, KEYWORDS.iter().copied()).filter(|_| !self.old) {
                     let message =
                         format!("keyword {:?} is {known:?} with one bit flipped", String::from_utf8_lossy(name));
                     found.add(self.warn(Code::L11, record.payload_at(4), message).severity(Severity::Info));

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 
-use super::names::{EXTENSIONS, one_bit_off};
+use super::names::one_bit_off;
 use super::{Code, Finding, Findings, Log, Severity, Subject};
 use crate::format::Disk;
+use crate::format::ext::KnownExt;
 use crate::format::record::{
     Append, AtomicInc, EXTERNAL, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, SYNC, UidRange,
 };
@@ -332,7 +333,7 @@ impl Judge<'_, '_> {
             if i > 0 {
                 self.info(Code::L12, at, "a second introduction in one record");
             }
-            if let Some(known) = one_bit_off(intro.name, EXTENSIONS) {
+            if let Some(known) = one_bit_off(intro.name, KnownExt::names()) {
                 let name = String::from_utf8_lossy(intro.name).into_owned();
                 self.info(Code::L12, at + 20, format!("extension {name:?} is {known:?} with one bit flipped"));
             }

@@ -35,6 +35,11 @@ impl Field {
     pub fn u32_in(&self, data: &[u8], offset: usize, endian: Endian) -> Option<u32> {
         endian.u32_at(data, self.offset.checked_sub(offset)?)
     }
+
+    /// The bytes of the field, where `data`, whose first byte has offset `offset` in the struct, holds all of them.
+    pub fn bytes_in<'a>(&self, data: &'a [u8], offset: usize) -> Option<&'a [u8]> {
+        data.get(self.offset.checked_sub(offset)?..)?.get(..self.size)
+    }
 }
 
 /// The value of a field, for printing.

@@ -12,7 +12,7 @@
 
 use std::io;
 
-use crate::format::ext::IndexFlavor;
+use crate::format::ext::{Clocks, IndexFlavor, KnownExt, MaildirHeader, MboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::ExtNames;
 use crate::format::log::LogHeader;
@@ -32,6 +32,10 @@ const FUTURE: i64 = 86_400;
 const MOST: usize = 1 << 15;
 /// Hosts whose GUIDs are told apart.
 const MOST_HOSTS: usize = 64;
+/// Mtimes in the header of a Maildir's extension.
+const MTIMES: [Field; 3] = [MaildirHeader::new_mtime, MaildirHeader::cur_mtime, MaildirHeader::uidlist_mtime];
+/// The times at which two of them were looked at.
+const CHECKS: [Field; 2] = [MaildirHeader::new_check_time, MaildirHeader::cur_check_time];
 /// Largest process number of Linux.
 const MAX_PID: u32 = 1 << 22;
 
@@ -169,38 +173,10 @@ struct Current {
     seq: u32,
     /// Start and end of the transaction that a boundary announced.
     transaction: (u64, u64),
-    ext: Ext,
+    ext: Clocks,
     /// `reset_id` of the last intro.
     reset_id: u32,
     record_size: u16,
-}
-
-/// The extensions that hold clocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Ext {
-    #[default]
-    Other,
-    Maildir,
-    Mbox,
-    Mdbox,
-    Guid,
-    Cache,
-    /// `dbox-hdr` and `mdbox-hdr`: the GUID of the mailbox.
-    DboxHeader,
-}
-
-impl Ext {
-    fn of(name: &[u8]) -> Ext {
-        match name {
-            b"maildir" => Ext::Maildir,
-            b"mbox" => Ext::Mbox,
-            b"mdbox" => Ext::Mdbox,
-            b"guid" => Ext::Guid,
-            b"cache" => Ext::Cache,
-            b"dbox-hdr" | b"mdbox-hdr" => Ext::DboxHeader,
-            _ => Ext::Other,
-        }
-    }
 }
 
 /// All clocks of a mailbox, in memory that does not grow with its logs.
@@ -217,14 +193,14 @@ pub struct Clock {
     hosts: Vec<Host>,
     names: ExtNames,
     /// What the extensions are that `names` knows by number.
-    kinds: Vec<Ext>,
+    kinds: Vec<Clocks>,
     /// Some of them have clocks in their headers.
     header_clocks: bool,
     /// Some of them have clocks in their records.
     record_clocks: bool,
     /// `names` knows the number of the keywords.
     keywords: bool,
-    list_index: bool,
+    flavor: IndexFlavor,
     now: i64,
     current: Current,
     last_check: i64,
@@ -306,11 +282,11 @@ impl Clock {
         let pos = LogPos { seq: header.log_file_seq, offset: u64::from(header.log_file_head_offset) };
         let kind = if role == Role::Backup { ClockKind::BackupMtime } else { ClockKind::IndexMtime };
         self.mtime(kind, pos, stat, log.map(|log| log.create_stamp));
-        self.list_index |= IndexFlavor::guess(index.extensions.iter().map(|ext| ext.name)) == IndexFlavor::List;
         self.names = ExtNames::new(index.extensions.iter().map(|ext| ext.name.to_vec()));
+        self.learn();
         self.base_header(pos, pos, 0, &header.to_bytes(index.endian), index.endian);
         for ext in &index.extensions {
-            self.ext_header(pos, pos, Ext::of(ext.name), 0, ext.data, index.endian);
+            self.ext_header(pos, pos, self.clocks_of(ext.name), 0, ext.data, index.endian);
         }
         // What the index repeats was fresh when it was logged, not when the index was written; and the records before
         // its head are still to come.
@@ -444,9 +420,9 @@ impl Clock {
             // The tail offset alone is by far the most frequent of them.
             Some(RecordType::HeaderUpdate) if record.size == 16 && endian.u16_at(record.payload, 0) == Some(64) => {}
             Some(RecordType::ExtIntro) => self.introduction(record),
-            Some(RecordType::ExtHdr) if self.current.ext == Ext::Other => {}
-            Some(RecordType::ExtHdr) if self.current.ext == Ext::Maildir && self.old_maildir(record) => {}
-            Some(RecordType::ExtRec) if !matches!(self.current.ext, Ext::Mdbox | Ext::Guid) => {}
+            Some(RecordType::ExtHdr) if self.current.ext == Clocks::None => {}
+            Some(RecordType::ExtHdr) if self.current.ext == Clocks::Maildir && self.old_maildir(record) => {}
+            Some(RecordType::ExtRec) if !matches!(self.current.ext, Clocks::SaveDates | Clocks::Guids) => {}
             Some(RecordType::KeywordUpdate) if self.keywords => {}
             Some(
                 RecordType::Append
@@ -499,9 +475,9 @@ impl Clock {
     #[inline]
     fn old_maildir(&self, record: &Record<'_>) -> bool {
         let Some(chunk) = record.payload.get(4..40).filter(|_| record.size == 48) else { return false };
-        let field = |at: usize| record.endian.u32_at(chunk, at).map_or(0, i64::from);
-        let check = field(0).max(field(12));
-        let latest = check.max(field(4)).max(field(16)).max(field(24));
+        let field = |field: Field| field.u32_in(chunk, 0, record.endian).map_or(0, i64::from);
+        let check = CHECKS.into_iter().map(field).max().unwrap_or(0);
+        let latest = MTIMES.into_iter().map(field).fold(check, i64::max);
         check <= self.last_check && self.running().is_some_and(|known| latest <= known)
     }
 
@@ -527,24 +503,24 @@ impl Clock {
                     self.current = Current { seq, transaction: self.current.transaction, ..Current::default() };
                 }
             }
-            Some(RecordType::ExtReset) if self.current.ext == Ext::Cache && self.current.reset_id == 0 => {
+            Some(RecordType::ExtReset) if self.current.ext == Clocks::ResetId && self.current.reset_id == 0 => {
                 // A later cache counts up from the one before it and may be ahead of the clock.
                 let reset = ExtReset::read(record.payload, endian);
                 self.lower(ClockKind::CacheReset, start, pos, i64::from(reset.new_reset_id));
             }
-            Some(RecordType::ExtHdr | RecordType::ExtHdr32) if self.current.ext != Ext::Other => {
+            Some(RecordType::ExtHdr | RecordType::ExtHdr32) if self.current.ext != Clocks::None => {
                 let ext = self.current.ext;
                 for chunk in record.header_chunks() {
                     self.ext_header(start, pos, ext, chunk.offset as usize, chunk.data, endian);
                 }
             }
-            Some(RecordType::ExtRec) if self.current.ext == Ext::Mdbox && self.current.record_size >= 8 => {
+            Some(RecordType::ExtRec) if self.current.ext == Clocks::SaveDates && self.current.record_size >= 8 => {
                 let dates = record.ext_recs(self.current.record_size).filter_map(|(_, data)| endian.u32_at(data, 4));
                 if let Some(latest) = dates.max() {
                     self.lower(ClockKind::SaveDate, start, pos, i64::from(latest));
                 }
             }
-            Some(RecordType::ExtRec) if self.current.ext == Ext::Guid && self.current.record_size >= 16 => {
+            Some(RecordType::ExtRec) if self.current.ext == Clocks::Guids && self.current.record_size >= 16 => {
                 for (_, data) in record.ext_recs(self.current.record_size) {
                     self.guid(start, pos, data);
                 }
@@ -566,10 +542,16 @@ impl Clock {
     /// Looks up what the extensions are.
     #[cold]
     fn learn(&mut self) {
-        self.kinds = (0..).map_while(|id| self.names.name(id)).map(Ext::of).collect();
-        self.list_index |= self.names.flavor() == IndexFlavor::List;
-        self.header_clocks = self.kinds.iter().any(|ext| *ext != Ext::Other);
-        self.record_clocks = self.kinds.iter().any(|ext| matches!(ext, Ext::Mdbox | Ext::Guid));
+        if self.names.flavor() != IndexFlavor::Mailbox {
+            self.flavor = self.names.flavor();
+        }
+        self.kinds = (0..).map_while(|id| self.names.name(id)).map(|name| self.clocks_of(name)).collect();
+        self.header_clocks = self.kinds.iter().any(|ext| *ext != Clocks::None);
+        self.record_clocks = self.kinds.iter().any(|ext| matches!(ext, Clocks::SaveDates | Clocks::Guids));
+    }
+
+    fn clocks_of(&self, name: &[u8]) -> Clocks {
+        KnownExt::of(name, self.flavor).map_or(Clocks::None, |known| known.clocks)
     }
 
     fn base_header(&mut self, start: LogPos, pos: LogPos, offset: usize, data: &[u8], endian: Endian) {
@@ -589,14 +571,14 @@ impl Clock {
         }
     }
 
-    fn ext_header(&mut self, start: LogPos, pos: LogPos, ext: Ext, offset: usize, data: &[u8], endian: Endian) {
-        let field = |at: usize| at.checked_sub(offset).and_then(|at| endian.u32_at(data, at)).map_or(0, i64::from);
+    fn ext_header(&mut self, start: LogPos, pos: LogPos, ext: Clocks, offset: usize, data: &[u8], endian: Endian) {
+        let field = |field: Field| field.u32_in(data, offset, endian).map_or(0, i64::from);
         match ext {
-            Ext::Maildir if !self.list_index => {
-                for at in [4, 16, 24] {
-                    self.lower(ClockKind::MaildirMtime, start, pos, field(at));
+            Clocks::Maildir => {
+                for time in MTIMES.map(field) {
+                    self.lower(ClockKind::MaildirMtime, start, pos, time);
                 }
-                let check = field(0).max(field(12));
+                let check = CHECKS.into_iter().map(field).max().unwrap_or(0);
                 self.lower(ClockKind::MaildirCheck, start, pos, check);
                 // The header is written whole: only a check time that rises is the one just taken.
                 if check > self.last_check {
@@ -604,10 +586,10 @@ impl Clock {
                     self.fresh(ClockKind::MaildirCheck, start, pos, check);
                 }
             }
-            Ext::Mbox if !self.list_index => self.lower(ClockKind::MboxMtime, start, pos, field(8)),
-            Ext::DboxHeader => {
-                let raw = 4_usize.checked_sub(offset).and_then(|at| data.get(at..at.checked_add(16)?));
-                if let Some(raw) = raw {
+            Clocks::Mbox => self.lower(ClockKind::MboxMtime, start, pos, field(MboxHeader::sync_mtime)),
+            // Both dbox headers have it in one place.
+            Clocks::MailboxGuid => {
+                if let Some(raw) = SdboxHeader::mailbox_guid.bytes_in(data, offset) {
                     self.guid(start, pos, raw);
                 }
             }

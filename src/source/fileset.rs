@@ -11,6 +11,7 @@ use super::bytes::{Input, MmapPolicy, contents};
 use super::dir::{Dir, Meta, Special};
 use super::place::DBOX_MAILS;
 use super::stream::LogStream;
+use crate::format::ext::IndexFlavor;
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
 use crate::format::{FileKind, Flaw};
@@ -89,6 +90,15 @@ impl Family {
             Family::Private => "dovecot.index.pvt",
             Family::List => "dovecot.list.index",
             Family::Map => "dovecot.map.index",
+        }
+    }
+
+    /// What its extensions mean.
+    pub const fn flavor(self) -> IndexFlavor {
+        match self {
+            Family::Mailbox | Family::Private => IndexFlavor::Mailbox,
+            Family::List => IndexFlavor::List,
+            Family::Map => IndexFlavor::Map,
         }
     }
 }

@@ -68,25 +68,69 @@ pub fn decision_name(decision: u8) -> Cow<'static, str> {
     })
 }
 
-/// Type and size in bytes (`None`: variable) of the fields that Dovecot registers itself, and so checks when it reads a
-/// header (`index-mail.c: global_cache_fields`, `field_type_verify`).
-const REGISTERED: [(&str, FieldType, Option<u32>); 15] = [
-    ("flags", FieldType::Bitmask, Some(4)),
-    ("date.sent", FieldType::FixedSize, Some(8)),
-    ("date.received", FieldType::FixedSize, Some(4)),
-    ("date.save", FieldType::FixedSize, Some(4)),
-    ("size.virtual", FieldType::FixedSize, Some(8)),
-    ("size.physical", FieldType::FixedSize, Some(8)),
-    ("imap.body", FieldType::String, None),
-    ("imap.bodystructure", FieldType::String, None),
-    ("imap.envelope", FieldType::String, None),
-    ("pop3.uidl", FieldType::String, None),
-    ("pop3.order", FieldType::FixedSize, Some(4)),
-    ("guid", FieldType::String, None),
-    ("mime.parts", FieldType::VariableSize, None),
-    ("binary.parts", FieldType::VariableSize, None),
-    ("body.snippet", FieldType::VariableSize, None),
+/// A field that Dovecot registers itself, and so checks when it reads a header (`index-mail.c: global_cache_fields`,
+/// `field_type_verify`).
+struct Registered {
+    name: &'static str,
+    field_type: FieldType,
+    /// Bytes; `None`: variable.
+    size: Option<u32>,
+    /// How its data is to be read.
+    kind: ValueKind,
+}
+
+const fn registered(name: &'static str, field_type: FieldType, size: Option<u32>, kind: ValueKind) -> Registered {
+    Registered { name, field_type, size, kind }
+}
+
+static REGISTERED: [Registered; 15] = [
+    registered("flags", FieldType::Bitmask, Some(4), ValueKind::Flags),
+    registered("date.sent", FieldType::FixedSize, Some(8), ValueKind::Sent),
+    registered("date.received", FieldType::FixedSize, Some(4), ValueKind::Date),
+    registered("date.save", FieldType::FixedSize, Some(4), ValueKind::Date),
+    registered("size.virtual", FieldType::FixedSize, Some(8), ValueKind::Size),
+    registered("size.physical", FieldType::FixedSize, Some(8), ValueKind::Size),
+    registered("imap.body", FieldType::String, None, ValueKind::Text),
+    registered("imap.bodystructure", FieldType::String, None, ValueKind::Text),
+    registered("imap.envelope", FieldType::String, None, ValueKind::Text),
+    registered("pop3.uidl", FieldType::String, None, ValueKind::Text),
+    registered("pop3.order", FieldType::FixedSize, Some(4), ValueKind::Number),
+    registered("guid", FieldType::String, None, ValueKind::Text),
+    registered("mime.parts", FieldType::VariableSize, None, ValueKind::MimeParts),
+    registered("binary.parts", FieldType::VariableSize, None, ValueKind::BinaryParts),
+    registered("body.snippet", FieldType::VariableSize, None, ValueKind::Snippet),
 ];
+
+impl Registered {
+    fn of(name: &[u8]) -> Option<&'static Registered> {
+        REGISTERED.iter().find(|known| name.eq_ignore_ascii_case(known.name.as_bytes()))
+    }
+
+    /// Its size where times have 64 bits, as in the files of a 64-bit 1.0.
+    fn wide(&self) -> Option<u32> {
+        match self.kind {
+            ValueKind::Sent | ValueKind::Date => self.size.map(|size| size.saturating_mul(2)),
+            _ => self.size,
+        }
+    }
+}
+
+/// The names of the fields that Dovecot registers itself; header fields are registered by whoever asks for them.
+pub fn registered_names() -> impl Iterator<Item = &'static str> + Clone {
+    REGISTERED.iter().map(|known| known.name)
+}
+
+impl ValueKind {
+    /// How the data of a field is to be read, by what its header says of it; `size` is in bytes.
+    fn of(name: &[u8], field_type: FieldType, size: Option<u32>) -> ValueKind {
+        let suits = |known: &&Registered| field_type == known.field_type && [known.size, known.wide()].contains(&size);
+        match field_type {
+            FieldType::Header => ValueKind::Header,
+            FieldType::String => ValueKind::Text,
+            _ => Registered::of(name).filter(suits).map_or(ValueKind::Bytes, |known| known.kind),
+        }
+    }
+}
 
 /// A field that records can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,10 +258,9 @@ impl CacheField<'_> {
             let have = format!("{:#x} for {shown} (field decision type corrupted)", self.decision);
             problems.push(problem(self.decision_at, FlawKind::FieldDecision, "0 to 2, perhaps | 0x80", have));
         }
-        let known = REGISTERED.iter().find(|(name, ..)| self.name.eq_ignore_ascii_case(name.as_bytes()));
-        let Some(&(name, field_type, size)) = known else { return };
-        let widened = wide_time && name.starts_with("date.");
-        let size = if widened { size.map(|size| size.saturating_mul(2)) } else { size };
+        let Some(known) = Registered::of(self.name) else { return };
+        let Registered { name, field_type, .. } = *known;
+        let size = if wide_time { known.wide() } else { known.size };
         if self.field_type != field_type {
             let have = format!("{} (registered field {name} type changed)", self.type_name());
             problems.push(problem(self.type_at, FlawKind::RegisteredType, field_type.name(), have));

@@ -4,7 +4,6 @@ use super::super::ext::Visit;
 use super::super::flaw::Flaw;
 use super::super::mime::{BinaryParts, HeaderLines, MimeParts};
 use super::Cache;
-use super::fields::FieldType;
 use super::records::FieldData;
 
 /// Names of the bits of the `flags` field: Dovecot's constants without `MAIL_CACHE_FLAG_` (`index-mail.h`).
@@ -42,25 +41,6 @@ pub enum ValueKind {
     Snippet,
     /// Anything else.
     Bytes,
-}
-
-impl ValueKind {
-    pub(super) fn of(name: &[u8], field_type: FieldType, size: Option<u32>) -> ValueKind {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        match (field_type, size) {
-            (FieldType::Header, _) => ValueKind::Header,
-            (FieldType::String, _) => ValueKind::Text,
-            (FieldType::Bitmask, Some(4)) if is("flags") => ValueKind::Flags,
-            (FieldType::FixedSize, Some(8 | 16)) if is("date.sent") => ValueKind::Sent,
-            (FieldType::FixedSize, Some(4 | 8)) if is("date.received") || is("date.save") => ValueKind::Date,
-            (FieldType::FixedSize, Some(8)) if is("size.virtual") || is("size.physical") => ValueKind::Size,
-            (FieldType::FixedSize, Some(4)) if is("pop3.order") => ValueKind::Number,
-            (FieldType::VariableSize, None) if is("mime.parts") => ValueKind::MimeParts,
-            (FieldType::VariableSize, None) if is("binary.parts") => ValueKind::BinaryParts,
-            (FieldType::VariableSize, None) if is("body.snippet") => ValueKind::Snippet,
-            _ => ValueKind::Bytes,
-        }
-    }
 }
 
 /// The value of one field in one record, borrowed from the file.

@@ -45,6 +45,163 @@ impl IndexFlavor {
     }
 }
 
+/// What Dovecot keeps in one extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownExt {
+    /// Its name.
+    pub name: &'static str,
+    /// The kind of index in which it is this; `None`: in all that have no line of their own for the name.
+    flavor: Option<IndexFlavor>,
+    /// What its header is: the present form first, then others that are told by their size.
+    headers: &'static [HeaderKind],
+    /// What its records are: the present form first, then others that are told by their size.
+    records: &'static [RecordKind],
+    /// The alignment of its records, where that and the sizes have been the same in all versions since 2.2.
+    align: Option<u16>,
+    /// What of it tells the time.
+    pub clocks: Clocks,
+    /// Written by Dovecot Pro alone.
+    is_pro: bool,
+}
+
+/// Sizes that an extension has in all versions since 2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes of its header; `None`: any.
+    pub hdr_size: Option<u32>,
+    /// Bytes of each of its records.
+    pub record_size: u16,
+    /// Their alignment.
+    pub record_align: u16,
+}
+
+/// Where an extension tells the time at which it was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clocks {
+    /// Nowhere.
+    #[default]
+    None,
+    /// In its header, a [`MaildirHeader`]: mtimes, and the times at which they were looked at.
+    Maildir,
+    /// In its header, an [`MboxHeader`]: an mtime.
+    Mbox,
+    /// In its header, an [`SdboxHeader`] or [`MdboxHeader`]: a GUID.
+    MailboxGuid,
+    /// In its records, [`MdboxRecord`]s: the times at which mails were saved.
+    SaveDates,
+    /// In its records: GUIDs.
+    Guids,
+    /// In its first `reset_id`.
+    ResetId,
+}
+
+/// Every extension, by name; where one name means several things, that of all other kinds of index comes last.
+static KNOWN: [KnownExt; 47] = {
+    use HeaderKind::{BoxName, Fields as Header, Keywords as KeywordNames, List as ListNames, Virtual, Virtual2};
+    use RecordKind::{Fields, Hex, Keywords, Obox, U16, U32, U64};
+    const fn ext(name: &'static str, headers: &'static [HeaderKind], records: &'static [RecordKind]) -> KnownExt {
+        KnownExt { name, flavor: None, headers, records, align: None, clocks: Clocks::None, is_pro: false }
+    }
+    [
+        ext("1saved", &[], &[Fields(FirstSavedRecord::FIELDS)]).aligned(4),
+        ext("box-name", &[BoxName], &[]),
+        ext("cache", &[], &[U32]).aligned(4).timed(Clocks::ResetId),
+        ext("dbox", &[], &[Fields(DboxRecord::FIELDS)]),
+        ext("dbox-hdr", &[Header(SdboxHeader::FIELDS), Header(DboxHeader::FIELDS)], &[])
+            .aligned(0)
+            .timed(Clocks::MailboxGuid),
+        ext("deleted", &[], &[U32]),
+        ext("fts", &[Header(FtsHeader::FIELDS)], &[]).aligned(0),
+        ext("guid", &[], &[Hex]).aligned(1).timed(Clocks::Guids),
+        ext("hdr-pop3-uidl", &[Header(Pop3UidlHeader::FIELDS)], &[]).aligned(0),
+        ext("hdr-vsize", &[Header(VsizeHeader::FIELDS)], &[]).aligned(8),
+        ext("header-md5", &[], &[Hex]).aligned(1),
+        ext("hmodseq", &[], &[U64]).aligned(8),
+        ext("index sync", &[], &[Fields(IndexSyncRecord::FIELDS)]).aligned(4),
+        ext("keywords", &[KeywordNames], &[Keywords]),
+        ext("last-rename-stamp", &[Header(LastRenameHeader::FIELDS)], &[]).aligned(4),
+        ext("list", &[ListNames], &[Fields(ListRecord::FIELDS)]).aligned(4),
+        ext("list2", &[Header(List2Header::FIELDS)], &[]),
+        ext("maildir", &[], &[Fields(MaildirListRecord::FIELDS)]).of_lists(),
+        ext("maildir", &[Header(MaildirHeader::FIELDS)], &[]).aligned(0).timed(Clocks::Maildir),
+        ext("map", &[Header(MapHeader::FIELDS)], &[Fields(MapRecord::FIELDS)]).aligned(4),
+        ext("mbox", &[], &[Fields(MboxListRecord::FIELDS)]).of_lists(),
+        ext("mbox", &[Header(MboxHeader::FIELDS)], &[U64]).aligned(8).timed(Clocks::Mbox),
+        ext("mdbox", &[], &[Fields(MdboxRecord::FIELDS)]).aligned(4).timed(Clocks::SaveDates),
+        ext("mdbox-hdr", &[Header(MdboxHeader::FIELDS)], &[]).aligned(0).timed(Clocks::MailboxGuid),
+        ext("mobox", &[], &[Fields(MdboxRecord::FIELDS)]).of_pro(),
+        ext("mobox-hdr", &[Header(MoboxHeader::FIELDS)], &[]).of_pro(),
+        ext("mobox-map", &[Header(MoboxMapHeader::FIELDS)], &[Fields(MoboxMapRecord::FIELDS)]).of_pro(),
+        ext("modseq", &[Header(ModseqHeader::FIELDS)], &[U64]).aligned(8),
+        // The list index of 1.1 and 1.2 had one u32 extension for each of these.
+        ext("msgs", &[], &[Fields(MsgsRecord::FIELDS), U32]).aligned(4),
+        ext("obox", &[], &[Obox]).of_pro(),
+        ext("recent", &[], &[U32]),
+        ext("ref", &[], &[U16]).aligned(2),
+        ext("sort-c", &[], &[U32]),
+        ext("sort-df", &[], &[U32]),
+        ext("sort-dt", &[], &[U32]),
+        ext("sort-f", &[], &[U32]),
+        ext("sort-s", &[], &[U32]),
+        ext("sort-t", &[], &[U32]),
+        ext("subs", &[Header(SubsHeader::FIELDS)], &[]).aligned(4),
+        ext("uid_validity", &[], &[U32]),
+        ext("uidnext", &[], &[U32]),
+        ext("unseen", &[], &[U32]),
+        ext("virtual", &[Virtual], &[Fields(VirtualRecord::FIELDS)]).aligned(4),
+        ext("virtual-guid", &[Header(VirtualGuidHeader::FIELDS)], &[]),
+        ext("virtual2", &[Virtual2], &[]),
+        ext("vsize", &[], &[Fields(VsizeHeader::FIELDS)]).of_lists(),
+        ext("vsize", &[], &[U32]).aligned(4),
+    ]
+};
+
+impl KnownExt {
+    const fn aligned(mut self, align: u16) -> KnownExt {
+        self.align = Some(align);
+        self
+    }
+
+    const fn timed(mut self, clocks: Clocks) -> KnownExt {
+        self.clocks = clocks;
+        self
+    }
+
+    const fn of_lists(mut self) -> KnownExt {
+        self.flavor = Some(IndexFlavor::List);
+        self
+    }
+
+    const fn of_pro(mut self) -> KnownExt {
+        self.is_pro = true;
+        self
+    }
+
+    /// The extension of that name in an index of that kind; `None` when nobody knows it.
+    pub fn of(name: impl AsRef<[u8]>, flavor: IndexFlavor) -> Option<&'static KnownExt> {
+        let name = name.as_ref();
+        let from = KNOWN.partition_point(|known| known.name.as_bytes() < name);
+        let mut named = KNOWN.get(from..)?.iter().take_while(|known| known.name.as_bytes() == name);
+        named.find(|known| known.flavor.is_none_or(|only| only == flavor))
+    }
+
+    /// The names of the extensions that everybody's Dovecot writes.
+    pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+        KNOWN.iter().filter(|known| !known.is_pro).map(|known| known.name)
+    }
+
+    /// The sizes that it has had in all versions since 2.2; `None` where they differ.
+    pub fn shape(&self) -> Option<Shape> {
+        let hdr_size = match self.headers {
+            [] => Some(0),
+            [HeaderKind::Fields(fields)] => u32::try_from(fields_size(fields)).ok(),
+            _ => None,
+        };
+        let record_size = self.records.first().map_or(0, |kind| kind.least());
+        Some(Shape { hdr_size, record_size: u16::try_from(record_size).ok()?, record_align: self.align? })
+    }
+}
+
 /// What the record data of an extension is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {
@@ -68,43 +225,24 @@ impl RecordKind {
     /// Finds what the records of extension `name` hold; `None` when the name is unknown or `record_size` (bytes) does
     /// not suit it, so that the bytes are best shown as they are.
     pub fn lookup(name: impl AsRef<[u8]>, flavor: IndexFlavor, record_size: u16) -> Option<RecordKind> {
-        use IndexFlavor::List;
-        let kind = match (name.as_ref(), flavor) {
-            (b"keywords", _) => RecordKind::Keywords,
-            (b"modseq" | b"hmodseq", _) => RecordKind::U64,
-            (b"cache" | b"deleted", _) => RecordKind::U32,
-            (b"ref", _) => RecordKind::U16,
-            (b"guid" | b"header-md5", _) => RecordKind::Hex,
-            (b"vsize", List) => RecordKind::Fields(VsizeHeader::FIELDS),
-            (b"maildir", List) => RecordKind::Fields(MaildirListRecord::FIELDS),
-            (b"mbox", List) => RecordKind::Fields(MboxListRecord::FIELDS),
-            (b"vsize", _) => RecordKind::U32,
-            (b"mbox", _) => RecordKind::U64,
-            (b"mdbox" | b"mobox", _) => RecordKind::Fields(MdboxRecord::FIELDS),
-            (b"dbox", _) => RecordKind::Fields(DboxRecord::FIELDS),
-            (b"map", _) => RecordKind::Fields(MapRecord::FIELDS),
-            (b"mobox-map", _) => RecordKind::Fields(MoboxMapRecord::FIELDS),
-            (b"obox", _) => RecordKind::Obox,
-            (b"virtual", _) => RecordKind::Fields(VirtualRecord::FIELDS),
-            (b"list", _) => RecordKind::Fields(ListRecord::FIELDS),
-            // The list index of 1.1 and 1.2 had one u32 extension for each of these.
-            (b"msgs" | b"unseen" | b"recent" | b"uid_validity" | b"uidnext", _) if record_size == 4 => RecordKind::U32,
-            (b"msgs", _) => RecordKind::Fields(MsgsRecord::FIELDS),
-            (b"1saved", _) => RecordKind::Fields(FirstSavedRecord::FIELDS),
-            (b"index sync", _) => RecordKind::Fields(IndexSyncRecord::FIELDS),
-            (name, _) if name.starts_with(b"sort-") => RecordKind::U32,
-            _ => return None,
-        };
         let size = usize::from(record_size);
-        let fits = match kind {
-            RecordKind::U16 => size == 2,
-            RecordKind::U32 => size == 4,
-            RecordKind::U64 => size == 8,
-            RecordKind::Hex | RecordKind::Obox => size >= 16,
-            RecordKind::Keywords => size > 0,
-            RecordKind::Fields(fields) => size >= fields_size(fields),
+        let fits = |kind: &RecordKind| match kind {
+            RecordKind::U16 | RecordKind::U32 | RecordKind::U64 => size == kind.least(),
+            _ => size >= kind.least(),
         };
-        fits.then_some(kind)
+        KnownExt::of(name, flavor)?.records.iter().copied().find(fits)
+    }
+
+    /// The fewest bytes that hold one.
+    const fn least(self) -> usize {
+        match self {
+            RecordKind::Keywords => 1,
+            RecordKind::U16 => 2,
+            RecordKind::U32 => 4,
+            RecordKind::U64 => 8,
+            RecordKind::Hex | RecordKind::Obox => 16,
+            RecordKind::Fields(fields) => fields_size(fields),
+        }
     }
 
     /// Decodes one record's bytes into `visitor` as the value called `name`: a plain number, hex, a list of keyword
@@ -158,35 +296,9 @@ impl HeaderKind {
     /// Finds what the header of extension `name` holds; `None` when the name is unknown or has no header (`hdr_size` in
     /// bytes), so that the bytes are best shown as they are.
     pub fn lookup(name: impl AsRef<[u8]>, flavor: IndexFlavor, hdr_size: u32) -> Option<HeaderKind> {
-        use IndexFlavor::List;
-        if hdr_size == 0 {
-            return None;
-        }
-        Some(match (name.as_ref(), flavor) {
-            (b"keywords", _) => HeaderKind::Keywords,
-            (b"list", _) => HeaderKind::List,
-            (b"box-name", _) => HeaderKind::BoxName,
-            (b"virtual", _) => HeaderKind::Virtual,
-            (b"virtual2", _) => HeaderKind::Virtual2,
-            (b"maildir" | b"mbox", List) => return None,
-            (b"modseq", _) => HeaderKind::Fields(ModseqHeader::FIELDS),
-            (b"hdr-vsize", _) => HeaderKind::Fields(VsizeHeader::FIELDS),
-            (b"maildir", _) => HeaderKind::Fields(MaildirHeader::FIELDS),
-            (b"mbox", _) => HeaderKind::Fields(MboxHeader::FIELDS),
-            (b"dbox-hdr", _) if hdr_size == 4 => HeaderKind::Fields(DboxHeader::FIELDS),
-            (b"dbox-hdr", _) => HeaderKind::Fields(SdboxHeader::FIELDS),
-            (b"mdbox-hdr", _) => HeaderKind::Fields(MdboxHeader::FIELDS),
-            (b"map", _) => HeaderKind::Fields(MapHeader::FIELDS),
-            (b"mobox-hdr", _) => HeaderKind::Fields(MoboxHeader::FIELDS),
-            (b"mobox-map", _) => HeaderKind::Fields(MoboxMapHeader::FIELDS),
-            (b"fts", _) => HeaderKind::Fields(FtsHeader::FIELDS),
-            (b"hdr-pop3-uidl", _) => HeaderKind::Fields(Pop3UidlHeader::FIELDS),
-            (b"last-rename-stamp", _) => HeaderKind::Fields(LastRenameHeader::FIELDS),
-            (b"subs", _) => HeaderKind::Fields(SubsHeader::FIELDS),
-            (b"list2", _) => HeaderKind::Fields(List2Header::FIELDS),
-            (b"virtual-guid", _) => HeaderKind::Fields(VirtualGuidHeader::FIELDS),
-            _ => return None,
-        })
+        let kinds = KnownExt::of(name, flavor).filter(|_| hdr_size != 0)?.headers;
+        let exact = |kind: &&HeaderKind| u32::try_from(fields_size(kind.fields())) == Ok(hdr_size);
+        kinds.iter().find(exact).or(kinds.first()).copied()
     }
 
     /// The fixed fields at the start of the header, with their offsets in bytes; empty for `box-name`.
@@ -235,5 +347,22 @@ impl HeaderKind {
             leaf(field, raw, endian, visitor);
         }
         visitor.object_end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_table_is_found() {
+        assert!(KNOWN.is_sorted_by_key(|known| (known.name, known.flavor.is_none())));
+        for known in &KNOWN {
+            assert_eq!(KnownExt::of(known.name, known.flavor.unwrap_or_default()), Some(known));
+        }
+        let shape = |name: &str| KnownExt::of(name, IndexFlavor::Mailbox).and_then(KnownExt::shape);
+        assert_eq!(shape("mbox"), Some(Shape { hdr_size: Some(32), record_size: 8, record_align: 8 }));
+        assert_eq!(shape("dbox-hdr"), Some(Shape { hdr_size: None, record_size: 0, record_align: 0 }));
+        assert_eq!(shape("keywords"), None);
     }
 }

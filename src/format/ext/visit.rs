@@ -48,7 +48,7 @@ pub fn fields_in<'a>(
     offset: usize,
     data: &'a [u8],
 ) -> impl Iterator<Item = (&'static Field, &'a [u8])> {
-    fields.iter().filter_map(move |field| Some((field, part(data, field.offset.checked_sub(offset)?, field.size)?)))
+    fields.iter().filter_map(move |field| Some((field, field.bytes_in(data, offset)?)))
 }
 
 #[inline]
