@@ -187,6 +187,38 @@ macro_rules! cases {
     };
 }
 
+/// What was introduced before the log was rotated is still what was introduced behind it, for a replay and for the judge.
+#[test]
+fn an_introduction_holds_when_the_next_log_begins() {
+    use support::build::{APPEND, EXT_REC, Log};
+    let mut old = Log::new(1);
+    old.record(0x20 | EXTERNAL, &words(&[4 << 16 | 24, support::build::INDEXID]));
+    old.record(APPEND | EXTERNAL, &words(&[1, 0])).record(0x40 | EXTERNAL, &intro("mine", 0, 4, 4));
+    let mut new = Log::new(2);
+    new.bytes[8..20].copy_from_slice(&words(&[3, 2, u32::try_from(old.bytes.len()).expect("short")]));
+    new.record(EXT_REC | EXTERNAL, &words(&[1, 7]));
+    let files = BTreeMap::from([(Role::OldLog, old.bytes), (Role::Log, new.bytes)]);
+    let mut set = Set { index: PathBuf::from("/nonexistent/dovecot.index"), files };
+    let wrong = |set: &Set| -> Vec<Finding> {
+        set.check(&options()).into_iter().filter(|one| one.code == Code::L12 && one.severity > Severity::Info).collect()
+    };
+    assert_eq!(wrong(&set), []);
+    // Where nobody knows what was introduced there is nothing to hold.
+    set.files.remove(&Role::OldLog);
+    assert_eq!(wrong(&set).len(), 1);
+}
+
+/// An index says whose mailbox it is before an old log does: without a log Dovecot makes one with the index's id.
+#[test]
+fn an_index_outvotes_an_old_log() {
+    let mut set = Set::load(BUSY);
+    [Role::Log, Role::Backup, Role::Cache].iter().for_each(|role| drop(set.files.remove(role)));
+    set.add(Role::OldLog, 4, 1);
+    let other: Vec<_> = set.check(&options()).into_iter().filter(|one| one.code == Code::L5).collect();
+    assert_eq!(other.len(), 1);
+    assert!(other[0].file.ends_with("dovecot.index.log.2"), "{other:?}");
+}
+
 cases! {
     L1 Error Log BUSY "major_version 2" => |s| s.get(Role::Log)[0] = 2;
     L1 Error Log BUSY "hdr_size 23" => |s| s.get(Role::Log)[2] = 23;

@@ -5,17 +5,18 @@ use std::path::Path;
 
 use super::{CLOCK_SKEW, Code, Finding, Findings, Log, Severity, Subject, codes};
 use crate::format::disk::Disk;
-use crate::format::log::EndReason;
+use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::intros::{ExtNames, Introduced};
+use crate::format::log::{EndReason, Txn};
 use crate::format::record::{Append, EXTERNAL, Record, RecordType, SYNC, TYPE_MASK, flag};
 use crate::format::{Endian, Flaw, FlawKind, align4, packed};
+use crate::model::chain::{Segment, follows};
 use crate::source::{Family, Role};
 
 /// Age of a log too large from which its rotation is stuck, seconds.
 const STUCK: i64 = 7 * 86_400;
 /// Bits of the type word that no version of Dovecot uses.
 const UNUSED_TYPE_BITS: u32 = !(TYPE_MASK | EXTERNAL | SYNC);
-/// Bytes of the base header that a log may update.
-const BASE_HEADER: u32 = 120;
 
 /// L1: a file that is no log at all.
 pub(super) fn unreadable(path: &Path, error: &Flaw) -> Finding {
@@ -32,12 +33,23 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) {
             "the log is missing: what happened after the index was written is lost",
         ));
     }
-    for log in &subject.logs {
+    let index = subject.snapshot.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok());
+    let mut names = ExtNames::default();
+    let mut before = None;
+    for log in subject.logs.iter().rev() {
         header(subject, log, found);
-        if !found.has(Code::L1, Some(&log.path)) {
-            end(log, found);
-            records(log, found);
+        if found.has(Code::L1, Some(&log.path)) {
+            continue;
         }
+        let segment = Segment::of(&log.file);
+        // What was introduced is still what was introduced when the next log begins.
+        if follows(before.as_ref(), &segment).is_err() {
+            let known = index.iter().flat_map(|index| &index.extensions).map(|ext| ext.name.to_vec());
+            names = if segment.starts_empty() { ExtNames::from_nothing() } else { ExtNames::new(known) };
+        }
+        before = Some(segment);
+        end(log, found);
+        records(log, &mut names, found);
     }
     pair(subject, found);
     deleted(subject, found);
@@ -94,15 +106,9 @@ fn header(subject: &Subject<'_>, log: &Log<'_>, found: &mut Findings) {
     let max_size = if subject.family == Family::List { 64 << 10 } else { 1 << 20 };
     if log.role == Role::Log && file.end.offset > max_size {
         // It may exceed the limit by the transaction that reached it.
-        let (mut begin, mut until) = (0, 0);
-        for record in file.records() {
-            if record.offset >= until {
-                let size = record.boundary_size().filter(|_| record.kind() == Some(RecordType::Boundary));
-                begin = record.offset;
-                until = record.offset.saturating_add(size.map_or(u64::from(record.size), u64::from));
-            }
-        }
-        if begin > max_size {
+        let mut txn = Txn::default();
+        file.records().for_each(|record| _ = txn.follow(&record));
+        if txn.begin > max_size {
             let message = format!("{} bytes; by default a log is rotated at {max_size}", file.end.offset);
             let finding = Finding::new(Code::L22, path, message);
             // Whoever wrote it last should have rotated it, unless the limit is set higher.
@@ -166,30 +172,16 @@ fn frames_end(bytes: &[u8], mut at: u64) -> u64 {
     at
 }
 
-/// The boundaries, L9.
-#[derive(Default)]
-struct Transactions {
-    begin: u64,
-    until: u64,
-}
-
-/// What the last intro said, L12 and L13.
-#[derive(Clone, Copy)]
-struct Introduced {
-    record_size: u16,
-}
-
 /// L9 to L17 for the records that can be framed.
-fn records(log: &Log<'_>, found: &mut Findings) {
+fn records(log: &Log<'_>, names: &mut ExtNames, found: &mut Findings) {
     let path = &log.path;
-    let mut transactions = Transactions::default();
-    let mut introduced: Option<Introduced> = None;
+    let mut txn = Txn::default();
     let mut last_append = 0;
     let mut published = 0;
     let mut tails: Vec<(u64, u64)> = Vec::new();
     let mut enabling: Option<(u64, u64)> = None;
     for record in log.file.records() {
-        boundary(&record, &mut transactions, path, found);
+        boundary(&record, &mut txn, path, found);
         if record.type_raw & UNUSED_TYPE_BITS != 0 {
             let message = format!("type word 0x{:08x} has bits that mean nothing", record.type_raw);
             found.add(Finding::new(Code::L10, path, message).at(record.offset + 4).severity(Severity::Info));
@@ -213,7 +205,8 @@ fn records(log: &Log<'_>, found: &mut Findings) {
             found.add(Finding::new(code, path, message).at(error.at));
             continue;
         };
-        extension(&record, kind, &mut introduced, path, found);
+        extension(&record, kind, names.current(), path, found);
+        names.follow(&record);
         match kind {
             RecordType::Append => {
                 for (i, append) in record.elements::<Append>().enumerate() {
@@ -231,8 +224,7 @@ fn records(log: &Log<'_>, found: &mut Findings) {
         // L17. The record that enables modseqs names the extension; those that follow it use its number.
         if record.modseq > 0 {
             if kind == RecordType::ExtIntro {
-                let by_name = record.intros().any(|intro| intro.name == b"modseq" && intro.intro.ext_id == u32::MAX);
-                enabling = by_name.then_some((record.offset, record.modseq));
+                enabling = record.introduces_modseqs().then_some((record.offset, record.modseq));
             } else if matches!(kind, RecordType::ExtHdr | RecordType::ExtHdr32) {
                 enabling = None;
             } else if let Some((at, before)) = enabling
@@ -257,17 +249,14 @@ fn records(log: &Log<'_>, found: &mut Findings) {
 }
 
 /// L9.
-fn boundary(record: &Record<'_>, open: &mut Transactions, path: &Path, found: &mut Findings) {
+fn boundary(record: &Record<'_>, txn: &mut Txn, path: &Path, found: &mut Findings) {
+    let Txn { begin, end, .. } = *txn;
+    txn.follow(record);
     let is_boundary = record.kind() == Some(RecordType::Boundary);
-    if record.offset < open.until && (is_boundary || record.end() > open.until) {
+    if record.offset < end && (is_boundary || record.end() > end) {
         let what = if is_boundary { "another boundary begins" } else { "a record goes on" };
-        let size = open.until - open.begin;
-        let message = format!("boundary of {size} bytes, but {what} inside, at {}", record.offset);
-        found.add(Finding::new(Code::L9, path, message).at(open.begin + 8));
-        open.until = record.offset;
-    }
-    if is_boundary && let Some(size) = record.boundary_size().filter(|size| *size >= 12) {
-        *open = Transactions { begin: record.offset, until: record.offset.saturating_add(u64::from(size)) };
+        let message = format!("boundary of {} bytes, but {what} inside, at {}", end - begin, record.offset);
+        found.add(Finding::new(Code::L9, path, message).at(begin + 8));
     }
 }
 
@@ -275,13 +264,12 @@ fn boundary(record: &Record<'_>, open: &mut Transactions, path: &Path, found: &m
 fn extension(
     record: &Record<'_>,
     kind: RecordType,
-    introduced: &mut Option<Introduced>,
+    introduced: Option<&Introduced>,
     path: &Path,
     found: &mut Findings,
 ) {
     match kind {
         RecordType::ExtIntro => {
-            *introduced = record.intros().last().map(|intro| Introduced { record_size: intro.intro.record_size });
             let used = record.intros().last().map_or(0, |intro| align4(intro.at + 20 + intro.name.len()));
             if let Some(rest) = record.payload.get(used..).filter(|rest| rest.iter().any(|byte| *byte != 0)) {
                 let message = format!("{} bytes after the last introduction are not padding", rest.len());
@@ -289,28 +277,24 @@ fn extension(
                 found.add(Finding::new(Code::L12, path, message).at(at).severity(Severity::Info));
             }
         }
-        RecordType::ExtReset | RecordType::ExtHdr | RecordType::ExtHdr32 | RecordType::ExtAtomicInc
+        RecordType::ExtReset
+        | RecordType::ExtHdr
+        | RecordType::ExtHdr32
+        | RecordType::ExtAtomicInc
+        | RecordType::ExtRec
             if introduced.is_none() =>
         {
-            let message = format!("{kind} without an introduction before it in this log");
+            let message = format!("{kind} without an introduction before it");
             found.add(Finding::new(Code::L12, path, message).at(record.offset));
         }
-        RecordType::ExtRec => match introduced {
-            None => {
-                let message = "ext-rec without an introduction before it in this log";
-                found.add(Finding::new(Code::L12, path, message).at(record.offset));
+        RecordType::ExtRec => {
+            let stride = align4(4 + introduced.map_or(0, |intro| usize::from(intro.record_size)));
+            let size = record.payload.len();
+            if !size.is_multiple_of(stride) {
+                let message = format!("ext-rec of {size} bytes does not hold whole elements of {stride} bytes");
+                found.add(Finding::new(Code::L13, path, message).at(record.offset));
             }
-            Some(Introduced { record_size }) => {
-                let stride = align4(4 + usize::from(*record_size));
-                if !record.payload.len().is_multiple_of(stride) {
-                    let message = format!(
-                        "ext-rec of {} bytes does not hold whole elements of {stride} bytes",
-                        record.payload.len()
-                    );
-                    found.add(Finding::new(Code::L13, path, message).at(record.offset));
-                }
-            }
-        },
+        }
         _ => {}
     }
 }
@@ -325,8 +309,9 @@ fn header_update(
 ) {
     for (i, chunk) in record.header_chunks().enumerate() {
         let end = chunk.offset.saturating_add(u32::try_from(chunk.data.len()).unwrap_or(u32::MAX));
-        if end > BASE_HEADER {
-            let message = format!("header update of bytes {} to {end}, but the header has {BASE_HEADER}", chunk.offset);
+        if end as usize > IndexHeader::SIZE {
+            let (begin, size) = (chunk.offset, IndexHeader::SIZE);
+            let message = format!("header update of bytes {begin} to {end}, but the header has {size}");
             found.add(Finding::new(Code::L15, path, message).at(record.payload_at(chunk.at)));
             continue;
         }
@@ -407,11 +392,11 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
 fn deleted(subject: &Subject<'_>, found: &mut Findings) {
     let mut last = None;
     for log in subject.history().rev() {
-        for record in log.file.records().filter(Record::external) {
-            match record.kind() {
-                Some(RecordType::IndexDeleted) => last = Some((log, record.offset)),
-                Some(RecordType::IndexUndeleted) => last = None,
-                _ => {}
+        for record in log.file.records() {
+            match record.deletion() {
+                Some(true) => last = Some((log, record.offset)),
+                Some(false) => last = None,
+                None => {}
             }
         }
     }

@@ -5,17 +5,32 @@ use std::path::Path;
 
 use super::names::{KEYWORDS, misspelt};
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Log, Severity, Subject};
-use crate::format::Disk;
 use crate::format::ext::KnownExt;
-use crate::format::record::{Append, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, UidRange};
+use crate::format::index::{IndexHeader, header_flag};
+use crate::format::intros::BY_NAME;
+use crate::format::record::{Append, ExpungeGuid, ExtReset, FlagUpdate, Intro, Record, RecordType, UidRange};
+use crate::format::{Disk, Field};
 use crate::model::Mailbox;
 use crate::source::Family;
 
-/// Offset of the fields of the base header that Dovecot writes through the log: flags, uid_validity, next_uid,
-/// first_recent_uid, log_file_tail_offset, log2_rotate_time, last_temp_file_scan, day_stamp, day_first_uid.
-const LOGGED_FIELDS: [u32; 9] = [20, 24, 28, 48, 64, 76, 80, 84, 88];
-/// The same up to 2.1: sync_size as well, and the low-water marks.
-const LOGGED_FIELDS_OLD: [u32; 3] = [52, 56, 72];
+/// Fields of the base header that Dovecot writes through the log.
+const LOGGED_FIELDS: [Field; 9] = [
+    IndexHeader::flags,
+    IndexHeader::uid_validity,
+    IndexHeader::next_uid,
+    IndexHeader::first_recent_uid,
+    IndexHeader::log_file_tail_offset,
+    IndexHeader::log2_rotate_time,
+    IndexHeader::last_temp_file_scan,
+    IndexHeader::day_stamp,
+    IndexHeader::day_first_uid,
+];
+/// Those that it wrote besides up to 2.1.
+const LOGGED_FIELDS_OLD: [Field; 3] = [
+    IndexHeader::first_unseen_uid_lowwater,
+    IndexHeader::first_deleted_uid_lowwater,
+    IndexHeader::unused_old_sync_size_part1,
+];
 
 /// Why the sizes are not those of an extension of that name; `None` when they are, or when the name says nothing.
 pub(super) fn misshapen(name: &[u8], family: Family, hdr_size: u32, record_size: u16, align: u16) -> Option<String> {
@@ -171,9 +186,7 @@ impl Judge<'_> {
             }
             Some(RecordType::HeaderUpdate) => self.header_update(record, found),
             Some(RecordType::ExtIntro) => {
-                for intro in record.intros() {
-                    self.intro(record, intro.at, &intro.intro, intro.name, found);
-                }
+                record.intros().for_each(|intro| self.intro(record, &intro, found));
             }
             Some(RecordType::ExtReset) => {
                 let reset = ExtReset::read(record.payload, record.endian);
@@ -204,10 +217,11 @@ impl Judge<'_> {
         for chunk in record.header_chunks() {
             let at = record.payload_at(chunk.at);
             // Fields that lie side by side are written in one piece.
-            let mut words = (chunk.offset..).step_by(4).take(chunk.data.len().div_ceil(4));
-            let known =
-                |word: u32| LOGGED_FIELDS.contains(&word) || (word > 88 && word < 120 && word.is_multiple_of(4));
-            let known = |word: u32| known(word) || (self.old && LOGGED_FIELDS_OLD.contains(&word));
+            let mut words = (chunk.offset as usize..).step_by(4).take(chunk.data.len().div_ceil(4));
+            let old: &[Field] = if self.old { &LOGGED_FIELDS_OLD } else { &[] };
+            let known = |word: usize| {
+                word.is_multiple_of(4) && LOGGED_FIELDS.iter().chain(old).any(|field| field.contains(word))
+            };
             if !chunk.data.len().is_multiple_of(4) || !words.all(known) {
                 let message = format!("header update of {} bytes at {}", chunk.data.len(), chunk.offset);
                 found.add(self.warn(Code::L15, at, message));
@@ -231,38 +245,39 @@ impl Judge<'_> {
         let future = i64::from(value) > now;
         let early = value != 0 && i64::from(value) < FIRST_STAMP && !self.old;
         // Harmless times are worth no more than a word.
-        match offset {
-            76 | 80 if early => return Some(("a time before there was a Dovecot:", Severity::Info)),
-            84 if !super::is_midnight(value) => return Some(("day_stamp, which is no midnight,", Severity::Info)),
-            _ => {}
-        }
-        let what = match offset {
-            20 if value & !7 != 0 => "flags",
-            24 if value == 0 => "uid_validity",
-            28 if value > self.next_uid => "next_uid",
-            48 if value == 0 || value > self.next_uid => "first_recent_uid",
-            76 if future && value != u32::MAX && !self.old => "log2_rotate_time",
-            80 if future && !self.old => "last_temp_file_scan",
-            84 if i64::from(value) > now.saturating_add(86_400) => "day_stamp",
-            88..120 if value > self.next_uid => "day_first_uid",
-            _ => return None,
+        let name = IndexHeader::FIELDS.iter().find(|field| field.contains(offset))?.name;
+        let bad = match name {
+            "log2_rotate_time" | "last_temp_file_scan" if early => {
+                return Some(("a time before there was a Dovecot:", Severity::Info));
+            }
+            "day_stamp" if !super::is_midnight(value) => {
+                return Some(("day_stamp, which is no midnight,", Severity::Info));
+            }
+            "flags" => value & !header_flag::ALL != 0,
+            "uid_validity" => value == 0,
+            "next_uid" | "day_first_uid" => value > self.next_uid,
+            "first_recent_uid" => value == 0 || value > self.next_uid,
+            "log2_rotate_time" => future && value != u32::MAX && !self.old,
+            "last_temp_file_scan" => future && !self.old,
+            "day_stamp" => i64::from(value) > now.saturating_add(86_400),
+            _ => false,
         };
-        Some((what, Severity::Warning))
+        bad.then_some((name, Severity::Warning))
     }
 
     /// L12: shapes that extensions do not have.
-    fn intro(&self, record: &Record<'_>, at: usize, intro: &ExtIntro, name: &[u8], found: &mut Findings) {
-        let at = record.payload_at(at);
+    fn intro(&self, record: &Record<'_>, element: &Intro<'_>, found: &mut Findings) {
+        let (at, intro, name) = (record.payload_at(element.at), &element.intro, element.name);
         if intro.flags > 1 {
             let message = format!("introduction with unknown flags 0x{:x}", intro.flags);
             found.add(self.warn(Code::L12, at + 16, message).severity(Severity::Info));
         }
-        if intro.ext_id != u32::MAX && !name.is_empty() {
+        if intro.ext_id != BY_NAME && !name.is_empty() {
             found.add(self.warn(Code::L12, at, "introduction by number and by name".into()));
         }
         // Numbers never change their meaning: extensions are only added at the end.
-        let by_number = self.mailbox.extensions.get(intro.ext_id as usize).map(|ext| ext.name.as_slice());
-        let name = if name.is_empty() { by_number.unwrap_or_default() } else { name };
+        let known = self.mailbox.introduced(element).and_then(|id| self.mailbox.extensions.get(id));
+        let name = if name.is_empty() { known.map_or(name, |ext| ext.name.as_slice()) } else { name };
         if self.old {
             return;
         }

@@ -4,44 +4,23 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Code, Finding, Findings, Level, Log, Severity, Subject, codes};
+use crate::format::Disk;
 use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, header_flag};
-use crate::format::{Disk, Endian};
 use crate::model::diff::{self, Difference};
 use crate::model::replay::{Replayed, Until};
-use crate::model::{Chain, ChainFile, IgnoredKind, LogPos, Mailbox};
+use crate::model::{Chain, ChainFile, IgnoredKind, LogPos, Mailbox, ids};
 use crate::source::{Family, Role};
 
-/// The `indexid` of most files; of two equally common ones that of `.log`, which Dovecot opens first.
+/// The `indexid` of most files.
 pub(super) fn common_indexid(subject: &Subject<'_>) -> Option<u32> {
-    let mut votes: Vec<(u32, usize)> = Vec::new();
-    let mut vote = |id: u32| match votes.iter_mut().find(|(have, _)| *have == id) {
-        Some((_, count)) => *count += 1,
-        None => votes.push((id, 1)),
+    let of_log = |role| Some(subject.log(role)?.file.log.header.indexid);
+    let of_index = |role| {
+        let index = IndexFile::parse(&subject.snapshot.get(role)?.bytes).ok()?;
+        (index.header.major_version == 7).then_some(index.header.indexid)
     };
-    for log in &subject.logs {
-        vote(log.file.log.header.indexid);
-    }
-    for role in [Role::Index, Role::Backup] {
-        let id = subject.snapshot.get(role).and_then(|input| IndexFile::parse(&input.bytes).ok());
-        if let Some(index) = id.filter(|index| index.header.major_version == 7) {
-            vote(index.header.indexid);
-        }
-    }
-    // A cache does not tell its byte order, so it can only second what others say.
-    if let Some(cache) = subject.snapshot.get(Role::Cache) {
-        for endian in [Endian::Little, Endian::Big] {
-            if let Some(id) = endian.u32_at(&cache.bytes, 4)
-                && let Some((_, count)) = votes.iter_mut().find(|(have, _)| *have == id)
-            {
-                *count += 1;
-                break;
-            }
-        }
-    }
-    votes.retain(|(id, _)| *id != 0);
-    let most = votes.iter().map(|(_, count)| *count).max()?;
-    votes.iter().find(|(_, count)| *count == most).map(|(id, _)| *id)
+    let ids = [of_log(Role::Log), of_index(Role::Index), of_log(Role::OldLog), of_index(Role::Backup)];
+    ids::common_indexid(ids, subject.snapshot.get(Role::Cache).map(|cache| &*cache.bytes))
 }
 
 /// The mailbox as Dovecot would have it in memory.

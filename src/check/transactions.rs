@@ -6,21 +6,20 @@ use std::collections::HashMap;
 
 use super::names::one_bit_off;
 use super::{Code, Finding, Findings, Log, Severity, Subject};
-use crate::format::Disk;
 use crate::format::ext::KnownExt;
+use crate::format::index::IndexHeader;
+use crate::format::intros::BY_NAME;
+use crate::format::log::Txn;
 use crate::format::record::{
     Append, AtomicInc, EXTERNAL, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, SYNC, UidRange,
 };
+use crate::format::{Disk, Field};
 use crate::model::{Mailbox, UidSet};
 
 /// Bytes of a boundary record.
 const BOUNDARY_SIZE: u32 = 12;
-/// `log_file_tail_offset` in the base header.
-const TAIL_AT: u32 = 64;
-/// `day_stamp` and `day_first_uid` in the base header, which are only written together.
-const DAYS: std::ops::Range<u32> = 84..120;
-/// Introductions whose extension was given by name have this number.
-const BY_NAME: u32 = u32::MAX;
+/// Fields of the base header that are only written together.
+const DAYS: [Field; 2] = [IndexHeader::day_stamp, IndexHeader::day_first_uid];
 
 /// Judges the logs of this mailbox's present life; `mailbox` is the state they lead to.
 pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findings) {
@@ -95,13 +94,10 @@ impl Messages {
     }
 }
 
-/// The transaction that a record belongs to.
+/// What is known of the transaction that a record belongs to.
 #[derive(Default)]
 struct Unit {
-    /// Where it begins, its boundary included.
-    begin: u64,
-    /// Where it ends.
-    until: u64,
+    txn: Txn,
     /// Its boundary's type word.
     boundary: Option<u32>,
     /// The type word of its first record.
@@ -137,23 +133,16 @@ impl Judge<'_, '_> {
     }
 
     fn record(&mut self, record: &Record<'_>, next: Option<&Record<'_>>) {
-        if record.kind() == Some(RecordType::Boundary) {
+        let mut txn = self.unit.txn;
+        if txn.follow(record) {
             self.close();
-            if record.size != BOUNDARY_SIZE {
-                self.info(Code::L9, record.offset, format!("a boundary record of {} bytes", record.size));
+            self.unit = Unit { txn, boundary: txn.is_announced.then_some(record.type_raw), ..Unit::default() };
+            if txn.is_announced {
+                if record.size != BOUNDARY_SIZE {
+                    self.info(Code::L9, record.offset, format!("a boundary record of {} bytes", record.size));
+                }
+                return;
             }
-            let size = u64::from(record.boundary_size().unwrap_or(0));
-            self.unit = Unit {
-                begin: record.offset,
-                until: record.offset.saturating_add(size),
-                boundary: Some(record.type_raw),
-                ..Unit::default()
-            };
-            return;
-        }
-        if record.offset >= self.unit.until {
-            self.close();
-            self.unit = Unit { begin: record.offset, until: record.end(), ..Unit::default() };
             // A log that is to start from nothing is created with the header of the storage's extension in it
             // (log_write_ext_hdr_init_data).
             if record.offset == self.log.file.log.records_at
@@ -161,7 +150,7 @@ impl Judge<'_, '_> {
                 && self.log.file.log.header.starts_empty()
                 && let Some(next) = next.filter(|next| next.kind() == Some(RecordType::ExtHdr))
             {
-                self.unit.until = next.end();
+                self.unit.txn.end = next.end();
             }
         }
         self.bits(record);
@@ -175,7 +164,7 @@ impl Judge<'_, '_> {
     fn close(&mut self) {
         if self.unit.boundary.is_some() && self.unit.records < 2 {
             let message = format!("a boundary around {} records, where there are at least 2", self.unit.records);
-            self.info(Code::L9, self.unit.begin, message);
+            self.info(Code::L9, self.unit.txn.begin, message);
         }
         self.unit = Unit::default();
     }
@@ -197,8 +186,8 @@ impl Judge<'_, '_> {
     fn place(&mut self, record: &Record<'_>, next: Option<&Record<'_>>) {
         let Some(kind) = record.kind() else { return };
         let inside = self.unit.boundary.is_some();
-        let follower = next.filter(|next| next.offset < self.unit.until).and_then(Record::kind);
-        if tail(record).is_some() {
+        let follower = next.filter(|next| next.offset < self.unit.txn.end).and_then(Record::kind);
+        if record.is_tail_update() {
             if inside {
                 self.info(Code::L16, record.offset, "the tail is published inside a transaction, not after one");
             }
@@ -338,10 +327,7 @@ impl Judge<'_, '_> {
                 self.info(Code::L12, at + 20, format!("extension {name:?} is {known:?} with one bit flipped"));
             }
             let by_name = ext_id == BY_NAME;
-            let place = match by_name {
-                true => self.mailbox.extensions.iter().position(|ext| ext.name == intro.name),
-                false => usize::try_from(ext_id).ok(),
-            };
+            let place = self.mailbox.introduced(&intro);
             let Some(ext) = place.and_then(|place| self.mailbox.extensions.get(place)) else {
                 if !by_name {
                     self.info(
@@ -419,17 +405,17 @@ impl Judge<'_, '_> {
                 );
             }
             last = Some(end);
-            let days = chunk.offset.max(DAYS.start)..end.min(DAYS.end);
-            if days.start < days.end && days != DAYS {
+            let from = chunk.offset as usize;
+            let days = DAYS.map(|field| field.bytes_in(chunk.data, from).is_some());
+            if days[0] != days[1] {
                 self.info(Code::L15, at, "header update of a part of the days".to_owned());
             }
-            let tail = chunk.offset <= TAIL_AT && TAIL_AT < end;
+            let value = |field: Field| field.u32_in(chunk.data, from, record.endian);
+            let tail = value(IndexHeader::log_file_tail_offset).is_some();
             if tail && (chunks != 1 || chunk.data.len() != 4 || !record.external()) {
                 self.info(Code::L16, at, "the tail is published together with something else, or by a request");
             }
-            let value =
-                |field: u32| record.endian.u32_at(chunk.data, usize::try_from(field.checked_sub(chunk.offset)?).ok()?);
-            if let Some(next_uid) = value(28).filter(|uid| *uid <= self.messages.highest()) {
+            if let Some(next_uid) = value(IndexHeader::next_uid).filter(|uid| *uid <= self.messages.highest()) {
                 let highest = self.messages.highest();
                 self.info(
                     Code::L15,
@@ -460,16 +446,4 @@ impl Judge<'_, '_> {
             self.info(Code::L12, record.payload_at(used), message);
         }
     }
-}
-
-/// What a record of its own that publishes the tail says it is.
-fn tail(record: &Record<'_>) -> Option<u32> {
-    if record.kind() != Some(RecordType::HeaderUpdate) || record.payload.len() != 8 {
-        return None;
-    }
-    let chunk = record.header_chunks().next()?;
-    if chunk.offset != TAIL_AT {
-        return None;
-    }
-    record.endian.u32_at(chunk.data, 0)
 }

@@ -36,6 +36,16 @@ impl Field {
         endian.u32_at(data, self.offset.checked_sub(offset)?)
     }
 
+    /// Where the field begins in a file whose first bytes are the struct; byte offset.
+    pub const fn at(&self) -> u64 {
+        self.offset as u64
+    }
+
+    /// Is a byte of the struct part of the field? `at` is the byte's offset.
+    pub fn contains(&self, at: usize) -> bool {
+        at.checked_sub(self.offset).is_some_and(|at| at < self.size)
+    }
+
     /// The bytes of the field, where `data`, whose first byte has offset `offset` in the struct, holds all of them.
     pub fn bytes_in<'a>(&self, data: &'a [u8], offset: usize) -> Option<&'a [u8]> {
         data.get(self.offset.checked_sub(offset)?..)?.get(..self.size)

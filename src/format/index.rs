@@ -48,6 +48,8 @@ pub mod header_flag {
     pub const HAVE_DIRTY: u32 = 2;
     /// An fsck changed the file (2.2.27 and later).
     pub const FSCKD: u32 = 4;
+    /// All that there are.
+    pub const ALL: u32 = CORRUPTED | HAVE_DIRTY | FSCKD;
 }
 
 /// Bytes of a record that are not extension data: UID and flags.

@@ -139,6 +139,32 @@ impl LogFile {
     }
 }
 
+/// The transaction that a record belongs to: records that are written at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// Byte offset of its first record.
+    pub begin: u64,
+    /// Byte offset of its end: where its boundary puts it, or its only record ends.
+    pub end: u64,
+    /// True when it begins with a boundary.
+    pub is_announced: bool,
+}
+
+impl Txn {
+    /// Goes on to the next record of the log; true when a transaction begins with it.
+    #[inline]
+    pub fn follow(&mut self, record: &Record<'_>) -> bool {
+        let announced = record.boundary_size();
+        let begins = announced.is_some() || record.offset >= self.end;
+        if begins {
+            let size = u64::from(announced.unwrap_or(record.size));
+            let end = record.offset.saturating_add(size);
+            *self = Txn { begin: record.offset, end, is_announced: announced.is_some() };
+        }
+        begins
+    }
+}
+
 /// Why reading stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
@@ -311,8 +337,7 @@ impl Framer {
 #[inline]
 fn modseq_after(modseq: u64, record: &Record<'_>, kind: Option<RecordType>, version: u16) -> u64 {
     if modseq == 0 {
-        let starts = kind == Some(RecordType::ExtIntro) && record.intros().next().is_some_and(|i| i.name == b"modseq");
-        return u64::from(starts);
+        return u64::from(kind == Some(RecordType::ExtIntro) && record.introduces_modseqs());
     }
     match kind {
         Some(

@@ -15,7 +15,7 @@ use std::io;
 use crate::format::ext::{Clocks, IndexFlavor, KnownExt, MaildirHeader, MboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::ExtNames;
-use crate::format::log::LogHeader;
+use crate::format::log::{LogHeader, Txn};
 use crate::format::record::{ExpungeGuid, ExtReset, Record, RecordType};
 use crate::format::{Disk, Endian, Field};
 use crate::model::LogPos;
@@ -171,8 +171,7 @@ struct Host {
 #[derive(Clone, Copy, Debug, Default)]
 struct Current {
     seq: u32,
-    /// Start and end of the transaction that a boundary announced.
-    transaction: (u64, u64),
+    txn: Txn,
     ext: Clocks,
     /// `reset_id` of the last intro.
     reset_id: u32,
@@ -410,15 +409,13 @@ impl Clock {
     /// Takes the clocks of a record of the log that was begun.
     #[inline(always)]
     pub fn record(&mut self, record: &Record<'_>) {
-        let endian = record.endian;
         let kind = record.kind();
         match kind {
             Some(RecordType::Boundary) => {
-                let size = u64::from(record.boundary_size().unwrap_or(0));
-                self.current.transaction = (record.offset, record.offset.saturating_add(size));
+                self.current.txn.follow(record);
             }
             // The tail offset alone is by far the most frequent of them.
-            Some(RecordType::HeaderUpdate) if record.size == 16 && endian.u16_at(record.payload, 0) == Some(64) => {}
+            Some(RecordType::HeaderUpdate) if record.is_tail_update() => {}
             Some(RecordType::ExtIntro) => self.introduction(record),
             Some(RecordType::ExtHdr) if self.current.ext == Clocks::None => {}
             Some(RecordType::ExtHdr) if self.current.ext == Clocks::Maildir && self.old_maildir(record) => {}
@@ -487,8 +484,8 @@ impl Clock {
         let seq = self.current.seq;
         let pos = LogPos { seq, offset: record.offset };
         // A transaction is written at once, so what holds for one of its records holds for all.
-        let (from, to) = self.current.transaction;
-        let start = if (from..to).contains(&record.offset) { LogPos { seq, offset: from } } else { pos };
+        self.current.txn.follow(record);
+        let start = LogPos { seq, offset: self.current.txn.begin };
         match kind {
             Some(RecordType::HeaderUpdate) => {
                 for chunk in record.header_chunks() {
@@ -500,7 +497,7 @@ impl Clock {
                 self.keywords = true;
                 self.names.follow(record);
                 if self.names.current().is_none() {
-                    self.current = Current { seq, transaction: self.current.transaction, ..Current::default() };
+                    self.current = Current { seq, txn: self.current.txn, ..Current::default() };
                 }
             }
             Some(RecordType::ExtReset) if self.current.ext == Clocks::ResetId && self.current.reset_id == 0 => {

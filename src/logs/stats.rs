@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use super::clock::Clock;
 use super::note::Note;
-use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType, SYNC, TYPE_MASK};
+use crate::format::intros::BY_NAME;
+use crate::format::record::{
+    EXTERNAL, HEADER_SIZE, Record, RecordType, SYNC, TAIL_UPDATE_SIZE, TYPE_MASK, tail_update_word,
+};
 use crate::format::{Endian, packed};
 use crate::source::LogStream;
 
@@ -197,10 +200,6 @@ const INTRO: u32 = RecordType::ExtIntro.raw();
 const HEADER_UPDATE: u32 = RecordType::HeaderUpdate.raw();
 /// Size of an ext-intro record that gives one extension by its number.
 const NUMBERED_INTRO: u32 = 28;
-/// Size of a header-update of one 32-bit field, and the field that most of them are about: the tail offset (`offset`
-/// 64).
-const FIELD_UPDATE: u32 = 16;
-const TAIL_OFFSET: u32 = 64;
 
 fn slot_of(masked: u32) -> u32 {
     if masked.is_power_of_two() {
@@ -266,6 +265,7 @@ impl Skim<'_> {
     #[inline(never)]
     fn run(&mut self, endian: Endian, watched: u32) -> Stop {
         let (mut rest, mut boundary, mut intro) = (self.rest, self.boundary, self.intro);
+        let tail_update = tail_update_word(endian);
         let stop = loop {
             let Some([a, b, c, d, word @ .., e, f, g, h]) = rest.first_chunk::<12>() else { break Stop::Short };
             let size = packed::decode([*a, *b, *c, *d]).unwrap_or(0);
@@ -280,8 +280,8 @@ impl Skim<'_> {
             let Some(next) = rest.get(size as usize..) else {
                 break if u64::from(size) > left { Stop::Rough } else { Stop::Short };
             };
-            let is_numbered_intro = masked == INTRO && size == NUMBERED_INTRO && first != u32::MAX;
-            let is_tail = masked == HEADER_UPDATE && size == FIELD_UPDATE && first & 0xffff == TAIL_OFFSET;
+            let is_numbered_intro = masked == INTRO && size == NUMBERED_INTRO && first != BY_NAME;
+            let is_tail = masked == HEADER_UPDATE && size == TAIL_UPDATE_SIZE && first == tail_update;
             if masked & watched != 0 && !is_tail && !is_numbered_intro {
                 break Stop::Watched;
             }

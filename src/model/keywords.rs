@@ -1,7 +1,8 @@
 //! What keyword records do to a mailbox (`mail-index-sync-keywords.c`).
 
 use super::apply::{Run, raise_range};
-use super::mailbox::{Extension, Mailbox, keywords_header_with};
+use super::mailbox::{Extension, Mailbox};
+use crate::format::ext::keywords_header;
 use crate::format::index::RECORD_MIN_SIZE;
 use crate::format::intros::BY_NAME;
 use crate::format::record::{ExtIntro, Record};
@@ -53,7 +54,7 @@ impl Mailbox {
             return None;
         }
         let ext = ext_id.map(|id| &self.extensions[id]);
-        let (mut content, count) = keywords_header_with(ext.map(Extension::header), name, self.endian);
+        let (mut content, count) = keywords_header(ext.map(Extension::header), &[name], self.endian);
         let fits =
             ext.is_some_and(|ext| content.len() <= ext.hdr_size as usize && usize::from(ext.record_size) * 8 >= count);
         if !fits {

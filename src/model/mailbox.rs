@@ -3,9 +3,11 @@
 //! Records are kept as one array of `record_size` bytes each, in the byte order of the file: unknown extensions, unused
 //! bits and padding travel through replay untouched and come out again in [`Mailbox::encode`], byte for byte.
 
-use crate::format::ext::{ExtHeader, KeywordsHeader};
+use crate::format::ext::{ExtHeader, KeywordsHeader, keyword_bits};
 use crate::format::index::{IndexFile, IndexHeader};
-use crate::format::{Disk, Endian, align4, align8};
+use crate::format::intros::BY_NAME;
+use crate::format::record::Intro;
+use crate::format::{Disk, Endian, align8};
 
 /// An extension of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -320,6 +322,22 @@ impl Mailbox {
         self.record(i).get(ext.range())
     }
 
+    /// Number of the extension that an introduction is of, whether or not there is one with that number; `None` when
+    /// there is none of its name.
+    pub fn introduced(&self, intro: &Intro<'_>) -> Option<usize> {
+        match intro.intro.ext_id {
+            BY_NAME => self.extension_id(intro.name),
+            id => usize::try_from(id).ok(),
+        }
+    }
+
+    /// The messages that have something in the cache, by position: offset of their newest record there, in bytes.
+    pub fn cache_links(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let ext = self.extension(b"cache");
+        let offset = move |i: usize| self.endian.u32_at(self.ext_bytes(i, ext?)?, 0);
+        self.positions().filter_map(move |i| Some((i, offset(i).filter(|offset| *offset != 0)?)))
+    }
+
     /// The keyword names, in the order of their bits.
     pub fn keywords(&self) -> &[Vec<u8>] {
         &self.keywords
@@ -353,13 +371,12 @@ impl Mailbox {
     /// Numbers of the keywords set in the record at position `i`.
     pub fn keyword_ids(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
         let bytes = self.extension(b"keywords").and_then(|ext| self.ext_bytes(i, ext)).unwrap_or_default();
-        let count = self.keywords.len();
-        bytes
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte != 0)
-            .flat_map(|(n, byte)| (0..8).filter(move |bit| byte >> bit & 1 != 0).map(move |bit| n * 8 + bit))
-            .filter(move |id| *id < count)
+        keyword_bits(bytes).map(|bit| bit as usize).filter(|id| *id < self.keywords.len())
+    }
+
+    /// Names of the keywords set in the record at position `i`.
+    pub fn keywords_at(&self, i: usize) -> impl Iterator<Item = &[u8]> + '_ {
+        self.keyword_ids(i).filter_map(|id| self.keywords.get(id).map(Vec::as_slice))
     }
 
     /// The modseq header; `None` when modseqs are not tracked per message.
@@ -438,28 +455,6 @@ fn keyword_names(header: &[u8], endian: Endian) -> Vec<Vec<u8>> {
     keywords.into_iter().map(|keyword| keyword.name.unwrap_or_default().to_vec()).collect()
 }
 
-/// The bytes of a keywords extension header with one more name, padded to a multiple of 4 (`keywords_get_header_buf`).
-pub(super) fn keywords_header_with(old: Option<&[u8]>, name: &[u8], endian: Endian) -> (Vec<u8>, usize) {
-    let parts = old.and_then(|header| {
-        let count = endian.u32_at(header, 0)? as usize;
-        let area_at = 4 + count.checked_mul(8)?;
-        let last = endian.u32_at(header, area_at.checked_sub(4).filter(|_| count > 0)?)? as usize;
-        let area = header.get(area_at..)?;
-        let len = area.get(last..)?.iter().position(|b| *b == 0)?;
-        Some((count, header.get(4..area_at)?, area.get(..last + len + 1)?))
-    });
-    let (count, recs, names) = parts.unwrap_or((0, &[], &[]));
-    let mut out = endian.u32_bytes(count as u32 + 1).to_vec();
-    out.extend(recs);
-    out.extend([0; 4]);
-    out.extend(endian.u32_bytes(names.len() as u32));
-    out.extend(names);
-    out.extend(name);
-    out.push(0);
-    out.resize(align4(out.len()), 0);
-    (out, count + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -479,19 +474,8 @@ mod tests {
         assert_eq!((mailbox.physical_len(), mailbox.lookup(9)), (2, Some(1)));
     }
 
-    /// Header bytes as Dovecot 2.3.19.1 wrote them for one keyword (format/replay.md, offset 0xd0 of the example).
-    #[test]
-    fn keyword_header_grows_as_dovecot_writes_it() {
-        let (one, count) = keywords_header_with(None, b"kw1", Endian::Little);
-        assert_eq!((one.as_slice(), count), (&b"\x01\0\0\0\0\0\0\0\0\0\0\0kw1\0"[..], 1));
-        let (two, count) = keywords_header_with(Some(&one), b"ab", Endian::Little);
-        assert_eq!(count, 2);
-        assert_eq!(keyword_names(&two, Endian::Little), [b"kw1".to_vec(), b"ab".to_vec()]);
-    }
-
     #[test]
     fn a_keyword_count_from_nowhere_allocates_nothing() {
         assert!(keyword_names(&[0xff; 16], Endian::Little).len() <= 2);
-        assert_eq!(keywords_header_with(Some(&[0xff; 16]), b"a", Endian::Little).1, 1);
     }
 }

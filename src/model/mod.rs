@@ -5,6 +5,7 @@ pub mod apply;
 pub mod chain;
 pub mod diff;
 pub mod ext;
+pub mod ids;
 mod keywords;
 pub mod list;
 pub mod mailbox;

@@ -250,11 +250,8 @@ impl CacheLinks {
         if let Some(ext) = mailbox.extension(b"cache") {
             links.reset_id = Some(ext.reset_id);
             let wanted = |uid| options.uid.as_ref().is_none_or(|set: &UidSet| set.contains(uid));
-            links.newest = mailbox
-                .positions()
-                .filter_map(|i| Some((mailbox.uid(i), mailbox.endian.u32_at(mailbox.ext_bytes(i, ext)?, 0)?)))
-                .filter(|(uid, offset)| *offset != 0 && wanted(*uid))
-                .collect();
+            let all = mailbox.cache_links().map(|(i, offset)| (mailbox.uid(i), offset));
+            links.newest = all.filter(|(uid, _)| wanted(*uid)).collect();
         }
         links
     }

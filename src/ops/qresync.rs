@@ -115,7 +115,7 @@ impl State<'_> {
     /// The message at position `i` of the mailbox; `seq` counts from 1.
     pub fn message(&self, i: usize, seq: u32) -> Fetched {
         let mailbox = &self.loaded.replayed.mailbox;
-        let keywords = mailbox.keyword_ids(i).filter_map(|id| mailbox.keywords().get(id).cloned()).collect();
+        let keywords = mailbox.keywords_at(i).map(<[u8]>::to_vec).collect();
         Fetched {
             seq,
             uid: mailbox.uid(i),

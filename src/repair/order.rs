@@ -3,11 +3,10 @@
 use super::heal::own::Foreign;
 use super::plan::Inputs;
 use super::survey::Survey;
-use crate::format::cache::CacheHeader;
 use crate::format::index::IndexFile;
-use crate::format::record::RecordType;
-use crate::format::{Disk, Endian};
+use crate::format::log::{LogFile, LogHeader};
 use crate::model::Chain;
+use crate::model::ids::common_indexid;
 use crate::source::Role;
 
 /// The logs, sorted out.
@@ -36,35 +35,19 @@ impl<'a> Logs<'a> {
     }
 }
 
-/// The id that most files have; of two with equally many the log's counts, as for Dovecot.
+/// The id that most files have. An index that is created with a log gets the time at which the log was.
 pub fn vote(inputs: &Inputs<'_>, foreign: &Foreign, index: Option<&IndexFile<'_>>) -> u32 {
-    let endian = index.map_or(Endian::NATIVE, |index| index.endian);
-    let of_index =
-        |bytes: Option<&[u8]>| bytes.and_then(|b| IndexFile::parse(b).ok()).map(|index| index.header.indexid);
-    let of_log = |role: Role| {
+    let log = |role: Role| {
         let bytes = inputs.bytes(role).filter(|_| foreign.why(role).is_none())?;
-        crate::format::log::LogFile::parse(bytes, bytes.len() as u64).ok().map(|log| log.header.indexid)
+        Some(LogFile::parse(bytes, bytes.len() as u64).ok()?.header)
     };
-    let cache = inputs.cache.filter(|bytes| bytes.len() >= CacheHeader::SIZE);
-    let votes = [
-        of_log(Role::Log),
-        index.map(|index| index.header.indexid),
-        of_log(Role::OldLog),
-        of_index(inputs.backup),
-        cache.map(|bytes| CacheHeader::read(bytes, endian).indexid),
-    ];
-    let votes: Vec<u32> = votes.into_iter().flatten().filter(|id| *id != 0).collect();
-    let count = |id: u32| votes.iter().filter(|other| **other == id).count();
-    let most = votes.iter().map(|id| count(*id)).max().unwrap_or(0);
-    let born = || of_log_stamp(inputs.log).unwrap_or(inputs.now);
-    votes.iter().copied().find(|id| count(*id) == most).unwrap_or_else(born)
-}
-
-/// When a log was created: what an index that is created with it gets as its id, should no file have one any more.
-fn of_log_stamp(bytes: Option<&[u8]>) -> Option<u32> {
-    let bytes = bytes?;
-    let log = crate::format::log::LogFile::parse(bytes, bytes.len() as u64).ok()?;
-    Some(log.header.create_stamp).filter(|stamp| *stamp != 0)
+    let backup = inputs.backup.and_then(|bytes| IndexFile::parse(bytes).ok());
+    let of_index = |index: &IndexFile<'_>| index.header.indexid;
+    let (new, old) = (log(Role::Log), log(Role::OldLog));
+    let id = |header: &LogHeader| header.indexid;
+    let ids = [new.as_ref().map(id), index.map(of_index), old.as_ref().map(id), backup.as_ref().map(of_index)];
+    let born = || new.as_ref().map(|header| header.create_stamp).filter(|stamp| *stamp != 0).unwrap_or(inputs.now);
+    common_indexid(ids, inputs.cache).unwrap_or_else(born)
 }
 
 pub fn sort_logs<'a>(inputs: &Inputs<'a>, others: &Foreign, index: Option<&IndexFile<'_>>, indexid: u32) -> Logs<'a> {
@@ -170,5 +153,5 @@ pub fn sort_logs<'a>(inputs: &Inputs<'a>, others: &Foreign, index: Option<&Index
 }
 
 pub fn has_undeleted(log: &Survey<'_>) -> bool {
-    log.file().records().any(|record| record.kind() == Some(RecordType::IndexUndeleted) && record.external())
+    log.file().records().any(|record| record.deletion() == Some(false))
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::format::index::IndexFile;
-use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, resynchronize};
+use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, Txn, resynchronize};
 use crate::format::record::{Append, AtomicInc, EXTERNAL, HEADER_SIZE, ModseqUpdate, Record, RecordType};
 use crate::format::{Disk, Endian, Flaw, FlawKind, packed};
 use crate::model::ChainFile;
@@ -149,8 +149,7 @@ impl<'a> Survey<'a> {
     fn walk(&mut self) {
         let endian = self.log.endian;
         let mut at = self.log.records_at;
-        // The last transaction that was announced: where it begins and where it is to end.
-        let mut announced = (0, 0);
+        let mut txn = Txn::default();
         // The records of the present transaction: a damaged size may show only behind the record that has it.
         let mut before = Vec::new();
         loop {
@@ -163,8 +162,8 @@ impl<'a> Survey<'a> {
             for record in scan.by_ref() {
                 // A record that sticks out of its transaction has a damaged size, unless good records follow it: then
                 // it is the transaction's size that is wrong, which Dovecot does not look at.
-                if record.offset < announced.1
-                    && record.end() > announced.1
+                if record.offset < txn.end
+                    && record.end() > txn.end
                     && record.end() < log.size
                     && resynchronize(self.bytes, record.end(), endian) != Some(record.end())
                 {
@@ -175,15 +174,8 @@ impl<'a> Survey<'a> {
                     bad = Some((record.offset, record.end(), error));
                     break;
                 }
-                match record.kind() {
-                    Some(RecordType::IndexDeleted) if record.external() => self.deleted = true,
-                    Some(RecordType::IndexUndeleted) if record.external() => self.deleted = false,
-                    Some(RecordType::Boundary) => {
-                        let size = record.boundary_size().unwrap_or(0);
-                        announced = (record.offset, record.offset.saturating_add(u64::from(size)));
-                    }
-                    _ => {}
-                }
+                self.deleted = record.deletion().unwrap_or(self.deleted);
+                txn.follow(&record);
                 self.end = record.end();
                 if record.kind() == Some(RecordType::Boundary) {
                     before.clear();
@@ -201,7 +193,7 @@ impl<'a> Survey<'a> {
             // again.
             if let Some(broken_at) = broken_at
                 && self.mended.len() < MAX_HOLES
-                && let Some(next) = self.told_size(&mut before, broken_at, announced)
+                && let Some(next) = self.told_size(&mut before, broken_at, txn)
             {
                 self.end = next;
                 at = next;
@@ -218,14 +210,14 @@ impl<'a> Survey<'a> {
                     match self.after_break(end.offset) {
                         None => {
                             // Not even the transaction that the last records belong to is whole.
-                            if announced.1 > end.offset {
-                                self.end = announced.0;
+                            if txn.end > end.offset {
+                                self.end = txn.begin;
                             }
                             self.tail = end.error.clone();
                             return;
                         }
                         Some(next) => {
-                            let inside = end.offset < announced.1 && next > announced.1;
+                            let inside = end.offset < txn.end && next > txn.end;
                             if inside || !self.reframe(end.offset, next) {
                                 let size = || "record size reaches into the next transaction".to_owned();
                                 let why = end.error.as_ref().map_or_else(size, ToString::to_string);
@@ -275,18 +267,18 @@ impl<'a> Survey<'a> {
 
     /// Finds the record whose damaged size made reading fail at `broken_at`, if there is only one that it can have
     /// been, and mends it. Returns where reading goes on.
-    fn told_size(&mut self, before: &mut Vec<u64>, broken_at: u64, announced: (u64, u64)) -> Option<u64> {
+    fn told_size(&mut self, before: &mut Vec<u64>, broken_at: u64, txn: Txn) -> Option<u64> {
         let endian = self.log.endian;
-        if self.after_break(broken_at).is_none() && broken_at >= announced.1 {
+        if self.after_break(broken_at).is_none() && broken_at >= txn.end {
             return None;
         }
         let next = resynchronize(self.bytes, broken_at.saturating_add(1), endian)?;
-        let inside = broken_at < announced.1;
+        let inside = broken_at < txn.end;
         // Where the transaction is to end there its last record ends: what reaches beyond is no record of it.
-        if inside && next > announced.1 {
+        if inside && next > txn.end {
             return None;
         }
-        let list = before.iter().copied().filter(|at| inside && *at > announced.0).rev().take(16);
+        let list = before.iter().copied().filter(|at| inside && *at > txn.begin).rev().take(16);
         let mut fit: Vec<u64> = list.chain([broken_at]).filter(|at| self.fits(*at, next)).collect();
         // Anything between the two would have to be part of the record: the later ones explain less.
         fit.sort_unstable();

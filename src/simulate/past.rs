@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::history::{Event, Expunge, History, LOG_HEADER, LogState, OldLog, Start};
 use super::settings::DAY;
 use super::workload::{MOST_EVENTS, Scenario};
+use crate::format::log::Txn;
 use crate::format::record::{Append, RecordType};
 use crate::logs::clock::Clock;
 use crate::model::{Chain, LogPos, Mailbox, UidSet};
@@ -63,14 +64,10 @@ impl State {
         for file in &chain.files {
             let seq = file.seq();
             let mut modseq = file.log.header.initial_modseq;
-            let mut end_of_transaction = 0;
+            let mut txn = Txn::default();
             for record in file.records() {
                 let kind = record.kind();
-                if kind == Some(RecordType::Boundary) {
-                    end_of_transaction = record.offset.saturating_add(u64::from(record.boundary_size().unwrap_or(0)));
-                }
-                let begins = kind == Some(RecordType::Boundary) || record.offset >= end_of_transaction;
-                if begins {
+                if txn.follow(&record) {
                     let bracket = clock.bracket(LogPos { seq, offset: record.offset });
                     let low = bracket.not_before.unwrap_or(i64::from(file.log.header.create_stamp));
                     let high = bracket.not_after.unwrap_or(now).min(now);

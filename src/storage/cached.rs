@@ -44,8 +44,7 @@ fn sizes(mailbox: &Mailbox, bytes: &[u8]) -> Option<HashMap<u32, (Option<u64>, O
         return None;
     }
     let mut sizes = HashMap::new();
-    for i in mailbox.positions() {
-        let offset = mailbox.ext_bytes(i, ext).and_then(|bytes| mailbox.endian.u32_at(bytes, 0)).unwrap_or(0);
+    for (i, offset) in mailbox.cache_links() {
         let mut found = (None, None);
         for record in cache.chain(offset).map_while(Result::ok) {
             for field in cache.fields(&record).map_while(Result::ok) {

@@ -3,15 +3,41 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::super::FileKind;
 use super::super::endian::Endian;
 use super::super::flaw::{Flaw, FlawKind};
+use super::super::{FileKind, align4};
 
 /// The numbers of the keywords set in a record's bitmap, ascending.
 pub fn keyword_bits(bitmap: &[u8]) -> impl Iterator<Item = u32> {
     (0u32..).step_by(8).zip(bitmap).flat_map(|(first, &byte)| {
         (0..8u32).filter(move |bit| byte >> bit & 1 != 0).map(move |bit| first.saturating_add(bit))
     })
+}
+
+/// The bytes of a `keywords` header with more names behind those of `old`, padded to a multiple of 4, and how many names
+/// it then has (`keywords_get_header_buf`). What is in an old header that cannot be read is left out.
+pub fn keywords_header(old: Option<&[u8]>, more: &[impl AsRef<[u8]>], endian: Endian) -> (Vec<u8>, usize) {
+    let parts = old.and_then(|header| {
+        let count = endian.u32_at(header, 0)? as usize;
+        let names_at = count.checked_mul(8)?.checked_add(4)?;
+        let last = endian.u32_at(header, names_at.checked_sub(4).filter(|_| count > 0)?)? as usize;
+        let names = header.get(names_at..)?;
+        let end = last.checked_add(until_nul(names.get(last..)?).len())?.checked_add(1)?;
+        Some((count, header.get(4..names_at)?, names.get(..end)?))
+    });
+    let (count, recs, names) = parts.unwrap_or((0, &[], &[]));
+    let (mut recs, mut names) = (recs.to_vec(), names.to_vec());
+    let number = |n: usize| endian.u32_bytes(u32::try_from(n).unwrap_or(u32::MAX));
+    for name in more {
+        recs.extend([0; 4]);
+        recs.extend(number(names.len()));
+        names.extend(name.as_ref());
+        names.push(0);
+    }
+    let count = count.saturating_add(more.len());
+    let mut out = [&number(count)[..], &recs, &names].concat();
+    out.resize(align4(out.len()), 0);
+    (out, count)
 }
 
 /// One keyword of the `keywords` header.

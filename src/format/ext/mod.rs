@@ -232,6 +232,20 @@ mod tests {
         assert_eq!(KeywordsHeader::parse(&[], 0, Little), KeywordsHeader::default());
     }
 
+    /// Bytes as Dovecot 2.3.19.1 wrote them for one keyword (docs/format/replay.md, offset 0xd0 of the example).
+    #[test]
+    fn keyword_header_grows_as_dovecot_writes_it() {
+        let (one, count) = keywords_header(None, &[b"kw1"], Little);
+        assert_eq!((one.as_slice(), count), (&b"\x01\0\0\0\0\0\0\0\0\0\0\0kw1\0"[..], 1));
+        let (two, count) = keywords_header(Some(&one), &[b"ab"], Little);
+        let names = |bytes: &[u8]| -> Vec<Vec<u8>> {
+            KeywordsHeader::parse(bytes, 0, Little).keywords.iter().map(|one| one.name.unwrap().to_vec()).collect()
+        };
+        assert_eq!((count, names(&two)), (2, vec![b"kw1".to_vec(), b"ab".to_vec()]));
+        assert_eq!(keywords_header(None, &["kw1", "ab"], Little).0, two);
+        assert_eq!(keywords_header(Some(&[0xff; 16]), &["a"], Little).1, 1);
+    }
+
     #[test]
     fn keyword_header_problems() {
         let problems = |at: usize, byte: u8| {

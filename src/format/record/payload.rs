@@ -1,6 +1,6 @@
 //! A record and what its payload is made of.
 
-use super::super::disk::{Disk, disk_struct};
+use super::super::disk::{Disk, Field, disk_struct};
 use super::super::index::IndexHeader;
 use super::super::{Endian, align4};
 use super::types::{EXTERNAL, HEADER_SIZE, RecordType, SYNC, flag};
@@ -256,6 +256,20 @@ pub struct Attribute<'a> {
     pub value_len: Option<u32>,
 }
 
+/// Bytes of a header-update of one field of four bytes.
+pub const TAIL_UPDATE_SIZE: u32 = 16;
+
+/// The first word in the payload of a header-update of nothing but `log_file_tail_offset`: offset and size of the field.
+pub const fn tail_update_word(endian: Endian) -> u32 {
+    const TAIL: Field = IndexHeader::log_file_tail_offset;
+    #[allow(clippy::cast_possible_truncation, reason = "offsets and sizes in the header are below 120")]
+    const AT: (u32, u32) = (TAIL.offset as u32, TAIL.size as u32);
+    match endian {
+        Endian::Little => AT.1 << 16 | AT.0,
+        Endian::Big => AT.0 << 16 | AT.1,
+    }
+}
+
 /// A record of a transaction log.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -338,6 +352,15 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// True for a header-update of nothing but `log_file_tail_offset`: the most frequent record that tells nothing of
+    /// messages.
+    #[inline]
+    pub fn is_tail_update(&self) -> bool {
+        self.kind() == Some(RecordType::HeaderUpdate)
+            && self.size == TAIL_UPDATE_SIZE
+            && self.endian.u32_at(self.payload, 0) == Some(tail_update_word(self.endian))
+    }
+
     /// The `log_file_tail_offset` that the record publishes, and where in the payload it stands: only the first element
     /// of an external header-update counts (`log_file_track_sync`).
     pub fn published_tail(&self) -> Option<(usize, u32)> {
@@ -348,6 +371,12 @@ impl<'a> Record<'a> {
         let (tail, offset) = (IndexHeader::log_file_tail_offset, usize::try_from(first.offset).ok()?);
         let value = tail.u32_in(first.data, offset, self.endian)?;
         Some((tail.offset.saturating_sub(offset).saturating_add(4), value))
+    }
+
+    /// True for an introduction that starts the count of modseqs: only its first element is looked at
+    /// (`mail_transaction_update_modseq`).
+    pub fn introduces_modseqs(&self) -> bool {
+        self.intros().next().is_some_and(|first| first.name == b"modseq")
     }
 
     /// The elements of an ext-intro record.
@@ -366,9 +395,22 @@ impl<'a> Record<'a> {
         Some((fixed, name, Elements::new(ranges, self.endian)))
     }
 
-    /// The size of the transaction that a boundary record opens, itself included.
+    /// The size of the transaction that a boundary record opens, itself included, in bytes; 0 when the record is too
+    /// short to say. `None` for other records.
+    #[inline]
     pub fn boundary_size(&self) -> Option<u32> {
-        self.endian.u32_at(self.payload, 0)
+        (self.kind() == Some(RecordType::Boundary)).then(|| self.endian.u32_at(self.payload, 0).unwrap_or(0))
+    }
+
+    /// The word on the deletion of the mailbox, where the record is one: true when it is being deleted, false when it
+    /// is not after all. A request counts for nothing (`mail_transaction_log_file_sync`).
+    pub fn deletion(&self) -> Option<bool> {
+        match self.kind()? {
+            _ if !self.external() => None,
+            RecordType::IndexDeleted => Some(true),
+            RecordType::IndexUndeleted => Some(false),
+            _ => None,
+        }
     }
 
     /// The elements of an ext-rec record, given the record size of the last intro: UID and data.

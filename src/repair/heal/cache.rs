@@ -5,9 +5,7 @@ use crate::format::cache::{Cache, CacheHeader};
 use crate::model::Mailbox;
 
 pub fn cache_links(mailbox: &Mailbox) -> u64 {
-    let Some(ext) = mailbox.extension(b"cache") else { return 0 };
-    let linked = |i: &usize| mailbox.ext_bytes(*i, ext).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
-    mailbox.positions().filter(linked).count() as u64
+    mailbox.cache_links().count() as u64
 }
 
 pub fn clear_cache_links(mailbox: &mut Mailbox) {

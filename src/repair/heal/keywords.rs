@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::index::{Hints, Mended};
-use crate::format::ext::KeywordsHeader;
-use crate::format::{Endian, align4, align8};
+use crate::format::ext::{KeywordsHeader, keywords_header};
+use crate::format::{Endian, align8};
 use crate::repair::loss::Loss;
 
 /// Bytes of a keywords header that are searched for names.
@@ -27,13 +27,13 @@ impl Mended {
         let used = self.highest_keyword_bit(id).map_or(0, |bit| bit + 1);
         match keyword_names(&header, endian, used, &hints.keywords).filter(|names| names.len() <= bits) {
             Some(names) => {
-                let fresh = keywords_header(&names, header.len(), endian);
-                match fresh {
-                    Some(fresh) => {
-                        let data = &mut self.mailbox.extensions[id].data;
-                        data.get_mut(..fresh.len()).into_iter().for_each(|to| to.copy_from_slice(&fresh));
-                    }
-                    None => self.lost.push(Loss::KeywordNames),
+                let (mut fresh, _) = keywords_header(None, &names, endian);
+                if fresh.len() <= align8(header.len()) {
+                    fresh.resize(header.len().max(fresh.len()), 0);
+                    let data = &mut self.mailbox.extensions[id].data;
+                    data.get_mut(..fresh.len()).into_iter().for_each(|to| to.copy_from_slice(&fresh));
+                } else {
+                    self.lost.push(Loss::KeywordNames);
                 }
             }
             None => self.lost.push(Loss::KeywordNames),
@@ -108,20 +108,4 @@ fn names_if(header: &[u8], endian: Endian, count: usize) -> Option<(Vec<Vec<u8>>
     }
     // Nothing may follow, and one wrong offset at most can be believed to be the damage.
     (wrong <= 1 && area.get(at..)?.iter().all(|byte| *byte == 0)).then_some((names, wrong))
-}
-
-/// A keywords header of `size` bytes; `None` when the names do not fit.
-fn keywords_header(names: &[Vec<u8>], size: usize, endian: Endian) -> Option<Vec<u8>> {
-    let mut out = endian.u32_bytes(u32::try_from(names.len()).ok()?).to_vec();
-    let mut at = 0_u32;
-    for name in names {
-        out.extend([0; 4]);
-        out.extend(endian.u32_bytes(at));
-        at = at.checked_add(u32::try_from(name.len() + 1).ok()?)?;
-    }
-    names.iter().for_each(|name| out.extend(name.iter().chain(&[0])));
-    (align4(out.len()) <= align8(size)).then(|| {
-        out.resize(size.max(out.len()), 0);
-        out
-    })
 }

@@ -42,15 +42,8 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     let read =
         sound.filter(|index| index.header.log_file_seq == log.seq() && index.header.indexid == log.log.header.indexid);
     let mut own = read.map_or(log.log.records_at, |index| u64::from(index.header.log_file_head_offset));
-    let mut transaction = own;
     let mut against: Vec<(u64, u64, &'static str)> = Vec::new();
     for record in log.file().records() {
-        if record.kind() == Some(RecordType::Boundary) || record.offset >= transaction {
-            transaction = match record.boundary_size() {
-                Some(size) if record.kind() == Some(RecordType::Boundary) => record.offset + u64::from(size),
-                _ => record.end(),
-            };
-        }
         match word(&record, &mut known, inputs) {
             Word::For if against.is_empty() => own = own.max(record.end()),
             // Own records behind it: a damaged record, and no end of another log.
