@@ -268,3 +268,27 @@ fn the_server_opens_what_the_storage_told() {
         assert_eq!(dovecot.error_log()[said..], [] as [String; 0], "{}", format.name());
     }
 }
+
+/// Only uidlist or list index knows that the log went on: the mails themselves are not here.
+#[test]
+fn a_next_uid_that_only_the_storage_knows() {
+    for (fixture, dir) in [
+        ("2.3.19.1-maildir-chain", "Maildir/.Archive"),
+        ("2.3.19.1-sdbox-chain", "sdbox/mailboxes/Archive/dbox-Mails"),
+        ("2.4.1-maildir-pvt", "Maildir"),
+    ] {
+        let copy = Dated::of(fixture);
+        let dir = copy.files().join(dir);
+        let next_uid = support::idx::show(&dir, None).expect("a mailbox")["next_uid"].clone();
+        edit_log(&dir, |log| log.truncate(log.len() / 8 * 4 + 2));
+        let (code, answer) = rebuild(&dir, &[]);
+        assert_eq!(code, 2, "{fixture}: {answer}");
+        let last = u32::try_from(next_uid.as_u64().expect("a number") - 1).expect("32 bits");
+        assert!(named(&answer, &["messages"]).contains(last), "{fixture}: {answer}");
+        let (code, answer) = rebuild(&dir, &["--accept-loss"]);
+        assert_eq!(code, 1, "{fixture}: {answer}");
+        assert!(answer["kept"]["next_uid"].as_u64() >= next_uid.as_u64(), "{fixture}: {answer}");
+        let (code, again) = rebuild(&dir, &[]);
+        assert_eq!((code, &again["status"]), (0, &Value::from("unchanged")), "{fixture}: a second run: {again}");
+    }
+}

@@ -238,6 +238,9 @@ impl fmt::Display for Loss {
                 write!(f, "messages with UIDs {uids}: nothing tells which mails of the map they are")
             }
             Loss::Orphans(mails) => write!(f, "mails {mails} of the map: no mailbox refers to them any more"),
+            Loss::Compared { what, grade: Grade::Messages, uids } => {
+                write!(f, "{what}; UIDs {uids} were given, and no mail of theirs is here")
+            }
             Loss::Compared { what, grade: Grade::Flags, uids } => write!(
                 f,
                 "{what}; the storage has no message more, but flags and keywords of UIDs {uids} may be older ones"

@@ -32,10 +32,18 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
     damaged_tail(chosen, logs);
     let doubt = chosen.lost.iter().any(is_doubt) || chosen.gap || chosen.missing > 0;
     let given = if other_life { storage.uids.last().map_or(0, |uid| uid.saturating_add(1)) } else { storage.next_uid };
+    let unseen = unseen_uids(chosen, given, logs);
+    if !unseen.is_empty() && !chosen.cut_short {
+        ends_early(chosen);
+    }
     match &storage.map {
         Some(map) => hold_map(chosen, map, logs, doubt),
         None if !storage.uids.is_empty() => hold_files(chosen, storage, logs, hints, doubt),
-        None => {}
+        None => {
+            for loss in chosen.lost.iter_mut().filter(|loss| is_end(loss) && !unseen.is_empty()) {
+                *loss = Loss::Compared { what: Box::new(loss.clone()), grade: Grade::Messages, uids: unseen.clone() };
+            }
+        }
     }
     // What the list of mailboxes has seen a client may have seen.
     let highest = chosen.replayed.highest_modseq();
@@ -126,10 +134,7 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
         above |= !chosen.touched.is_empty();
     }
     if above && !chosen.cut_short && chosen.base != Base::Storage && !chosen.lost.iter().any(is_end) {
-        let end = chosen.replayed.position;
-        chosen.lost.push(Loss::After(end));
-        chosen.margin = chosen.margin.max(MARGIN);
-        chosen.cut_short = true;
+        ends_early(chosen);
     }
     if doubt || chosen.cut_short {
         expunged_in_the_dark(chosen, storage, logs);
@@ -152,6 +157,24 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
         });
     }
     settle_grades(chosen, storage.flags.is_some(), logs);
+}
+
+/// UIDs that the storage has given, above all of which a log tells that ends in the middle of a record.
+fn unseen_uids(chosen: &Candidate, given: u32, logs: &Logs<'_>) -> UidSet {
+    let mut uids = UidSet::new();
+    let next_uid = chosen.replayed.mailbox.header.next_uid;
+    let torn = chosen.base != Base::Storage && logs.head().is_some_and(|log| log.tail.is_some());
+    if torn && next_uid < given {
+        uids.insert_range(next_uid, given - 1);
+    }
+    uids
+}
+
+/// The storage has seen more than the logs hold: records behind their end are lost.
+fn ends_early(chosen: &mut Candidate) {
+    chosen.lost.push(Loss::After(chosen.replayed.position));
+    chosen.margin = chosen.margin.max(MARGIN);
+    chosen.cut_short = true;
 }
 
 /// Losses that tell why the logs end before the storage does.
@@ -361,9 +384,7 @@ fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool
         return;
     }
     if !chosen.lost.iter().any(is_doubt) {
-        chosen.lost.push(Loss::After(chosen.replayed.position));
-        chosen.margin = chosen.margin.max(MARGIN);
-        chosen.cut_short = true;
+        ends_early(chosen);
     }
     take_out(chosen, gone);
     let back = link(chosen, &mut orphans, logs);
