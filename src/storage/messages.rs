@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 
 use super::dbox::{self, MapReference};
+use super::mbox::MboxMail;
 use super::{Maildir, MessageFile, Sdbox, Witness, list};
+use crate::format::Disk;
+use crate::format::ext::{MaildirHeader, MboxHeader};
 use crate::format::record::flag;
 use crate::model::{Mailbox, UidSet};
 use crate::source::{Dir, Family, MailboxFiles, MmapPolicy};
@@ -30,6 +33,17 @@ pub struct Messages {
     pub letters: Vec<Vec<u8>>,
     /// The map of an mdbox.
     pub map: Option<MapState>,
+    /// What an index remembers that was synchronised with the storage as it is now.
+    pub state: Option<SyncState>,
+}
+
+/// What tells whether a storage has changed since an index was synchronised with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncState {
+    /// Times of `new/` and `cur/`, UNIX seconds and nanoseconds.
+    Maildir([(i64, i64); 2]),
+    /// Size of the file, bytes, and its time, UNIX seconds.
+    Mbox(u64, i64),
 }
 
 /// What the map of an mdbox says of its mails, and the other mailboxes of them.
@@ -52,6 +66,7 @@ impl Messages {
             Family::List | Family::Private => return None,
         }
         let mut found = Messages::of_maildir(dir)
+            .or_else(|| Messages::of_mbox(dir))
             .or_else(|| Messages::of_sdbox(dir))
             .or_else(|| Messages::of_mdbox(dir, files))
             .unwrap_or_default();
@@ -71,6 +86,9 @@ impl Messages {
         let Witness::Maildir(maildir) = Maildir::read(dir, None, None) else { return None };
         let list = &maildir.uidlist.as_ref().ok()?.list;
         let uids = maildir.with_files();
+        let home = maildir.messages.as_ref().and_then(|messages| Dir::open(&messages.dir).ok());
+        let time = |sub: &str| Some(home.as_ref()?.below(sub).ok()?.meta().ok()?.stat.mtime);
+        let state = time("new").zip(time("cur")).map(|(new, cur)| SyncState::Maildir([new, cur]));
         // A list that cannot be read to its end does not say how far it went.
         let next_uid = if list.problem.is_none() { list.next_uid } else { 0 };
         Some(Messages {
@@ -81,6 +99,22 @@ impl Messages {
             guid: list.guid,
             next_uid: next_uid.max(uids.last().map_or(0, |uid| uid.saturating_add(1))),
             uids,
+            state,
+            ..Messages::default()
+        })
+    }
+
+    fn of_mbox(dir: &Dir) -> Option<Messages> {
+        let mail = MboxMail::of(dir)?;
+        let (uid_validity, last) = mail.base;
+        Some(Messages {
+            format: "mbox",
+            uid_validity: Some(uid_validity),
+            next_uid: last.max(mail.uids.last().copied().unwrap_or(0)).saturating_add(1),
+            letters: mail.names,
+            flags: Some(mail.flags),
+            uids: mail.uids,
+            state: Some(SyncState::Mbox(mail.stat.size, mail.stat.mtime.0)),
             ..Messages::default()
         })
     }
@@ -120,6 +154,29 @@ impl Messages {
         let from = self.uids.partition_point(|uid| *uid <= low);
         let to = self.uids.partition_point(|uid| *uid < high);
         self.uids.get(from..to.max(from)).unwrap_or_default()
+    }
+
+    /// Whether an index says that it was synchronised with the storage as it is now.
+    pub fn is_synced(&self, mailbox: &Mailbox) -> bool {
+        let header = |name: &[u8], size: usize| {
+            mailbox.extension(name).map(crate::model::Extension::header).filter(|bytes| bytes.len() >= size)
+        };
+        match self.state {
+            Some(SyncState::Maildir(times)) => header(b"maildir", MaildirHeader::SIZE).is_some_and(|bytes| {
+                let known = MaildirHeader::read(bytes, mailbox.endian);
+                let pair = |time: u32, nsecs: u32| (i64::from(time), i64::from(nsecs));
+                let [new, cur] = times;
+                pair(known.new_mtime, known.new_mtime_nsecs) == new
+                    && pair(known.cur_mtime, known.cur_mtime_nsecs) == cur
+            }),
+            Some(SyncState::Mbox(size, mtime)) => header(b"mbox", 16).is_some_and(|bytes| {
+                let mut whole = bytes.to_vec();
+                whole.resize(MboxHeader::SIZE.max(bytes.len()), 0);
+                let known = MboxHeader::read(&whole, mailbox.endian);
+                known.dirty_flag == 0 && known.sync_size == size && i64::from(known.sync_mtime) == mtime
+            }),
+            None => false,
+        }
     }
 
     /// Whether it has a mail for this UID.

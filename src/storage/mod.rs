@@ -19,7 +19,7 @@ pub use dbox::{MailFlaw, MapFiles, MapReference, Sdbox, map_uid, refcount};
 pub use list::{InList, Listed, ListedMailbox};
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
 pub use mbox::Mbox;
-pub use messages::{MapState, Messages};
+pub use messages::{MapState, Messages, SyncState};
 
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
