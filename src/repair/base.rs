@@ -22,7 +22,7 @@ use crate::model::{LogPos, Mailbox, UidSet};
 pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> Result<Candidate, String> {
     let Some(storage) = &inputs.storage else { return Err("there is no mail storage beside it".into()) };
     match storage.format {
-        "maildir" => {}
+        "maildir" | "mbox" => {}
         "sdbox" if !storage.uids.is_empty() => {}
         "mdbox" => {
             return Err("the map of an mdbox does not tell which UIDs its mails have: \
@@ -70,6 +70,7 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
                 swapped: false,
                 old_is_ours: false,
                 head_in_place: true,
+                same_twice: false,
             };
             replay(Base::Storage, mailbox, &trusted, from, Some(from.seq), true)
                 .ok_or_else(|| "the logs cannot be followed".to_owned())?

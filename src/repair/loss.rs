@@ -64,6 +64,10 @@ pub enum ExtensionPart {
 pub enum Loss {
     /// UIDVALIDITY.
     UidValidity,
+    /// Which of the files are this mailbox's. Holds what contradicts what.
+    Whose(String),
+    /// Flags and keywords of these messages: two files that can both be read say otherwise.
+    Disputed(UidSet),
     /// So many messages.
     Records {
         /// How many.
@@ -134,7 +138,7 @@ impl Loss {
     /// How grave it is at worst.
     pub const fn grade(&self) -> Grade {
         match self {
-            Loss::UidValidity => Grade::UidValidity,
+            Loss::UidValidity | Loss::Whose(_) => Grade::UidValidity,
             Loss::Compared { grade, .. } => *grade,
             Loss::Unlinked(_)
             | Loss::Orphans(_)
@@ -144,9 +148,12 @@ impl Loss {
             | Loss::Unread { .. }
             | Loss::Between(..)
             | Loss::After(_) => Grade::Messages,
-            Loss::Extension(..) | Loss::KeywordNames | Loss::Flags(_) | Loss::Displaced(_) | Loss::Stale(_) => {
-                Grade::Flags
-            }
+            Loss::Extension(..)
+            | Loss::KeywordNames
+            | Loss::Flags(_)
+            | Loss::Displaced(_)
+            | Loss::Stale(_)
+            | Loss::Disputed(_) => Grade::Flags,
             Loss::Modseqs
             | Loss::ModseqsOf(_)
             | Loss::Gone(_)
@@ -160,6 +167,7 @@ impl Loss {
     pub fn uids(&self) -> Option<&UidSet> {
         match self {
             Loss::Flags(uids)
+            | Loss::Disputed(uids)
             | Loss::Displaced(uids)
             | Loss::Skipped(uids)
             | Loss::ModseqsOf(uids)
@@ -208,6 +216,10 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Loss::UidValidity => f.write_str("UIDVALIDITY: no file tells it"),
+            Loss::Whose(why) => write!(f, "which files are this mailbox's: {why}, and nothing else tells"),
+            Loss::Disputed(uids) => {
+                write!(f, "flags and keywords of UIDs {uids}: the logs do not make them what index or backup have")
+            }
             Loss::Records { count, why: NoRecord::NoUid } => {
                 let plural = if *count == 1 { "a record" } else { "records" };
                 write!(f, "{count} messages: {plural} whose UID nothing tells")

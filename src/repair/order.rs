@@ -23,6 +23,8 @@ pub struct Logs<'a> {
     pub old_is_ours: bool,
     /// The newest of them is `.log`.
     pub head_in_place: bool,
+    /// `.log` and `.log.2` are both the same log, and not one file.
+    pub same_twice: bool,
 }
 
 impl<'a> Logs<'a> {
@@ -58,6 +60,7 @@ pub fn sort_logs<'a>(inputs: &Inputs<'a>, others: &Foreign, index: Option<&Index
         swapped: false,
         old_is_ours: false,
         head_in_place: false,
+        same_twice: false,
     };
     let mut log = inputs.log.and_then(|bytes| Survey::new(bytes, index));
     let mut old = inputs.old_log.and_then(|bytes| Survey::new(bytes, None));
@@ -122,6 +125,7 @@ pub fn sort_logs<'a>(inputs: &Inputs<'a>, others: &Foreign, index: Option<&Index
             logs.swapped = true;
         } else if one.seq() == newer.seq() {
             logs.foreign_old = Some(format!("it has the same file_seq {} as the log", one.seq()));
+            logs.same_twice = one.log.header.create_stamp == newer.log.header.create_stamp;
             old = None;
         } else if !follows(one, newer) {
             let header = &newer.log.header;

@@ -18,9 +18,9 @@ use super::heal::own::Foreign;
 use super::heal::records::heal;
 use super::heal::tail::cut;
 use super::loss::Loss;
-use super::order::{has_undeleted, sort_logs, vote};
+use super::order::{Logs, has_undeleted, sort_logs, vote};
 use super::steps::{Step, finish};
-use super::storage::{Storage, hold, skip_lost_uids};
+use super::storage::{Storage, hold, name_flags, skip_lost_uids};
 use super::verify::{Demands, Unchanged, judge};
 use crate::format::index::IndexFile;
 use crate::source::{MailboxFiles, Role};
@@ -205,12 +205,17 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
     };
     notes.splice(0..0, foreign.notes());
     chosen.lost.extend(cut_off);
+    chosen.lost.extend(foreign.undecided.clone().map(Loss::Whose));
+    missing_end(&mut chosen, &logs, index_view.as_ref());
     if chosen.missing > 0 || chosen.gap {
         fill(&mut chosen, &logs);
     }
     match &inputs.storage {
         Some(storage) => hold(&mut chosen, storage, &logs, &hints),
-        None => skip_lost_uids(&mut chosen, &logs),
+        None => {
+            name_flags(&mut chosen, &logs);
+            skip_lost_uids(&mut chosen, &logs);
+        }
     }
     let mailbox = &mut chosen.replayed.mailbox;
     if mailbox.header.uid_validity == 0 && mailbox.header.next_uid > 1 {
@@ -223,4 +228,26 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
         }
     }
     finish(inputs, &logs, indexid, chosen, notes, demands)
+}
+
+/// Names what stood in a newest log that is gone: there is none, or it is the one before once more.
+fn missing_end(chosen: &mut Candidate, logs: &Logs<'_>, index: Option<&IndexFile<'_>>) {
+    let is_end = |loss: &Loss| matches!(loss, Loss::After(_) | Loss::Unread { .. });
+    if chosen.beyond || chosen.base == Base::Storage || chosen.lost.iter().any(is_end) {
+        return;
+    }
+    let gone = logs.head().is_none() || !(logs.head_in_place || logs.swapped);
+    // The index is written when a log becomes `.log.2`, and stands at its end then, or behind it.
+    let rotated = logs.same_twice
+        && logs.head().is_some_and(|log| {
+            index.is_none_or(|index| {
+                let header = &index.header;
+                header.log_file_seq != log.seq() || u64::from(header.log_file_head_offset) == log.end
+            })
+        });
+    if gone || rotated {
+        chosen.lost.push(Loss::After(chosen.replayed.position));
+        chosen.margin = chosen.margin.max(super::steps::MARGIN);
+        chosen.cut_short |= rotated;
+    }
 }

@@ -119,9 +119,6 @@ pub fn finish(
     let replaced = !reasons.is_empty();
     let head_lost = beyond || head.is_none() || !(logs.head_in_place || logs.swapped);
     if replaced {
-        if head_lost && !beyond && base != Base::Storage {
-            lost.push(Loss::After(position));
-        }
         let margin = if head_lost { margin.max(MARGIN) } else { margin };
         raised = if lost.is_empty() { 0 } else { margin };
     }

@@ -62,6 +62,21 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
     }
 }
 
+/// Without a storage to ask: records that are lost may have changed the flags of all that is older.
+pub fn name_flags(chosen: &mut Candidate, logs: &Logs<'_>) {
+    damaged_tail(chosen, logs);
+    if !chosen.lost.iter().any(is_doubt) {
+        return;
+    }
+    let limit = first_append_after(logs, last_doubt(chosen));
+    let mut stale = UidSet::new();
+    let mailbox = &chosen.replayed.mailbox;
+    mailbox.positions().map(|i| mailbox.uid(i)).filter(|uid| *uid < limit).for_each(|uid| stale.insert(uid));
+    if !stale.is_empty() {
+        chosen.lost.push(Loss::Stale(stale));
+    }
+}
+
 /// Raises the next UID past all that records behind the newest witness can have given: an append takes at least 16
 /// bytes of log.
 pub fn skip_lost_uids(chosen: &mut Candidate, logs: &Logs<'_>) {
@@ -100,6 +115,9 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
     let as_is = chosen.is_as_is(logs);
     let mailbox = &chosen.replayed.mailbox;
     let next_uid = mailbox.header.next_uid;
+    // What differs from a storage that has not changed since the last synchronisation was damaged since.
+    let refuted = storage.is_synced(mailbox) && !agrees(chosen, storage, logs);
+    let doubt = doubt || refuted;
     let skipped: Vec<UidSet> = chosen
         .lost
         .iter()
@@ -114,7 +132,7 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
         }
         if uid >= next_uid {
             // The server itself takes in what is new in a Maildir, at the next synchronisation.
-            if as_is && storage.flags.is_some() {
+            if as_is && storage.flags.is_some() && !refuted {
                 continue;
             }
             above |= !was_skipped(uid);
@@ -129,9 +147,13 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
     let is_gone = |i: usize| !storage.has(mailbox.uid(i)) && mailbox.flags(i) & flag::BACKEND == 0;
     above |= torn && storage.flags.is_none() && mailbox.positions().any(is_gone);
     // Flags that only names have were changed by what the log has lost.
-    if let Some(flags) = storage.flags.as_ref().filter(|_| torn && !chosen.cut_short) {
-        flags_of_names(chosen, flags, &storage.letters, logs);
+    if torn && !chosen.cut_short && storage.flags.is_some() {
+        take_flags(chosen, storage, logs);
         above |= !chosen.touched.is_empty();
+    }
+    if refuted && !chosen.cut_short && chosen.base != Base::Storage {
+        chosen.refutes.get_or_insert_with(|| "the storage, which has not changed since, has it otherwise".into());
+        chosen.flaws.push("the storage, which has not changed since the last synchronisation, has it otherwise".into());
     }
     if above && !chosen.cut_short && chosen.base != Base::Storage && !chosen.lost.iter().any(is_end) {
         ends_early(chosen);
@@ -146,9 +168,17 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
         }
     }
     chosen.lost.retain(|loss| !matches!(loss, Loss::Skipped(uids) if uids.is_empty()));
-    let stale = doubt || chosen.cut_short || chosen.base == Base::Storage || !back.is_empty();
-    if let Some(flags) = storage.flags.as_ref().filter(|_| stale) {
-        flags_of_names(chosen, flags, &storage.letters, logs);
+    let mended = logs.files.iter().any(|log| !log.mended.is_empty() || !log.header_flaws.is_empty() || log.alien);
+    let stale = doubt || mended || torn || chosen.cut_short || chosen.base == Base::Storage || !back.is_empty();
+    if stale && storage.flags.is_some() {
+        // What the logs ask for and the storage has not done yet may be damage, too.
+        let contested = take_flags(chosen, storage, logs);
+        if !contested.is_empty() && (doubt || mended || torn || chosen.cut_short) {
+            chosen.lost.push(Loss::Stale(contested));
+        }
+        if !chosen.touched.is_empty() && chosen.flaws.is_empty() {
+            chosen.flaws.push("flags are those of the storage".into());
+        }
     }
     if !back.is_empty() {
         chosen.lost.push(match storage.flags {
@@ -156,7 +186,20 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
             None => Loss::Flags(back),
         });
     }
-    settle_grades(chosen, storage.flags.is_some(), logs);
+    let names = chosen.replayed.mailbox.keywords();
+    let is_known = |name: &Vec<u8>| storage.letters.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let keeps_flags = storage.names_all_keywords() && names.iter().all(is_known);
+    settle_grades(chosen, keeps_flags, logs);
+}
+
+/// Whether the messages are those that the storage has, with the flags that it has.
+fn agrees(chosen: &Candidate, storage: &Storage, logs: &Logs<'_>) -> bool {
+    let mailbox = &chosen.replayed.mailbox;
+    let uids = mailbox.positions().map(|i| mailbox.uid(i));
+    if !uids.eq(storage.uids.iter().copied()) {
+        return false;
+    }
+    flags_of_names(&mut mailbox.clone(), &pending_uids(mailbox, logs), storage).0.is_empty()
 }
 
 /// UIDs that the storage has given, above all of which a log tells that ends in the middle of a record.
@@ -185,7 +228,11 @@ const fn is_end(loss: &Loss) -> bool {
 /// Messages whose mail is gone, and whose expunge may have been among the records that are lost.
 fn expunged_in_the_dark(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>) {
     let mailbox = &chosen.replayed.mailbox;
-    let limit = first_append_after(logs, last_doubt(chosen));
+    // The server takes out what a Maildir or an mbox has not, whenever it was appended.
+    let limit = match storage.flags {
+        Some(_) => u32::MAX,
+        None => first_append_after(logs, last_doubt(chosen)),
+    };
     let mut gone = UidSet::new();
     for i in mailbox.positions() {
         let uid = mailbox.uid(i);
@@ -220,14 +267,20 @@ fn last_doubt(chosen: &Candidate) -> LogPos {
     ends.max().unwrap_or(end)
 }
 
-/// The first UID that the logs append after a position: all lower ones were given before.
+/// The first UID that the logs append after a position: all lower ones were given before. An append of UIDs that were
+/// given before says nothing.
 pub fn first_append_after(logs: &Logs<'_>, pos: LogPos) -> u32 {
+    let mut highest = 0;
     let mut first = u32::MAX;
     for log in &logs.files {
         let file = log.file();
-        let later = file.records().filter(|record| LogPos { seq: log.seq(), offset: record.offset } >= pos);
-        for record in later.filter(|record| record.kind() == Some(RecordType::Append)) {
-            first = first.min(record.elements::<Append>().next().map_or(u32::MAX, |append| append.uid));
+        for record in file.records().filter(|record| record.kind() == Some(RecordType::Append)) {
+            let uid = record.elements::<Append>().next().map_or(u32::MAX, |append| append.uid);
+            if (LogPos { seq: log.seq(), offset: record.offset }) < pos {
+                highest = record.elements::<Append>().map(|append| append.uid).max().unwrap_or(0).max(highest);
+            } else if uid > highest {
+                first = first.min(uid);
+            }
         }
     }
     first
@@ -262,14 +315,12 @@ fn put_back(chosen: &mut Candidate, back: &UidSet) {
 
 /// Flags and keywords as the storage keeps them, where the logs may have lost some (`maildir_sync_index`): but not of
 /// messages that the storage is behind with.
-fn flags_of_names(
-    chosen: &mut Candidate,
-    flags: &HashMap<u32, (u8, Vec<Vec<u8>>)>,
-    letters: &[Vec<u8>],
-    logs: &Logs<'_>,
-) {
-    let pending = pending_uids(chosen, logs);
-    let mailbox = &mut chosen.replayed.mailbox;
+///
+/// Returns those that were changed, and those of which state and storage say otherwise.
+fn flags_of_names(mailbox: &mut Mailbox, pending: &UidSet, storage: &Storage) -> (UidSet, UidSet) {
+    let (mut touched, mut contested) = (UidSet::new(), UidSet::new());
+    let Some(flags) = &storage.flags else { return (touched, contested) };
+    let letters = &storage.letters;
     let names: Vec<Vec<u8>> = mailbox.keywords().to_vec();
     let has_letter = |name: &[u8]| letters.iter().any(|known| known.eq_ignore_ascii_case(name));
     let mut add: HashMap<&[u8], Vec<u32>> = HashMap::new();
@@ -277,26 +328,29 @@ fn flags_of_names(
     for i in 0..mailbox.physical_len() {
         let uid = mailbox.uid(i);
         let (Some((wanted, keywords)), have) = (flags.get(&uid), mailbox.flags(i)) else { continue };
+        let set: HashSet<usize> = mailbox.keyword_ids(i).collect();
+        let lacks = |name: &&Vec<u8>| mailbox.keyword_id(name).is_none_or(|id| !set.contains(&id));
+        let is_new =
+            |name: &&Vec<u8>| has_letter(name) && !keywords.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+        let named = || set.iter().filter_map(|id| names.get(*id));
+        let fresh = (have & !flag::IMAP) | wanted;
         if have & flag::DIRTY != 0 || pending.contains(uid) {
+            if fresh != have || keywords.iter().any(|name| lacks(&name)) || named().any(|name| is_new(&name)) {
+                contested.insert(uid);
+            }
             continue;
         }
-        let fresh = (have & !flag::IMAP) | wanted;
+        for name in keywords.iter().filter(lacks) {
+            add.entry(name).or_default().push(uid);
+        }
+        for name in named().filter(is_new) {
+            remove.entry(name).or_default().push(uid);
+        }
         if fresh != have
             && let Some(byte) = mailbox.record_mut(i).get_mut(4)
         {
             *byte = fresh;
-            chosen.touched.insert(uid);
-        }
-        let set: HashSet<usize> = mailbox.keyword_ids(i).collect();
-        for name in keywords {
-            if mailbox.keyword_id(name).is_none_or(|id| !set.contains(&id)) {
-                add.entry(name).or_default().push(uid);
-            }
-        }
-        for name in set.iter().filter_map(|id| names.get(*id)) {
-            if has_letter(name) && !keywords.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)) {
-                remove.entry(name).or_default().push(uid);
-            }
+            touched.insert(uid);
         }
     }
     let mut told = Told::new(mailbox.endian);
@@ -306,16 +360,25 @@ fn flags_of_names(
     changes.sort_unstable();
     for (name, uids, adds) in &changes {
         told.keyword(name, uids, *adds);
-        uids.iter().for_each(|uid| chosen.touched.insert(*uid));
+        uids.iter().for_each(|uid| touched.insert(*uid));
     }
     if let Some(fresh) = told.onto(mailbox) {
         *mailbox = fresh;
     }
+    (touched, contested)
+}
+
+/// The same for a candidate; returns what is contested.
+fn take_flags(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>) -> UidSet {
+    let pending = pending_uids(&chosen.replayed.mailbox, logs);
+    let (touched, contested) = flags_of_names(&mut chosen.replayed.mailbox, &pending, storage);
+    touched.iter().for_each(|uid| chosen.touched.insert(uid));
+    contested
 }
 
 /// Messages about which the log has requests that the storage has not seen yet.
-fn pending_uids(chosen: &Candidate, logs: &Logs<'_>) -> UidSet {
-    let header = &chosen.replayed.mailbox.header;
+fn pending_uids(mailbox: &Mailbox, logs: &Logs<'_>) -> UidSet {
+    let header = &mailbox.header;
     let tail = LogPos { seq: header.log_file_seq, offset: u64::from(header.log_file_tail_offset) };
     let mut uids = UidSet::new();
     for log in logs.files.iter().filter(|log| log.seq() >= tail.seq) {

@@ -72,6 +72,11 @@ impl<'a> Survey<'a> {
         Some(survey)
     }
 
+    /// Whether the first message that it appends is UID 1, after UIDVALIDITY was set.
+    pub fn begins_a_mailbox(&self) -> bool {
+        begins_a_mailbox(&self.log, &self.readable)
+    }
+
     /// `file_seq`.
     pub fn seq(&self) -> u32 {
         self.log.header.file_seq
@@ -415,7 +420,9 @@ fn header(bytes: &[u8], index: Option<&IndexFile<'_>>) -> Option<(LogFile, Vec<S
             let first = rest.first_chunk::<4>().and_then(|raw| packed::decode(*raw)).unwrap_or(0) as usize;
             first >= HEADER_SIZE && first <= rest.len() && log.endian.u32_at(rest, 4).and_then(RecordType::of).is_some()
         };
-        if log.records_at != known && size > known && !begins(log.records_at) && begins(known) {
+        // No Dovecot has written a longer header.
+        let too_far = log.records_at > known || !begins(log.records_at);
+        if log.records_at != known && size > known && too_far && begins(known) {
             flaws.push(format!("hdr_size is {}, but the records begin at {known}", log.header.hdr_size));
             log.records_at = known;
         }

@@ -62,7 +62,7 @@ impl InList {
 }
 
 /// The GUID of a mailbox, where its storage keeps one in the index.
-fn own_guid(mailbox: &Mailbox) -> Option<[u8; 16]> {
+pub fn own_guid(mailbox: &Mailbox) -> Option<[u8; 16]> {
     let header = |name: &[u8], size: usize| {
         mailbox.extension(name).map(crate::model::Extension::header).filter(|bytes| bytes.len() >= size)
     };

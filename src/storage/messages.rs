@@ -156,6 +156,11 @@ impl Messages {
         self.uids.get(from..to.max(from)).unwrap_or_default()
     }
 
+    /// Whether every keyword that a message may have is among its names: a Maildir has letters for 26 of them only.
+    pub fn names_all_keywords(&self) -> bool {
+        self.format == "mbox" || (self.flags.is_some() && self.letters.iter().any(Vec::is_empty))
+    }
+
     /// Whether an index says that it was synchronised with the storage as it is now.
     pub fn is_synced(&self, mailbox: &Mailbox) -> bool {
         let header = |name: &[u8], size: usize| {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 pub use cached::Believed;
 pub use dbox::{MailFlaw, MapFiles, MapReference, Sdbox, map_uid, refcount};
-pub use list::{InList, Listed, ListedMailbox};
+pub use list::{InList, Listed, ListedMailbox, own_guid};
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
 pub use mbox::Mbox;
 pub use messages::{MapState, Messages, SyncState};

@@ -30,6 +30,9 @@ pub fn hints<'h>(inputs: &'h Inputs<'_>, logs: &Logs<'_>, indexid: u32) -> Hints
     // The order of keyword names is the same in an older copy, as far as that goes.
     let names = inputs.backup.and_then(|bytes| IndexFile::parse(bytes).ok()).map(|index| Mailbox::keywords_of(&index));
     hints.keywords = names.unwrap_or_default();
+    let backup = inputs.backup.and_then(|bytes| IndexFile::parse(bytes).ok());
+    let backup = backup.filter(|index| index.header.indexid == indexid && index.problems.is_empty());
+    hints.of_backup = backup.map(|index| index.header.uid_validity);
     hints
 }
 

@@ -29,6 +29,8 @@ pub struct Hints<'h> {
     pub log_next_uid: u32,
     /// uid_validity as the logs set it; 0 if they do not say.
     pub uid_validity: u32,
+    /// uid_validity in the backup, where it is of the same mailbox.
+    pub of_backup: Option<u32>,
 }
 
 /// An index with its damage mended as far as can be proven.
@@ -141,6 +143,15 @@ impl Mended {
         if hints.indexid != 0 && was.indexid != hints.indexid {
             self.flaw(format!("indexid is {}, the other files say {}", was.indexid, hints.indexid));
             self.mailbox.header.indexid = hints.indexid;
+        }
+        let told = hints.storage.and_then(|storage| storage.uid_validity);
+        let of_log = Some(hints.uid_validity).filter(|value| *value != 0);
+        let confirmed = |known: &u32| of_log == Some(*known) || hints.of_backup == Some(*known);
+        let keeps_own = hints.storage.is_some_and(|storage| storage.flags.is_some());
+        let right = told.filter(|known| (known ^ was.uid_validity).is_power_of_two());
+        if let Some(known) = right.filter(|known| was.uid_validity != 0 && (keeps_own || confirmed(known))) {
+            self.flaw(format!("uid_validity is {}, two other files say {known}", was.uid_validity));
+            self.mailbox.header.uid_validity = known;
         }
         if was.uid_validity == 0 && was.next_uid != 1 {
             let known = hints.storage.and_then(|storage| storage.uid_validity).unwrap_or(hints.uid_validity);

@@ -1,13 +1,18 @@
 //! Whose a file is. A file of another mailbox, or of an earlier life of this one, is left out and named: it is never
 //! made this mailbox's by writing its id into it.
 
+use std::collections::HashSet;
+
 use crate::format::Disk;
 use crate::format::cache::CacheHeader;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
 use crate::format::record::{Append, RecordType};
+use crate::model::replay::Until;
+use crate::model::{Chain, ChainFile, Mailbox};
 use crate::repair::plan::Inputs;
 use crate::source::Role;
+use crate::storage::own_guid;
 
 /// What a file says of the mailbox it belongs to. `indexid` alone tells little: mailboxes that were made in the same
 /// second have the same.
@@ -16,13 +21,19 @@ struct Claim {
     indexid: u32,
     /// `None` where the file does not tell: a log that begins after a rotation.
     uid_validity: Option<u32>,
+    /// GUID of the mailbox, where the file tells it.
+    guid: Option<[u8; 16]>,
     /// Where an index stands: `file_seq` and offset.
     stands: Option<(u32, u64)>,
 }
 
 /// The files that are not this mailbox's, each with the reason.
 #[derive(Clone, Debug, Default)]
-pub struct Foreign(Vec<(Role, String)>);
+pub struct Foreign {
+    files: Vec<(Role, String)>,
+    /// Why it is not certain which of two sides is this mailbox's: nothing but the other files speaks for either.
+    pub undecided: Option<String>,
+}
 
 impl Foreign {
     /// Compares what index, backup and logs say of themselves with one another, with the cache and with the storage.
@@ -31,11 +42,56 @@ impl Foreign {
         let roles = [Role::Index, Role::Backup, Role::OldLog, Role::Log];
         let claims: Vec<Claim> = roles.iter().filter_map(|role| claim(inputs, *role)).collect();
         let mut found = Foreign::default();
+        found.against_guid(inputs, &claims);
         found.against_storage(inputs, &claims);
+        found.against_mails(inputs, &claims);
         claims.iter().filter(|one| matches!(one.role, Role::Index | Role::Backup)).for_each(|one| {
             found.against_logs(inputs, &claims, one);
         });
         found
+    }
+
+    /// A GUID that differs from the one that the storage or the list of mailboxes has is another mailbox's.
+    fn against_guid(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
+        let Some(known) = inputs.storage.as_ref().and_then(|storage| storage.guid) else { return };
+        let bits = |guid: &[u8; 16]| guid.iter().zip(&known).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
+        for one in claims.iter().filter(|one| one.guid.as_ref().is_some_and(|guid| bits(guid) > 1)) {
+            self.add(one.role, "it has the GUID of another mailbox".into());
+        }
+        self.successor(inputs, claims);
+    }
+
+    /// Logs and the index that goes with them, against the UIDs that have a mail: those of another mailbox lack mails,
+    /// and do not know the ones that are here.
+    fn against_mails(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
+        let storage = inputs.storage.as_ref().filter(|storage| !storage.uids.is_empty());
+        let Some(storage) = storage else { return };
+        for one in claims.iter().filter(|one| matches!(one.role, Role::Log | Role::OldLog)) {
+            if self.why(one.role).is_some() || (one.guid.is_some() && one.guid == storage.guid) {
+                continue;
+            }
+            let Some(here) = inputs.bytes(one.role).and_then(live) else { continue };
+            let index = claims.iter().find(|index| index.role == Role::Index && self.why(Role::Index).is_none());
+            let index = index.filter(|index| index.stands.is_some_and(|place| stands_in(inputs, place)));
+            let older = index.and_then(|index| inputs.bytes(index.role)).and_then(uids_of);
+            let bare = here.iter().filter(|uid| !storage.has(**uid)).count();
+            let own = here.len() - bare;
+            let known = |uid: &u32| here.contains(uid) || older.as_ref().is_some_and(|older| older.contains(uid));
+            let shared = storage.uids.iter().filter(|uid| known(uid)).count();
+            let is_other = match &older {
+                // An index that knows most of what is here vouches for its log.
+                Some(_) => bare > own && shared * 2 < storage.uids.len(),
+                None => bare > own && (bare > 1 || own == 0),
+            };
+            if is_other {
+                let why = format!("{bare} of the {} messages that it appends have no mail here", here.len());
+                self.add(one.role, why.clone());
+                if let Some(index) = index {
+                    self.add(index.role, why);
+                }
+            }
+        }
+        self.successor(inputs, claims);
     }
 
     fn against_storage(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
@@ -43,7 +99,7 @@ impl Foreign {
             return;
         };
         // A list of mailboxes may be out of date; the storage itself is not.
-        if storage.format != "maildir" && !claims.iter().any(|one| one.uid_validity == Some(known)) {
+        if storage.flags.is_none() && !claims.iter().any(|one| one.uid_validity == Some(known)) {
             return;
         }
         for one in claims {
@@ -57,7 +113,11 @@ impl Foreign {
                 self.add(one.role, format!("its uid_validity is {theirs}, that of the storage {known}"));
             }
         }
-        // A log that tells nothing of its own goes with the one it continues.
+        self.successor(inputs, claims);
+    }
+
+    /// A log that tells nothing of its own goes with the one it continues.
+    fn successor(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
         let left = |role: Role| self.why(role).is_some();
         if let (true, Some(log)) = (left(Role::OldLog) && !left(Role::Log), inputs.log)
             && claims.iter().any(|one| one.role == Role::Log && one.uid_validity.is_none())
@@ -91,10 +151,15 @@ impl Foreign {
         let linked = inputs.bytes(index.role).zip(inputs.cache).is_some_and(|(index, cache)| links_to(index, cache));
         let for_index = 1 + backed(ours) + usize::from(linked);
         let for_logs = logs.len() + backed(theirs) + usize::from(!linked && inputs.cache.is_some());
-        if for_logs > for_index {
+        let told = inputs.storage.as_ref().and_then(|storage| storage.uid_validity);
+        if ![ours, theirs].iter().any(|one| told == Some(*one)) && index.role == Role::Index {
+            let why = format!("the index has uid_validity {ours}, the logs have {theirs} and do not lead on from it");
+            self.undecided = Some(why);
+        }
+        if told.map_or(for_logs > for_index, |told| told == theirs || (told != ours && for_logs > for_index)) {
             let why = format!("its uid_validity is {ours}, that of the logs {theirs}, which do not lead on from it");
             self.add(index.role, why);
-        } else if for_index > for_logs {
+        } else if told.map_or(for_index > for_logs, |told| told == ours || for_index > for_logs) {
             for log in logs {
                 self.add(
                     log.role,
@@ -105,12 +170,14 @@ impl Foreign {
     }
 
     fn add(&mut self, role: Role, why: String) {
-        self.0.push((role, why));
+        if self.why(role).is_none() {
+            self.files.push((role, why));
+        }
     }
 
     /// Why the file with that role is not this mailbox's; `None` when it may be.
     pub fn why(&self, role: Role) -> Option<&str> {
-        self.0.iter().find(|(have, _)| *have == role).map(|(_, why)| why.as_str())
+        self.files.iter().find(|(have, _)| *have == role).map(|(_, why)| why.as_str())
     }
 
     /// The inputs without an index or a backup that is another mailbox's. Logs are sorted out by `sort_logs`.
@@ -123,7 +190,7 @@ impl Foreign {
 
     /// What is said about the files that are left out.
     pub fn notes(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.iter().map(|(role, why)| format!("{} is of another mailbox or an earlier life: {why}", name(*role)))
+        self.files.iter().map(|(role, why)| format!("{} is of another mailbox or an earlier life: {why}", name(*role)))
     }
 }
 
@@ -146,6 +213,7 @@ fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {
             role,
             indexid: header.indexid,
             uid_validity: Some(header.uid_validity),
+            guid: own_guid(&Mailbox::load(&index)),
             stands: Some((header.log_file_seq, u64::from(header.log_file_head_offset))),
         });
     }
@@ -156,7 +224,21 @@ fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {
         .flat_map(|record| record.header_chunks().map(move |chunk| (chunk, record.endian)))
         .filter_map(|(chunk, endian)| IndexHeader::uid_validity.u32_in(chunk.data, chunk.offset as usize, endian))
         .last();
-    Some(Claim { role, indexid: log.header.indexid, uid_validity, stands: None })
+    let guid = log.header.starts_empty().then(|| guid_of(&log, bytes)).flatten();
+    Some(Claim { role, indexid: log.header.indexid, uid_validity, guid, stands: None })
+}
+
+/// The GUID that a log which begins with the mailbox gives it.
+fn guid_of(log: &LogFile, bytes: &[u8]) -> Option<[u8; 16]> {
+    let chain = Chain::new([ChainFile::new(log.clone(), bytes)]);
+    let replayed = chain.replay(chain.empty_mailbox(), Until::End).ok()?;
+    own_guid(&replayed.mailbox)
+}
+
+/// The UIDs that an index has.
+fn uids_of(bytes: &[u8]) -> Option<HashSet<u32>> {
+    let index = IndexFile::parse(bytes).ok()?;
+    Some(index.iter().filter_map(|record| index.endian.u32_at(record, 0)).collect())
 }
 
 /// Whether one of the logs has a record's end at that place, or continues from it.
@@ -175,13 +257,10 @@ fn continues(log: &[u8], old: &[u8]) -> bool {
     header(log).zip(header(old)).is_some_and(|(log, old)| log.prev_file_seq == old.file_seq)
 }
 
-/// Whether a log leads to about the messages that the storage has.
-fn holds(bytes: Option<&[u8]>, storage: &[u32]) -> bool {
-    let Some((bytes, log)) = bytes.and_then(|bytes| Some((bytes, LogFile::parse(bytes, bytes.len() as u64).ok()?)))
-    else {
-        return false;
-    };
-    let mut here = std::collections::HashSet::new();
+/// The messages that a log appends and does not expunge.
+fn live(bytes: &[u8]) -> Option<HashSet<u32>> {
+    let log = LogFile::parse(bytes, bytes.len() as u64).ok()?;
+    let mut here = HashSet::new();
     for record in log.records(bytes) {
         match record.kind() {
             Some(RecordType::Append) => here.extend(record.elements::<Append>().map(|append| append.uid)),
@@ -192,6 +271,12 @@ fn holds(bytes: Option<&[u8]>, storage: &[u32]) -> bool {
             _ => {}
         }
     }
+    Some(here)
+}
+
+/// Whether a log leads to about the messages that the storage has.
+fn holds(bytes: Option<&[u8]>, storage: &[u32]) -> bool {
+    let Some(here) = bytes.and_then(live) else { return false };
     let same = storage.iter().filter(|uid| here.contains(uid)).count();
     same * 5 >= (here.len() + storage.len() - same) * 4
 }

@@ -12,12 +12,16 @@ use crate::model::Mailbox;
 use crate::repair::choose::bits_apart;
 use crate::repair::order::Logs;
 use crate::repair::plan::Inputs;
+use crate::repair::storage::Storage;
 use crate::repair::survey::Survey;
 
 /// Impossible UIDs up to which each is looked at by itself. More of them are no flipped bits.
 const MAX_DAMAGED: usize = 3;
 /// No counting reaches this modseq: a single bit above it is a flipped one.
 const MODSEQ_LIMIT: u64 = 1 << 40;
+
+/// A modseq that a log may begin with although it begins with the mailbox.
+const FIRST_LIMIT: u64 = 1 << 10;
 
 /// A field of a record in one of the logs.
 #[derive(Clone, Copy)]
@@ -39,8 +43,10 @@ struct Beside {
     index: Option<HashSet<u32>>,
     /// Messages of the storage; empty when it does not tell.
     storage: HashSet<u32>,
-    /// Names of keywords in index and backup.
+    /// Names of keywords in index, backup and storage.
     keywords: HashSet<Vec<u8>>,
+    /// No keyword that is in use is missing among them.
+    all_keywords: bool,
     /// Where the index stands: number of the log and offset.
     head: (u32, u64),
     /// UIDVALIDITY as the storage, else index or backup have it.
@@ -68,11 +74,14 @@ impl Beside {
         let backup = backup.as_ref().filter(sound);
         let storage: HashSet<u32> = inputs.storage.iter().flat_map(|storage| storage.uids.iter().copied()).collect();
         let files = index.into_iter().chain(backup);
+        let letters: Vec<Vec<u8>> = inputs.storage.iter().flat_map(|storage| storage.letters.clone()).collect();
+        let letters: Vec<Vec<u8>> = letters.into_iter().filter(|name| !name.is_empty()).collect();
         Beside {
             there: files.clone().flat_map(uids).chain(storage.iter().copied()).collect(),
             index: index.map(uids),
             storage,
-            keywords: files.clone().flat_map(Mailbox::keywords_of).collect(),
+            keywords: files.clone().flat_map(Mailbox::keywords_of).chain(letters.iter().cloned()).collect(),
+            all_keywords: inputs.storage.as_ref().is_some_and(Storage::names_all_keywords),
             head: index.map(stands).filter(|place| has_end(logs, *place)).unwrap_or_default(),
             uid_validity: inputs
                 .storage
@@ -190,9 +199,10 @@ fn appends(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
     {
         // Of the last one only what stands beside the logs can tell.
         let unknown = !beside.there.contains(&uid(last)) && !named.contains(&uid(last));
-        let expected =
-            beside.storage.iter().max().is_some_and(|max| *max > before_last(&list) && !appended.contains(max));
-        if unknown && expected {
+        let lacks = |one: &u32| *one > before_last(&list) && !appended.contains(one);
+        let expected = beside.storage.iter().max().is_some_and(lacks);
+        // Nothing but its own transaction names a message that was just appended, and that by its right UID.
+        if unknown && (expected || near(uid(last)).any(|one| lacks(&one) && named.contains(&one))) {
             damaged.push(last);
         }
     }
@@ -308,7 +318,7 @@ fn keywords(logs: &mut Logs<'_>, beside: &Beside) {
         let fits: Vec<&Vec<u8>> = known.chain(often.filter(like)).collect();
         // Names that count up differ in one bit too: the index, which was written later, has to lack this one.
         let before = logs.files.get(place.0).is_some_and(|log| (log.seq(), place.1) < beside.head);
-        let lacks = (before && beside.index.is_some()) || !printable(name);
+        let lacks = (before && beside.index.is_some()) || beside.all_keywords || !printable(name);
         if let ([right], true) = (&fits[..], lacks) {
             mended.push((place, name.clone(), (*right).clone()));
         }
@@ -369,7 +379,11 @@ fn headers(logs: &mut Logs<'_>, index: Option<&IndexFile<'_>>) {
         }
         let told = index.and_then(|index| begins_with(log, index));
         let one_bit = |right: &u64| (right ^ have).is_power_of_two();
-        let right = end.filter(one_bit).or(told.filter(one_bit)).or_else(|| without_lone_bit(have));
+        // No change is older than the mailbox.
+        let first = (log.log.header.starts_empty() && log.begins_a_mailbox() && have > FIRST_LIMIT).then_some(1);
+        let first = first.filter(|first| one_bit(first) || have.is_power_of_two());
+        let told = end.filter(one_bit).or(told.filter(one_bit)).or(first);
+        let right = told.or_else(|| without_lone_bit(have));
         if let (Some(right), Some(log)) = (right, logs.files.get_mut(i)) {
             log.header_flaws.push(format!("initial_modseq is {have}, but the records and the index lead to {right}"));
             log.log.header.initial_modseq = right.max(1);

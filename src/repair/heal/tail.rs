@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::format::index::IndexFile;
 use crate::format::record::{Append, Record, RecordType};
 use crate::format::{FileKind, Flaw, FlawKind};
-use crate::model::LogPos;
+use crate::model::{LogPos, UidSet};
 use crate::repair::loss::Loss;
 use crate::repair::order::Logs;
 use crate::repair::plan::Inputs;
@@ -28,6 +28,17 @@ struct Known {
     tail: u64,
     /// The highest UID appended; 0 while none was.
     highest: u32,
+    /// UIDs that records of the log expunge.
+    expunged: UidSet,
+}
+
+/// Whether one such record is enough: an append without a mail is no flipped bit, and a tail offset is one only where
+/// another bit in it makes it the end of a record.
+fn is_strong(record: &Record<'_>, known: &Known) -> bool {
+    match record.published_tail() {
+        Some((_, tail)) => !(0..32).any(|bit| known.ends.contains(&u64::from(tail ^ (1 << bit)))),
+        None => record.kind() == Some(RecordType::Append),
+    }
 }
 
 /// Finds such an end in the newest log and cuts it off. What may have been its own in front of it is returned.
@@ -38,17 +49,24 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     let appended = |log: &Survey<'_>| log.file().records().flat_map(|record| uids(&record)).max().unwrap_or(0);
     let mut known = Known { highest: older.iter().map(appended).max().unwrap_or(0), ..Known::default() };
     known.ends.insert(log.log.records_at);
+    let gone =
+        log.file().records().filter(|one| matches!(one.kind(), Some(RecordType::Expunge | RecordType::ExpungeGuid)));
+    gone.for_each(|one| one.expunged().for_each(|(first, last)| known.expunged.insert_range(first, last)));
     // What a sound index has read is the log's own.
     let read =
         sound.filter(|index| index.header.log_file_seq == log.seq() && index.header.indexid == log.log.header.indexid);
     let mut own = read.map_or(log.log.records_at, |index| u64::from(index.header.log_file_head_offset));
     let mut against: Vec<(u64, u64, &'static str)> = Vec::new();
+    let mut strong = false;
     for record in log.file().records() {
         match word(&record, &mut known, inputs) {
             Word::For if against.is_empty() => own = own.max(record.end()),
             // Own records behind it: a damaged record, and no end of another log.
             Word::For => return None,
-            Word::Against(why) if record.offset >= own => against.push((record.offset, record.end(), why)),
+            Word::Against(why) if record.offset >= own => {
+                strong |= is_strong(&record, &known);
+                against.push((record.offset, record.end(), why));
+            }
             Word::Against(_) => return None,
             Word::Nothing => {}
         }
@@ -56,7 +74,7 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     }
     let (first, _, why) = *against.first()?;
     let twice = repeated(log, first);
-    if against.len() < 2 && twice.is_none() {
+    if against.len() < 2 && !strong && twice.is_none() {
         return None;
     }
     let at = twice.unwrap_or(own);
@@ -104,7 +122,14 @@ fn word(record: &Record<'_>, known: &mut Known, inputs: &Inputs<'_>) -> Word {
                 return Word::Against("an append of UIDs that were given before");
             }
             known.highest = list.last().copied().unwrap_or(known.highest);
-            if list.iter().any(|uid| has(*uid) == Some(true)) { Word::For } else { Word::Nothing }
+            match has(known.highest) {
+                Some(true) => Word::For,
+                // A later record may expunge it.
+                Some(false) if !known.expunged.contains(known.highest) => {
+                    Word::Against("an append of messages that have no mail")
+                }
+                _ => Word::Nothing,
+            }
         }
         Some(RecordType::Expunge | RecordType::ExpungeGuid) if record.external() => {
             let mut list = record.expunged();
