@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use super::{CLOCK_SKEW, Code, Finding, Findings, Log, Severity, Subject, codes};
+use crate::format::changes::Change;
 use crate::format::disk::Disk;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::{ExtNames, Introduced};
 use crate::format::log::{EndReason, Txn};
-use crate::format::record::{Append, EXTERNAL, Record, RecordType, SYNC, TYPE_MASK, flag};
+use crate::format::record::{EXTERNAL, Record, RecordType, SYNC, TYPE_MASK, flag};
 use crate::format::{Endian, Flaw, FlawKind, align4, packed};
 use crate::model::chain::{Segment, follows};
 use crate::source::{Family, Role};
@@ -209,13 +210,12 @@ fn records(log: &Log<'_>, names: &mut ExtNames, found: &mut Findings) {
         names.follow(&record);
         match kind {
             RecordType::Append => {
-                for (i, append) in record.elements::<Append>().enumerate() {
-                    if append.uid <= last_append || append.uid == u32::MAX {
-                        let at = record.payload_at(i * Append::SIZE);
-                        let message = format!("append of UID {} after UID {last_append}", append.uid);
-                        found.add(Finding::new(Code::L14, path, message).at(at).uid(append.uid));
+                for Change { uid1: uid, at, .. } in record.changes_as_stored(None) {
+                    if uid <= last_append || uid == u32::MAX {
+                        let message = format!("append of UID {uid} after UID {last_append}");
+                        found.add(Finding::new(Code::L14, path, message).at(record.payload_at(at)).uid(uid));
                     }
-                    last_append = last_append.max(append.uid);
+                    last_append = last_append.max(uid);
                 }
             }
             RecordType::HeaderUpdate => header_update(&record, &mut published, &mut tails, path, found),

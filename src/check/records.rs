@@ -3,12 +3,14 @@
 
 use std::path::Path;
 
+use super::log::KNOWN_FLAGS;
 use super::names::{KEYWORDS, misspelt};
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Log, Severity, Subject};
+use crate::format::changes::{Change, Effect, FlagChange};
 use crate::format::ext::KnownExt;
 use crate::format::index::{IndexHeader, header_flag};
 use crate::format::intros::BY_NAME;
-use crate::format::record::{Append, ExpungeGuid, ExtReset, FlagUpdate, Intro, Record, RecordType, UidRange};
+use crate::format::record::{Append, ExtReset, FlagUpdate, Intro, Record, RecordType};
 use crate::format::{Disk, Field};
 use crate::model::Mailbox;
 use crate::source::Family;
@@ -34,10 +36,8 @@ const LOGGED_FIELDS_OLD: [Field; 3] = [
 
 /// Why the sizes are not those of an extension of that name; `None` when they are, or when the name says nothing.
 pub(super) fn misshapen(name: &[u8], family: Family, hdr_size: u32, record_size: u16, align: u16) -> Option<String> {
-    let shape = KnownExt::of(name, family.flavor())?.shape()?;
-    let same = shape.hdr_size.is_none_or(|size| size == hdr_size)
-        && (shape.record_size, shape.record_align) == (record_size, align);
-    (!same).then(|| {
+    let known = KnownExt::of(name, family.flavor())?;
+    (!known.suits(hdr_size, record_size, align)).then(|| {
         format!(
             "extension {} with a header of {hdr_size} bytes and {record_size} bytes (aligned by {align}) in each \
              record",
@@ -127,44 +127,11 @@ impl Judge<'_> {
     }
 
     fn record(&self, record: &Record<'_>, found: &mut Findings) {
+        for change in record.changes_as_stored(None) {
+            self.change(record, &change, found);
+        }
         match record.kind() {
-            Some(RecordType::Append) => {
-                for (i, append) in record.elements::<Append>().enumerate() {
-                    if append.flags & 0x20 != 0 && !self.old {
-                        let at = record.payload_at(i * Append::SIZE + 4);
-                        found.add(
-                            self.warn(Code::L11, at, "appended with the unknown flag 0x20".into()).uid(append.uid),
-                        );
-                    }
-                }
-            }
-            Some(RecordType::FlagUpdate) => {
-                for (i, update) in record.elements::<FlagUpdate>().enumerate() {
-                    let at = i * FlagUpdate::SIZE;
-                    self.range(record, at, update.uid1, update.uid2, found);
-                    if (update.add_flags | update.remove_flags) & 0x20 != 0 && !self.old {
-                        let message = "changes the unknown flag 0x20".to_owned();
-                        found.add(self.warn(Code::L11, record.payload_at(at + 8), message).uid(update.uid1));
-                    }
-                    // Before 2.2 these bytes were padding.
-                    if update.modseq_inc_flag > 1 && !self.old {
-                        let message = format!("modseq_inc_flag is {}", update.modseq_inc_flag);
-                        found.add(self.warn(Code::L11, record.payload_at(at + 10), message).severity(Severity::Info));
-                    }
-                }
-            }
-            Some(RecordType::Expunge | RecordType::KeywordReset) => {
-                for (i, range) in record.elements::<UidRange>().enumerate() {
-                    self.range(record, i * UidRange::SIZE, range.uid1, range.uid2, found);
-                }
-            }
             Some(RecordType::KeywordUpdate) => {
-                if let Some((.., ranges)) = record.keyword_update() {
-                    let first = record.payload.len().saturating_sub(ranges.size_hint().0 * UidRange::SIZE);
-                    for (i, range) in ranges.enumerate() {
-                        self.range(record, first + i * UidRange::SIZE, range.uid1, range.uid2, found);
-                    }
-                }
                 let name = record.keyword_update().map_or(&[][..], |(_, name, _)| name);
                 if name.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
                     let message = format!("keyword {:?} has control characters", String::from_utf8_lossy(name));
@@ -177,11 +144,6 @@ impl Judge<'_> {
                     let message =
                         format!("keyword {:?} is {known:?} with one bit flipped", String::from_utf8_lossy(name));
                     found.add(self.warn(Code::L11, record.payload_at(4), message).severity(Severity::Info));
-                }
-            }
-            Some(RecordType::ExpungeGuid) => {
-                for (i, one) in record.elements::<ExpungeGuid>().enumerate() {
-                    self.range(record, i * ExpungeGuid::SIZE, one.uid, one.uid, found);
                 }
             }
             Some(RecordType::HeaderUpdate) => self.header_update(record, found),
@@ -203,8 +165,30 @@ impl Judge<'_> {
         }
     }
 
-    /// L11: UIDs that did not exist yet.
-    fn range(&self, record: &Record<'_>, at: usize, uid1: u32, uid2: u32, found: &mut Findings) {
+    /// L11: UIDs that did not exist yet, and flags that do not exist.
+    fn change(&self, record: &Record<'_>, change: &Change<'_>, found: &mut Findings) {
+        let Change { uid1, uid2, at, effect } = *change;
+        let warn = |at: usize, message: &str| self.warn(Code::L11, record.payload_at(at), message.into()).uid(uid1);
+        match effect {
+            Effect::Append { flags } => {
+                if flags & !KNOWN_FLAGS != 0 && !self.old {
+                    found.add(warn(at + Append::flags.offset, "appended with the unknown flag 0x20"));
+                }
+                return;
+            }
+            Effect::Flags(FlagChange { add, remove, .. }) if !self.old => {
+                if (add | remove) & !KNOWN_FLAGS != 0 {
+                    found.add(warn(at + FlagUpdate::add_flags.offset, "changes the unknown flag 0x20"));
+                }
+                // Before 2.2 these bytes were padding.
+                let raise = at + FlagUpdate::modseq_inc_flag.offset;
+                if let Some(flag) = record.payload.get(raise).filter(|flag| **flag > 1) {
+                    found.add(warn(raise, &format!("modseq_inc_flag is {flag}")).severity(Severity::Info));
+                }
+            }
+            Effect::Extension { .. } | Effect::Increment { .. } | Effect::Modseq { .. } => return,
+            _ => {}
+        }
         if uid1 >= self.next_uid || uid2 >= self.next_uid {
             let kind = record.kind().map_or("record", RecordType::name);
             let message = format!("{kind} of UIDs {uid1} to {uid2}, but next_uid is {}", self.next_uid);

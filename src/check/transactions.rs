@@ -6,14 +6,13 @@ use std::collections::HashMap;
 
 use super::names::one_bit_off;
 use super::{Code, Finding, Findings, Log, Severity, Subject};
+use crate::format::changes::{Change, Effect, FlagChange};
 use crate::format::ext::KnownExt;
 use crate::format::index::IndexHeader;
-use crate::format::intros::BY_NAME;
+use crate::format::intros::{BY_NAME, ExtNames};
 use crate::format::log::Txn;
-use crate::format::record::{
-    Append, AtomicInc, EXTERNAL, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, SYNC, UidRange,
-};
-use crate::format::{Disk, Field};
+use crate::format::record::{EXTERNAL, ExtIntro, ExtReset, FlagUpdate, Record, RecordType, SYNC};
+use crate::format::{Disk, Field, align4};
 use crate::model::{Mailbox, UidSet};
 
 /// Bytes of a boundary record.
@@ -24,6 +23,7 @@ const DAYS: [Field; 2] = [IndexHeader::day_stamp, IndexHeader::day_first_uid];
 /// Judges the logs of this mailbox's present life; `mailbox` is the state they lead to.
 pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findings) {
     let mut messages = Messages::default();
+    let mut names = ExtNames::new(mailbox.extensions.iter().map(|ext| ext.name.clone()));
     let mut shapes = HashMap::new();
     for log in subject.history().rev() {
         if found.any(&log.path, Severity::Error) {
@@ -31,13 +31,21 @@ pub(super) fn check(subject: &Subject<'_>, mailbox: &Mailbox, found: &mut Findin
         }
         let strict = log.file.log.header.minor_version >= 3 && !subject.is_old();
         messages.begin(log);
-        let mut judge =
-            Judge { log, mailbox, found, unit: Unit::default(), messages: &mut messages, shapes: &mut shapes };
+        let mut judge = Judge {
+            log,
+            mailbox,
+            found,
+            unit: Unit::default(),
+            names: &mut names,
+            messages: &mut messages,
+            shapes: &mut shapes,
+        };
         let mut records = log.file.records().peekable();
         while let Some(record) = records.next() {
             if strict {
                 judge.record(&record, records.peek());
             }
+            judge.names.follow(&record);
             judge.messages.note(&record);
         }
         if strict {
@@ -62,13 +70,11 @@ impl Messages {
     }
 
     fn note(&mut self, record: &Record<'_>) {
-        if record.kind() == Some(RecordType::Append) {
-            for append in record.elements::<Append>() {
-                if self.from == 0 {
-                    self.from = append.uid;
-                }
-                self.appended.insert(append.uid);
+        for uid in record.appended() {
+            if self.from == 0 {
+                self.from = uid;
             }
+            self.appended.insert(uid);
         }
     }
 
@@ -122,6 +128,7 @@ struct Judge<'a, 'b> {
     mailbox: &'a Mailbox,
     found: &'a mut Findings,
     unit: Unit,
+    names: &'a mut ExtNames,
     messages: &'a mut Messages,
     /// The last introduction of each extension, by its place.
     shapes: &'a mut HashMap<usize, Shape>,
@@ -242,42 +249,37 @@ impl Judge<'_, '_> {
     }
 
     fn content(&mut self, record: &Record<'_>, next: Option<&Record<'_>>) {
+        let mut last = 0;
+        for Change { uid1, uid2, at, effect } in record.changes_as_stored(self.names.current()) {
+            match effect {
+                Effect::Flags(_) | Effect::Keyword { .. } => {}
+                // What is about single messages is in their order.
+                Effect::Expunge { guid: Some(_), .. } | Effect::Extension { .. } | Effect::Increment { .. } => {
+                    self.ascends(record, at, &mut last, uid1);
+                }
+                _ => break,
+            }
+            self.uids(record, at, uid1, uid2);
+            match effect {
+                Effect::Flags(FlagChange { add, remove, .. }) if add & remove != 0 => {
+                    let message = format!("flags 0x{add:02x} added and 0x{remove:02x} removed at once");
+                    self.info(Code::L11, record.payload_at(at + FlagUpdate::add_flags.offset), message);
+                }
+                Effect::Flags(FlagChange { add: 0, remove: 0, internal: true }) => {
+                    let at = record.payload_at(at + FlagUpdate::add_flags.offset);
+                    self.info(Code::L11, at, "a flag update that changes nothing");
+                }
+                Effect::Extension { data } => {
+                    let end = at + 4 + data.len();
+                    let padding = record.payload.get(end..align4(end)).unwrap_or_default();
+                    if padding.iter().any(|byte| *byte != 0) {
+                        self.info(Code::L13, record.payload_at(at + 4), "padding that is not zero");
+                    }
+                }
+                _ => {}
+            }
+        }
         match record.kind() {
-            Some(RecordType::FlagUpdate) => {
-                for (i, update) in record.elements::<FlagUpdate>().enumerate() {
-                    let at = i * FlagUpdate::SIZE;
-                    self.uids(record, at, update.uid1, update.uid2);
-                    let (add, remove) = (update.add_flags, update.remove_flags);
-                    if add & remove != 0 {
-                        let message = format!("flags 0x{add:02x} added and 0x{remove:02x} removed at once");
-                        self.info(Code::L11, record.payload_at(at + 8), message);
-                    } else if add | remove == 0 && update.modseq_inc_flag == 0 {
-                        self.info(Code::L11, record.payload_at(at + 8), "a flag update that changes nothing");
-                    }
-                }
-            }
-            Some(RecordType::KeywordUpdate) => {
-                if let Some((.., ranges)) = record.keyword_update() {
-                    let first = record.payload.len().saturating_sub(ranges.size_hint().0 * UidRange::SIZE);
-                    for (i, range) in ranges.enumerate() {
-                        self.uids(record, first + i * UidRange::SIZE, range.uid1, range.uid2);
-                    }
-                }
-            }
-            Some(RecordType::ExpungeGuid) => {
-                let mut last = 0;
-                for (i, one) in record.elements::<ExpungeGuid>().enumerate() {
-                    self.ascends(record, i * ExpungeGuid::SIZE, &mut last, one.uid);
-                    self.uids(record, i * ExpungeGuid::SIZE, one.uid, one.uid);
-                }
-            }
-            Some(RecordType::ExtAtomicInc) => {
-                let mut last = 0;
-                for (i, one) in record.elements::<AtomicInc>().enumerate() {
-                    self.ascends(record, i * AtomicInc::SIZE, &mut last, one.uid);
-                    self.uids(record, i * AtomicInc::SIZE, one.uid, one.uid);
-                }
-            }
             Some(RecordType::ExtIntro) => self.intros(record, next),
             Some(RecordType::ExtReset) => {
                 self.unit.reset_id = Some(ExtReset::read(record.payload, record.endian).new_reset_id);
@@ -343,20 +345,6 @@ impl Judge<'_, '_> {
                 self.info(Code::L12, at + 4, format!("a new extension with reset_id {reset_id}"));
             }
             self.shape(&intro.intro, at, place.unwrap_or(usize::MAX), next);
-            if let Some(next) = next
-                && next.kind() == Some(RecordType::ExtRec)
-            {
-                let mut last = 0;
-                let stride = (4 + usize::from(intro.intro.record_size)).next_multiple_of(4);
-                for (i, (uid, data)) in next.ext_recs(intro.intro.record_size).enumerate() {
-                    self.ascends(next, i * stride, &mut last, uid);
-                    self.uids(next, i * stride, uid, uid);
-                    let padding = next.payload.get(i * stride + 4 + data.len()..(i + 1) * stride);
-                    if padding.is_some_and(|padding| padding.iter().any(|byte| *byte != 0)) {
-                        self.info(Code::L13, next.payload_at(i * stride + 4), "padding that is not zero");
-                    }
-                }
-            }
         }
     }
 

@@ -198,6 +198,12 @@ impl<'a> Record<'a> {
         stored.filter(Change::is_sound)
     }
 
+    /// The UIDs of the messages that the record appends.
+    pub fn appended(&self) -> impl Iterator<Item = u32> + Clone + use<'a> {
+        let is_append = self.kind() == Some(RecordType::Append);
+        Elements::<Append>::new(if is_append { self.payload } else { &[] }, self.endian).map(|append| append.uid)
+    }
+
     /// The UID ranges of messages that the storage has expunged.
     pub fn expunged(&self) -> impl Iterator<Item = (u32, u32)> + Clone + use<'a> {
         self.changes(None)

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::clock::{Bracket, Clock};
 use super::history::Logs;
 use crate::format::changes::Effect;
-use crate::format::record::{Append, Record, RecordType};
+use crate::format::record::Record;
 use crate::model::chain::oldest_linked;
 use crate::model::reach::{Births, Indexed, Whole, Why, oldest_modseq};
 use crate::model::{LogPos, UidSet};
@@ -343,9 +343,9 @@ impl Expunges {
         self.logs.each(0, |file, seq, record| {
             see(record);
             requests.note(record, seq);
-            if record.kind() == Some(RecordType::Append) {
-                highest_uid = record.elements::<Append>().map(|one| one.uid).fold(highest_uid, u32::max);
-                left = left.saturating_add(record.elements::<Append>().count() as u64);
+            for uid in record.appended() {
+                highest_uid = highest_uid.max(uid);
+                left = left.saturating_add(1);
             }
             let pos = LogPos { seq, offset: record.offset };
             let mut bracket = None;

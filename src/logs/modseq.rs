@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::history::{Log, Logs};
 use crate::format::changes::Effect;
-use crate::format::record::{Append, Record, RecordType};
+use crate::format::record::{Record, RecordType};
 use crate::model::reach::Why;
 use crate::model::{Chain, LogPos, qresync};
 use crate::source::PathError;
@@ -68,9 +68,9 @@ pub fn origins(chain: &Chain<'_>, messages: &[(u32, u64)]) -> Vec<Origin> {
             if matches!(kind, RecordType::Expunge | RecordType::ExpungeGuid) {
                 continue;
             }
-            if kind == RecordType::Append && record.modseq > 0 {
-                for append in record.elements::<Append>() {
-                    let at = messages.binary_search_by_key(&append.uid, |(uid, _)| *uid);
+            if record.modseq > 0 {
+                for appended in record.appended() {
+                    let at = messages.binary_search_by_key(&appended, |(uid, _)| *uid);
                     if let Some(origin) = at.ok().and_then(|i| list.get_mut(i)) {
                         origin.createseq = Some(record.modseq);
                     }

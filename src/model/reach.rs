@@ -2,11 +2,9 @@
 
 use super::chain::{Segment, Unlinked, follows};
 use super::{LogPos, UidSet};
-use crate::format::index::IndexFile;
-use crate::format::record::{Append, Record, RecordType};
+use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::record::Record;
 
-/// Where `next_uid` stands in the base header of an index.
-const NEXT_UID_AT: u32 = 28;
 /// Ranges of appended UIDs that are kept before they are put in order.
 const MOST_RANGES: usize = 1 << 16;
 
@@ -113,17 +111,8 @@ pub struct Births {
 impl Births {
     /// Takes the next record.
     pub fn record(&mut self, record: &Record<'_>) {
-        match record.kind() {
-            Some(RecordType::Append) => record.elements::<Append>().for_each(|append| self.append(append.uid)),
-            Some(RecordType::HeaderUpdate) => {
-                for chunk in record.header_chunks() {
-                    let at = NEXT_UID_AT.checked_sub(chunk.offset).and_then(|skip| usize::try_from(skip).ok());
-                    let set = at.and_then(|at| record.endian.u32_at(chunk.data, at));
-                    self.next_uid = self.next_uid.max(set.unwrap_or(0));
-                }
-            }
-            _ => {}
-        }
+        record.appended().for_each(|uid| self.append(uid));
+        self.next_uid = record.sets(IndexHeader::next_uid).fold(self.next_uid, u32::max);
     }
 
     fn append(&mut self, uid: u32) {

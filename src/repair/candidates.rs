@@ -7,7 +7,7 @@ use super::plan::Base;
 use super::steps::MARGIN;
 use super::survey::Survey;
 use crate::format::index::header_flag;
-use crate::format::record::{Append, RecordType, flag};
+use crate::format::record::{Append, flag};
 use crate::model::chain::Start;
 use crate::model::mailbox::ModseqHeader;
 use crate::model::replay::{Replayed, Until};
@@ -151,11 +151,7 @@ pub fn replay(
         let seq = file.seq();
         file.records().filter(move |record| LogPos { seq, offset: record.offset } >= from)
     });
-    let proven_from = appended
-        .filter(|record| record.kind() == Some(RecordType::Append))
-        .flat_map(|record| record.elements::<Append>().map(|append| append.uid))
-        .min()
-        .unwrap_or(u32::MAX);
+    let proven_from = appended.flat_map(|record| record.appended()).min().unwrap_or(u32::MAX);
     if let Some(stopped) = &replayed.stopped {
         lost.push(Loss::Unread { at: replayed.position, why: stopped.clone() });
     }

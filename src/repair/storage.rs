@@ -10,7 +10,7 @@ use super::order::Logs;
 use super::plan::Base;
 use super::steps::MARGIN;
 use super::told::Told;
-use crate::format::record::{Append, RecordType, flag};
+use crate::format::record::flag;
 use crate::model::{LogPos, Mailbox, UidSet};
 pub use crate::storage::Messages as Storage;
 use crate::storage::{MapState, map_uid};
@@ -274,11 +274,10 @@ pub fn first_append_after(logs: &Logs<'_>, pos: LogPos) -> u32 {
     let mut first = u32::MAX;
     for log in &logs.files {
         let file = log.file();
-        for record in file.records().filter(|record| record.kind() == Some(RecordType::Append)) {
-            let uid = record.elements::<Append>().next().map_or(u32::MAX, |append| append.uid);
+        for record in file.records() {
             if (LogPos { seq: log.seq(), offset: record.offset }) < pos {
-                highest = record.elements::<Append>().map(|append| append.uid).max().unwrap_or(0).max(highest);
-            } else if uid > highest {
+                highest = record.appended().fold(highest, u32::max);
+            } else if let Some(uid) = record.appended().next().filter(|uid| *uid > highest) {
                 first = first.min(uid);
             }
         }
@@ -541,8 +540,7 @@ fn appended(logs: &Logs<'_>) -> UidSet {
     let mut uids = UidSet::new();
     for log in &logs.files {
         let file = log.file();
-        let appends = file.records().filter(|record| record.kind() == Some(RecordType::Append));
-        appends.flat_map(|record| record.elements::<Append>()).for_each(|append| uids.insert(append.uid));
+        file.records().flat_map(|record| record.appended()).for_each(|uid| uids.insert(uid));
     }
     uids
 }

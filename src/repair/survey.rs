@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::format::index::IndexFile;
+use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, Txn, resynchronize};
 use crate::format::record::{Append, AtomicInc, EXTERNAL, HEADER_SIZE, ModseqUpdate, Record, RecordType};
 use crate::format::{Disk, Endian, Flaw, FlawKind, packed};
@@ -394,12 +394,9 @@ fn names_uid_0(record: &Record<'_>) -> Option<Flaw> {
 fn begins_a_mailbox(log: &LogFile, bytes: &[u8]) -> bool {
     let mut validity = false;
     for record in log.records(bytes) {
-        match record.kind() {
-            Some(RecordType::HeaderUpdate) => validity |= record.header_chunks().any(|chunk| chunk.offset == 24),
-            Some(RecordType::Append) => {
-                return validity && record.elements::<Append>().next().is_some_and(|append| append.uid == 1);
-            }
-            _ => {}
+        validity |= record.sets(IndexHeader::uid_validity).next().is_some();
+        if let Some(first) = record.appended().next() {
+            return validity && first == 1;
         }
     }
     false

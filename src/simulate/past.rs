@@ -6,7 +6,7 @@ use super::history::{Event, Expunge, History, LOG_HEADER, LogState, OldLog, Star
 use super::settings::DAY;
 use super::workload::{MOST_EVENTS, Scenario};
 use crate::format::log::Txn;
-use crate::format::record::{Append, RecordType};
+use crate::format::record::RecordType;
 use crate::logs::clock::Clock;
 use crate::model::{Chain, LogPos, Mailbox, UidSet};
 
@@ -91,8 +91,8 @@ impl State {
                 let note = |(uid1, uid2): (u32, u32)| PastExpunge { uid1, uid2, offset: next_uid.saturating_sub(uid1) };
                 match kind {
                     Some(RecordType::Append) => {
-                        for append in record.elements::<Append>() {
-                            next_uid = next_uid.max(append.uid.saturating_add(1));
+                        for uid in record.appended() {
+                            next_uid = next_uid.max(uid.saturating_add(1));
                             one.appends = one.appends.saturating_add(1);
                         }
                     }

@@ -68,66 +68,52 @@ pub fn decision_name(decision: u8) -> Cow<'static, str> {
     })
 }
 
-/// A field that Dovecot registers itself, and so checks when it reads a header (`index-mail.c: global_cache_fields`,
+/// Name, type, size in bytes (`None`: variable) and kind of data of a field.
+type Registered = (&'static str, FieldType, Option<u32>, ValueKind);
+
+/// The fields that Dovecot registers itself, and so checks when it reads a header (`index-mail.c: global_cache_fields`,
 /// `field_type_verify`).
-struct Registered {
-    name: &'static str,
-    field_type: FieldType,
-    /// Bytes; `None`: variable.
-    size: Option<u32>,
-    /// How its data is to be read.
-    kind: ValueKind,
-}
-
-const fn registered(name: &'static str, field_type: FieldType, size: Option<u32>, kind: ValueKind) -> Registered {
-    Registered { name, field_type, size, kind }
-}
-
 static REGISTERED: [Registered; 15] = [
-    registered("flags", FieldType::Bitmask, Some(4), ValueKind::Flags),
-    registered("date.sent", FieldType::FixedSize, Some(8), ValueKind::Sent),
-    registered("date.received", FieldType::FixedSize, Some(4), ValueKind::Date),
-    registered("date.save", FieldType::FixedSize, Some(4), ValueKind::Date),
-    registered("size.virtual", FieldType::FixedSize, Some(8), ValueKind::Size),
-    registered("size.physical", FieldType::FixedSize, Some(8), ValueKind::Size),
-    registered("imap.body", FieldType::String, None, ValueKind::Text),
-    registered("imap.bodystructure", FieldType::String, None, ValueKind::Text),
-    registered("imap.envelope", FieldType::String, None, ValueKind::Text),
-    registered("pop3.uidl", FieldType::String, None, ValueKind::Text),
-    registered("pop3.order", FieldType::FixedSize, Some(4), ValueKind::Number),
-    registered("guid", FieldType::String, None, ValueKind::Text),
-    registered("mime.parts", FieldType::VariableSize, None, ValueKind::MimeParts),
-    registered("binary.parts", FieldType::VariableSize, None, ValueKind::BinaryParts),
-    registered("body.snippet", FieldType::VariableSize, None, ValueKind::Snippet),
+    ("flags", FieldType::Bitmask, Some(4), ValueKind::Flags),
+    ("date.sent", FieldType::FixedSize, Some(8), ValueKind::Sent),
+    ("date.received", FieldType::FixedSize, Some(4), ValueKind::Date),
+    ("date.save", FieldType::FixedSize, Some(4), ValueKind::Date),
+    ("size.virtual", FieldType::FixedSize, Some(8), ValueKind::Size),
+    ("size.physical", FieldType::FixedSize, Some(8), ValueKind::Size),
+    ("imap.body", FieldType::String, None, ValueKind::Text),
+    ("imap.bodystructure", FieldType::String, None, ValueKind::Text),
+    ("imap.envelope", FieldType::String, None, ValueKind::Text),
+    ("pop3.uidl", FieldType::String, None, ValueKind::Text),
+    ("pop3.order", FieldType::FixedSize, Some(4), ValueKind::Number),
+    ("guid", FieldType::String, None, ValueKind::Text),
+    ("mime.parts", FieldType::VariableSize, None, ValueKind::MimeParts),
+    ("binary.parts", FieldType::VariableSize, None, ValueKind::BinaryParts),
+    ("body.snippet", FieldType::VariableSize, None, ValueKind::Snippet),
 ];
 
-impl Registered {
-    fn of(name: &[u8]) -> Option<&'static Registered> {
-        REGISTERED.iter().find(|known| name.eq_ignore_ascii_case(known.name.as_bytes()))
-    }
+fn registered(field: &[u8]) -> Option<Registered> {
+    REGISTERED.iter().find(|(name, ..)| field.eq_ignore_ascii_case(name.as_bytes())).copied()
+}
 
-    /// Its size where times have 64 bits, as in the files of a 64-bit 1.0.
-    fn wide(&self) -> Option<u32> {
-        match self.kind {
-            ValueKind::Sent | ValueKind::Date => self.size.map(|size| size.saturating_mul(2)),
-            _ => self.size,
-        }
-    }
+/// The size of a field where times have 64 bits, as in the files of a 64-bit 1.0.
+fn wide((_, _, size, kind): Registered) -> Option<u32> {
+    let factor = if matches!(kind, ValueKind::Sent | ValueKind::Date) { 2 } else { 1 };
+    size.map(|size| size.saturating_mul(factor))
 }
 
 /// The names of the fields that Dovecot registers itself; header fields are registered by whoever asks for them.
 pub fn registered_names() -> impl Iterator<Item = &'static str> + Clone {
-    REGISTERED.iter().map(|known| known.name)
+    REGISTERED.iter().map(|(name, ..)| *name)
 }
 
 impl ValueKind {
     /// How the data of a field is to be read, by what its header says of it; `size` is in bytes.
     fn of(name: &[u8], field_type: FieldType, size: Option<u32>) -> ValueKind {
-        let suits = |known: &&Registered| field_type == known.field_type && [known.size, known.wide()].contains(&size);
-        match field_type {
-            FieldType::Header => ValueKind::Header,
-            FieldType::String => ValueKind::Text,
-            _ => Registered::of(name).filter(suits).map_or(ValueKind::Bytes, |known| known.kind),
+        match (field_type, registered(name)) {
+            (FieldType::Header, _) => ValueKind::Header,
+            (FieldType::String, _) => ValueKind::Text,
+            (_, Some(known)) if known.1 == field_type && [known.2, wide(known)].contains(&size) => known.3,
+            _ => ValueKind::Bytes,
         }
     }
 }
@@ -258,9 +244,8 @@ impl CacheField<'_> {
             let have = format!("{:#x} for {shown} (field decision type corrupted)", self.decision);
             problems.push(problem(self.decision_at, FlawKind::FieldDecision, "0 to 2, perhaps | 0x80", have));
         }
-        let Some(known) = Registered::of(self.name) else { return };
-        let Registered { name, field_type, .. } = *known;
-        let size = if wide_time { known.wide() } else { known.size };
+        let Some(known @ (name, field_type, size, _)) = registered(self.name) else { return };
+        let size = if wide_time { wide(known) } else { size };
         if self.field_type != field_type {
             let have = format!("{} (registered field {name} type changed)", self.type_name());
             problems.push(problem(self.type_at, FlawKind::RegisteredType, field_type.name(), have));

@@ -64,17 +64,6 @@ pub struct KnownExt {
     is_pro: bool,
 }
 
-/// Sizes that an extension has in all versions since 2.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Bytes of its header; `None`: any.
-    pub hdr_size: Option<u32>,
-    /// Bytes of each of its records.
-    pub record_size: u16,
-    /// Their alignment.
-    pub record_align: u16,
-}
-
 /// Where an extension tells the time at which it was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Clocks {
@@ -190,15 +179,16 @@ impl KnownExt {
         KNOWN.iter().filter(|known| !known.is_pro).map(|known| known.name)
     }
 
-    /// The sizes that it has had in all versions since 2.2; `None` where they differ.
-    pub fn shape(&self) -> Option<Shape> {
-        let hdr_size = match self.headers {
-            [] => Some(0),
-            [HeaderKind::Fields(fields)] => u32::try_from(fields_size(fields)).ok(),
-            _ => None,
+    /// False for sizes, in bytes, that it has had in no version since 2.2, where these are the same in all.
+    pub fn suits(&self, hdr_size: u32, record_size: u16, record_align: u16) -> bool {
+        let Some(align) = self.align else { return true };
+        let same_header = match self.headers {
+            [] => hdr_size == 0,
+            [HeaderKind::Fields(fields)] => u32::try_from(fields_size(fields)) == Ok(hdr_size),
+            _ => true,
         };
-        let record_size = self.records.first().map_or(0, |kind| kind.least());
-        Some(Shape { hdr_size, record_size: u16::try_from(record_size).ok()?, record_align: self.align? })
+        let record = self.records.first().map_or(0, |kind| kind.least());
+        same_header && (record, align) == (usize::from(record_size), record_align)
     }
 }
 
@@ -360,9 +350,11 @@ mod tests {
         for known in &KNOWN {
             assert_eq!(KnownExt::of(known.name, known.flavor.unwrap_or_default()), Some(known));
         }
-        let shape = |name: &str| KnownExt::of(name, IndexFlavor::Mailbox).and_then(KnownExt::shape);
-        assert_eq!(shape("mbox"), Some(Shape { hdr_size: Some(32), record_size: 8, record_align: 8 }));
-        assert_eq!(shape("dbox-hdr"), Some(Shape { hdr_size: None, record_size: 0, record_align: 0 }));
-        assert_eq!(shape("keywords"), None);
+        let suits = |name: &str, header, record, align| {
+            KnownExt::of(name, IndexFlavor::Mailbox).is_some_and(|known| known.suits(header, record, align))
+        };
+        assert!(suits("mbox", 32, 8, 8) && !suits("mbox", 16, 8, 8) && !suits("mbox", 32, 8, 4));
+        assert!(suits("dbox-hdr", 20, 0, 0) && !suits("dbox-hdr", 24, 4, 4));
+        assert!(suits("keywords", 1, 2, 3));
     }
 }

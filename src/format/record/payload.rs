@@ -373,6 +373,13 @@ impl<'a> Record<'a> {
         Some((tail.offset.saturating_sub(offset).saturating_add(4), value))
     }
 
+    /// What a header-update sets a field of four bytes of the base header to.
+    pub fn sets(&self, field: Field) -> impl Iterator<Item = u32> + use<'a> {
+        let chunks = (self.kind() == Some(RecordType::HeaderUpdate)).then(|| self.header_chunks());
+        let endian = self.endian;
+        chunks.into_iter().flatten().filter_map(move |chunk| field.u32_in(chunk.data, chunk.offset as usize, endian))
+    }
+
     /// True for an introduction that starts the count of modseqs: only its first element is looked at
     /// (`mail_transaction_update_modseq`).
     pub fn introduces_modseqs(&self) -> bool {

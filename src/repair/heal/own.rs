@@ -7,7 +7,7 @@ use crate::format::Disk;
 use crate::format::cache::CacheHeader;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
-use crate::format::record::{Append, RecordType};
+use crate::format::record::RecordType;
 use crate::model::replay::Until;
 use crate::model::{Chain, ChainFile, Mailbox};
 use crate::repair::plan::Inputs;
@@ -263,7 +263,7 @@ fn live(bytes: &[u8]) -> Option<HashSet<u32>> {
     let mut here = HashSet::new();
     for record in log.records(bytes) {
         match record.kind() {
-            Some(RecordType::Append) => here.extend(record.elements::<Append>().map(|append| append.uid)),
+            Some(RecordType::Append) => here.extend(record.appended()),
             Some(RecordType::Expunge | RecordType::ExpungeGuid) if record.external() => {
                 let gone: Vec<(u32, u32)> = record.expunged().collect();
                 here.retain(|uid| !gone.iter().any(|(first, last)| (first..=last).contains(&uid)));

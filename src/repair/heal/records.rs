@@ -240,7 +240,7 @@ fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
         for record in log.file().records() {
             match record.kind() {
                 Some(RecordType::Append) => {
-                    given.extend(record.elements::<Append>().map(|append| append.uid));
+                    given.extend(record.appended());
                     highest = given.iter().copied().max().unwrap_or(0);
                 }
                 Some(RecordType::ExpungeGuid) => {

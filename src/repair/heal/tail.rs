@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::format::index::IndexFile;
-use crate::format::record::{Append, Record, RecordType};
+use crate::format::record::{Record, RecordType};
 use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::{LogPos, UidSet};
 use crate::repair::loss::Loss;
@@ -46,7 +46,7 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     let sound = index.filter(|index| index.problems.is_empty());
     let in_place = logs.head_in_place;
     let (log, older) = logs.files.split_last_mut().filter(|(log, _)| in_place && log.holes.is_empty())?;
-    let appended = |log: &Survey<'_>| log.file().records().flat_map(|record| uids(&record)).max().unwrap_or(0);
+    let appended = |log: &Survey<'_>| log.file().records().flat_map(|record| record.appended()).max().unwrap_or(0);
     let mut known = Known { highest: older.iter().map(appended).max().unwrap_or(0), ..Known::default() };
     known.ends.insert(log.log.records_at);
     let gone =
@@ -91,13 +91,6 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     doubtful.then(|| Loss::Hole { at: pos, size: rest, what: "some of it may have been this log's own".into() })
 }
 
-fn uids(record: &Record<'_>) -> Vec<u32> {
-    match record.kind() {
-        Some(RecordType::Append) => record.elements::<Append>().map(|append| append.uid).collect(),
-        _ => Vec::new(),
-    }
-}
-
 fn changes(record: &Record<'_>) -> bool {
     !matches!(record.kind(), Some(RecordType::Boundary | RecordType::ExtIntro) | None)
 }
@@ -115,7 +108,7 @@ fn word(record: &Record<'_>, known: &mut Known, inputs: &Inputs<'_>) -> Word {
     let has = |uid: u32| storage.map(|storage| storage.uids.binary_search(&uid).is_ok());
     match record.kind() {
         Some(RecordType::Append) => {
-            let list = uids(record);
+            let list: Vec<u32> = record.appended().collect();
             let rises =
                 list.windows(2).all(|pair| pair[0] < pair[1]) && list.first().is_some_and(|uid| *uid > known.highest);
             if !rises {
