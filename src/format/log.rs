@@ -198,6 +198,16 @@ pub struct LogEnd {
     pub error: Option<Flaw>,
 }
 
+impl LogEnd {
+    /// The end of a file that shrank while it was read: `len` bytes were wanted from `offset` on.
+    #[cold]
+    pub fn shrank(offset: u64, len: u64) -> LogEnd {
+        let (need, have) = (format!("{len} bytes"), "the end of the file");
+        let error = Flaw::new(FileKind::Log, offset, FlawKind::FileShrank, need, have);
+        LogEnd { offset, reason: EndReason::Partial, error: Some(error) }
+    }
+}
+
 /// What a [`Framer`] found.
 #[derive(Clone, Debug)]
 pub enum Step<'a> {
@@ -362,7 +372,7 @@ fn modseq_after(modseq: u64, record: &Record<'_>, kind: Option<RecordType>, vers
 /// The records of a log in memory.
 #[derive(Clone, Debug)]
 pub struct Scan<'a> {
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     framer: Framer,
     end: Option<LogEnd>,
 }
@@ -373,6 +383,7 @@ impl<'a> Scan<'a> {
     pub fn from(mut self, pos: u64, modseq: u64) -> Self {
         self.framer.pos = pos;
         self.framer.modseq = modseq;
+        self.end = None;
         self
     }
 
@@ -389,6 +400,11 @@ impl<'a> Scan<'a> {
     /// Where and why reading stopped; `None` while there are records.
     pub fn end(&self) -> Option<&LogEnd> {
         self.end.as_ref()
+    }
+
+    /// Byte order of the log.
+    pub fn endian(&self) -> Endian {
+        self.framer.endian
     }
 }
 
@@ -407,14 +423,7 @@ impl<'a> Iterator for Scan<'a> {
             }
             // The file is shorter than its announced size: it shrank while being read.
             Step::NeedMore { at, len } => {
-                let error = Flaw::new(
-                    FileKind::Log,
-                    at,
-                    FlawKind::FileShrank,
-                    format!("{len} bytes"),
-                    format!("{} bytes in all", self.bytes.len()),
-                );
-                self.end = Some(LogEnd { offset: at, reason: EndReason::Partial, error: Some(error) });
+                self.end = Some(LogEnd::shrank(at, len));
                 None
             }
         }

@@ -2,17 +2,19 @@
 //! first byte to its last. What is inside a value is named by the decoder of the value, through [`Visit::place`];
 //! nothing is decoded here.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 use super::cache::{Cache, CacheHeader, CacheRecord, TileKind};
 use super::ext::{ExtHeader, HeaderKind, IndexFlavor, RecordKind, Visit};
 use super::index::{IndexFile, IndexHeader, RECORD_MIN_SIZE};
-use super::log::{LogFile, LogHeader, resynchronize};
+use super::log::{LogFile, LogHeader};
 use super::record::{
     Append, AtomicInc, Elements, ExpungeGuid, ExtIntro, ExtReset, FlagUpdate, KeywordUpdate, ModseqUpdate, Record,
     RecordType, UidRange,
 };
 use super::thread::{Thread, ThreadTileKind};
+use super::walk::Passage;
 use super::{Disk, Field, FileKind, mailbox_log};
 
 /// A stretch of bytes with a name.
@@ -245,21 +247,20 @@ fn log(bytes: &[u8], walk: &mut Walk<'_>) {
         walk.push(field.offset, field.size, format!("header.{}", field.name));
     }
     walk.to(file.records_at, "header.unknown");
-    let mut from = file.records_at;
-    loop {
-        let mut scan = file.records(bytes).from(from, 0);
-        for record in scan.by_ref() {
-            log_record(&record, walk);
-        }
-        let end = scan.end().map_or(walk.size, |end| end.offset);
-        match resynchronize(bytes, end.saturating_add(1), file.endian) {
-            Some(next) => {
-                walk.to(next, "unreadable");
-                from = next;
+    let mut scan = file.records(bytes).from(file.records_at, 0);
+    let passed = super::walk::walk(
+        &mut scan,
+        |_, _| Some(false),
+        |passage| {
+            match passage {
+                Passage::Record(record, _) => log_record(record, walk),
+                Passage::Hole(hole) => hole.resumes_at.into_iter().for_each(|next| walk.to(next, "unreadable")),
             }
-            None => return walk.to(walk.size, "after the last whole record"),
-        }
-    }
+            Ok::<_, Infallible>(true)
+        },
+    );
+    let Ok(Ok(_)) = passed;
+    walk.to(walk.size, "after the last whole record");
 }
 
 fn log_record(record: &Record<'_>, walk: &mut Walk<'_>) {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, Txn, resynchronize};
 use crate::format::record::{Append, AtomicInc, EXTERNAL, HEADER_SIZE, ModseqUpdate, Record, RecordType};
+use crate::format::walk::Records;
 use crate::format::{Disk, Endian, Flaw, FlawKind, packed};
 use crate::model::ChainFile;
 
@@ -259,13 +260,9 @@ impl<'a> Survey<'a> {
             return None;
         }
         if kind == Some(RecordType::Boundary) && size == Some(12) {
-            // A transaction that runs past the end is unfinished, unless another one begins inside it.
-            let begins = |at: u64| {
-                let mut log = self.log.clone();
-                log.size = self.bytes.len() as u64;
-                log.records(self.bytes).from(at, 1).any(|record| record.kind() == Some(RecordType::Boundary))
-            };
-            return begins(at.saturating_add(12)).then_some(at.saturating_add(12));
+            let log = LogFile { size: self.bytes.len() as u64, ..self.log.clone() };
+            let Ok(is_unfinished) = log.records(self.bytes).is_unfinished(at);
+            return (!is_unfinished).then_some(at.saturating_add(12));
         }
         resynchronize(self.bytes, at.saturating_add(1), endian)
     }

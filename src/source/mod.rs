@@ -12,6 +12,7 @@ mod time;
 pub mod walk;
 mod watch;
 
+pub use crate::format::walk::{Hole, Passage, Place, StreamStep};
 #[cfg(feature = "cli")]
 pub(crate) use bytes::contents;
 pub use bytes::{Bytes, Input, MmapPolicy, Stat, head, open, read, remember_rights};
@@ -20,7 +21,7 @@ pub use fileset::{Family, MailboxFiles, PathError, Role, Subject, recognise, wit
 pub use generation::{Generation, Single, Snapshot, Tail, lock_holder};
 pub use guard::{Panicked, guarded};
 pub use place::{Name, Named, Signs};
-pub use stream::{AtEnd, Hole, LogStream, Passage, Place, StreamStep};
+pub use stream::{AtEnd, LogStream};
 pub use time::now;
 pub use walk::{Found, Unit, Walk, WalkError, walk};
 pub use watch::Watch;

@@ -8,9 +8,9 @@ use std::sync::mpsc::{channel, sync_channel};
 
 use super::bytes::{Stat, open};
 use super::generation::Tail;
+use crate::format::Disk;
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, LogHeader, Step, resynchronize};
-use crate::format::record::Record;
-use crate::format::{Disk, Flaw};
+use crate::format::walk::{Passage, Records, StreamStep, walk};
 
 /// Bytes read at a time: large enough to make the system calls cheap, small enough to stay in a core's cache.
 const CHUNK: usize = 256 << 10;
@@ -19,48 +19,6 @@ const CHUNK: usize = 256 << 10;
 const SEARCH: usize = 4 << 20;
 /// Bytes of an unfinished record that [`LogStream::blocks`] takes over into the next block.
 const CARRY: usize = 64 << 10;
-
-/// What a [`LogStream`] found.
-#[derive(Debug)]
-pub enum StreamStep<'a> {
-    /// A whole record.
-    Record(Record<'a>),
-    /// No further record for now.
-    End(LogEnd),
-}
-
-/// What a [walk](LogStream::walk) comes by.
-#[derive(Debug)]
-pub enum Passage<'r, 'a> {
-    /// A whole record. Behind damage its modseq is not known: nobody can say what that hides.
-    Record(&'r Record<'a>, Place),
-    /// Bytes that are no records.
-    Hole(Hole),
-}
-
-/// Where a record was come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// As Dovecot reads the file: each record follows the one before.
-    InOrder,
-    /// Found again behind damage.
-    Salvaged,
-}
-
-/// Bytes that are no records, in a log or at its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hole {
-    /// Where they begin; byte offset.
-    pub at: u64,
-    /// True when a whole record may have been meant to begin there.
-    pub is_partial: bool,
-    /// What is wrong with them.
-    pub error: Flaw,
-    /// Somebody writes there just now: it is no damage, and nothing was looked for behind it.
-    pub is_being_written: bool,
-    /// Where records can be read again; byte offset.
-    pub resumes_at: Option<u64>,
-}
 
 /// What a walk does where the records of a log end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,56 +182,25 @@ impl LogStream {
         Ok(match self.framer.step(&self.buf[..self.filled], self.base) {
             Step::Record(record) => StreamStep::Record(record),
             Step::End(end) => StreamStep::End(end),
-            Step::NeedMore { at, len } => StreamStep::End(LogEnd {
-                offset: at,
-                reason: EndReason::Partial,
-                error: Some(Flaw::new(
-                    crate::format::FileKind::Log,
-                    at,
-                    crate::format::FlawKind::FileShrank,
-                    format!("{len} bytes"),
-                    "the end of the file",
-                )),
-            }),
+            Step::NeedMore { at, len } => StreamStep::End(LogEnd::shrank(at, len)),
         })
     }
 
-    /// Reads records from here on, over what are none, until `visit` says so (`false`) or the file ends. The one way
-    /// past damage: records behind it have modseq 0.
+    /// [`walk`]s over the records from here on.
     ///
     /// # Errors
     /// As read(2). The inner error is that of `visit`.
     pub fn walk<E>(
         &mut self,
         at_end: AtEnd,
-        mut visit: impl FnMut(Passage<'_, '_>) -> Result<bool, E>,
+        visit: impl FnMut(Passage<'_, '_>) -> Result<bool, E>,
     ) -> io::Result<Result<bool, E>> {
-        let mut place = Place::InOrder;
-        loop {
-            let step = self.step()?;
-            let end = match step {
-                StreamStep::Record(record) => match visit(Passage::Record(&record, place)) {
-                    Ok(true) => continue,
-                    stop => return Ok(stop),
-                },
-                StreamStep::End(end) => end,
-            };
-            let is_partial = end.reason == EndReason::Partial;
-            let is_being_written = match at_end {
-                AtEnd::Live(now) => is_partial && self.tail(&end, now) == Tail::BeingWritten,
-                AtEnd::Search | AtEnd::Wait => false,
-            };
-            let Some(error) = end.error.filter(|_| at_end != AtEnd::Wait) else { return Ok(Ok(true)) };
-            let at = end.offset;
-            let resumes_at = if is_being_written { None } else { self.resynchronize(at.saturating_add(1))? };
-            match visit(Passage::Hole(Hole { at, is_partial, error, is_being_written, resumes_at })) {
-                Ok(true) => {}
-                stop => return Ok(stop),
-            }
-            let Some(at) = resumes_at else { return Ok(Ok(true)) };
-            self.seek(at, 0);
-            place = Place::Salvaged;
-        }
+        let is_being_written = |stream: &LogStream, end: &LogEnd| match at_end {
+            AtEnd::Live(now) => Some(end.reason == EndReason::Partial && stream.tail(end, now) == Tail::BeingWritten),
+            AtEnd::Search => Some(false),
+            AtEnd::Wait => None,
+        };
+        walk(self, is_being_written, visit)
     }
 
     /// Reads the file on a thread of its own and hands out its bytes from the next record on, block by block. `take`
@@ -352,6 +279,23 @@ impl LogStream {
             }
         }
         Ok(())
+    }
+}
+
+impl Records for LogStream {
+    type Error = io::Error;
+    fn place(&self) -> (u64, u64) {
+        (self.pos(), self.modseq())
+    }
+    fn seek(&mut self, pos: u64, modseq: u64) {
+        self.seek(pos, modseq);
+    }
+    #[inline]
+    fn step(&mut self) -> io::Result<StreamStep<'_>> {
+        self.step()
+    }
+    fn resynchronize(&mut self, from: u64) -> io::Result<Option<u64>> {
+        self.resynchronize(from)
     }
 }
 

@@ -8,11 +8,12 @@ use super::{BLOCK, begin, emit_struct, list_bytes, list_problems};
 use crate::format::flaw::note;
 use crate::format::intros::ExtNames;
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
+use crate::format::walk::{Passage, Records, StreamStep, walk};
 use crate::format::{FileKind, Flaw};
 use crate::logs::records::{emit_record, touches};
 use crate::ops::dump::{Beside, DumpError, Options, Outcome, Section};
 use crate::render::document::{Document, Part};
-use crate::source::{AtEnd, LogStream, Passage, StreamStep, Tail};
+use crate::source::{LogStream, Tail};
 
 pub(super) fn dump_log<D: Document>(
     path: &Path,
@@ -32,7 +33,7 @@ pub(super) fn dump_log<D: Document>(
         if let Some(end) = scan.end() {
             log_end(end, out)?;
             problems.extend(end_problem(beside.is_growing, end));
-            salvage(log, bytes, end, beside.names.clone(), options, &mut problems, out)?;
+            salvage(&mut scan.clone(), |never| match never {}, end, names, options, &mut problems, out)?;
         }
     }
     list_problems(&problems, out)?;
@@ -106,7 +107,7 @@ pub(super) fn dump_stream<D: Document>(
         if let Some(end) = &end {
             log_end(end, out)?;
             problems.extend(end_problem(stream.tail(end, options.now) == Tail::BeingWritten, end));
-            salvage_stream(&mut stream, end, names, options, &mut problems, out)?;
+            salvage(&mut stream, |error| error, end, names, options, &mut problems, out)?;
         }
     }
     list_problems(&problems, out)?;
@@ -168,54 +169,24 @@ fn log_records(
 }
 
 /// Shows the records that can be read again behind damage. Their modseqs are not known.
-fn salvage<D: Document>(
-    log: &LogFile,
-    bytes: &[u8],
+fn salvage<D: Document, R: Records>(
+    log: &mut R,
+    failed: fn(R::Error) -> io::Error,
     end: &LogEnd,
     mut names: ExtNames,
     options: &Options,
     problems: &mut Vec<Flaw>,
     out: &mut D,
 ) -> io::Result<()> {
-    if end.reason == EndReason::Eof {
-        return Ok(());
-    }
-    log.records(bytes).for_each(|record| names.follow(&record));
-    let mut from = crate::format::log::resynchronize(bytes, end.offset.saturating_add(1), log.endian);
-    if from.is_none() {
-        return Ok(());
-    }
-    out.list("salvaged", |part| {
-        while let Some(at) = from {
-            let mut scan = log.records(bytes).from(at, 0);
-            names.after_hole();
-            log_records(&mut scan, &mut names, options, problems, part)?;
-            let end = scan.end().map_or(bytes.len() as u64, |end| end.offset);
-            from = crate::format::log::resynchronize(bytes, end.saturating_add(1), log.endian);
-        }
-        Ok(())
-    })
-}
-
-/// The same for a log that is read in pieces.
-fn salvage_stream<D: Document>(
-    stream: &mut LogStream,
-    end: &LogEnd,
-    mut names: ExtNames,
-    options: &Options,
-    problems: &mut Vec<Flaw>,
-    out: &mut D,
-) -> io::Result<()> {
-    if end.reason == EndReason::Eof {
-        return Ok(());
-    }
-    let Some(at) = stream.resynchronize(end.offset.saturating_add(1))? else { return Ok(()) };
-    stream.seek(at, 0);
+    let Some(at) = log.resume(end).map_err(failed)? else { return Ok(()) };
+    log.seek(at, 0);
     names.after_hole();
     let mut left = options.limit();
     out.list("salvaged", |part| {
-        stream
-            .walk(AtEnd::Search, |passage| {
+        let walked = walk(
+            log,
+            |_, _| Some(false),
+            |passage| {
                 let Passage::Record(record, _) = passage else {
                     names.after_hole();
                     return Ok(true);
@@ -227,7 +198,8 @@ fn salvage_stream<D: Document>(
                     part.item(|emit| emit_record(emit, record, &names))?;
                 }
                 Ok(true)
-            })?
-            .map(drop)
+            },
+        );
+        walked.map_err(failed)?.map(drop)
     })
 }
