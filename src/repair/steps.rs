@@ -16,8 +16,9 @@ use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, Mailbox, UidSet};
 
 /// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a
-/// change takes 20 bytes at least: no log holds more changes than this.
-pub const MARGIN: u64 = 65_536;
+/// change takes 20 bytes at least: no log holds more changes than this. Neither it nor a few times as much is a power of
+/// two: a number that was raised must not look like one with a bit that has flipped.
+pub const MARGIN: u64 = 65_537;
 
 /// One change on disk. They are made in the order of the plan; the index is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,4 +289,19 @@ fn count(mailbox: &Mailbox, proven_from: u32, damaged: bool) -> Messages {
     let rest = total - proven;
     let (carried, salvaged) = if damaged { (0, rest) } else { (rest, 0) };
     Messages { total, proven, carried, salvaged }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MARGIN;
+
+    /// A second run took the raised number for a flipped bit, and lowered HIGHESTMODSEQ again.
+    #[test]
+    fn what_was_raised_is_no_flipped_bit() {
+        for times in 1..=4_u64 {
+            for number in [1, 7, 0xffff, 0x1_0000, 2_155_905_160, u64::from(u32::MAX)] {
+                assert!(!(number ^ (number + times * MARGIN)).is_power_of_two(), "{number}, {times} times");
+            }
+        }
+    }
 }
