@@ -604,18 +604,27 @@ fn list(mailbox: &Mailbox, add: &mut impl FnMut(Code, Option<u32>, String)) {
     }
     let mut uids: Vec<u32> = parents.keys().copied().collect();
     uids.sort_unstable();
+    // Whether the way up from a record comes to an end: each is gone up once, however deep they lie.
+    let mut ends: HashMap<u32, bool> = HashMap::new();
     for uid in uids {
         let parent = parents.get(&uid).copied().unwrap_or(0);
         if parent != 0 && !parents.contains_key(&parent) {
             add(Code::D9, Some(uid), format!("parent {parent} does not exist"));
             continue;
         }
-        let (mut at, mut steps) = (parent, 0);
-        while at != 0 && steps <= parents.len() {
-            at = parents.get(&at).copied().unwrap_or(0);
-            steps += 1;
-        }
-        if at != 0 {
+        let (mut way, mut at) = (Vec::new(), uid);
+        let end = loop {
+            // What is met again on its own way is there as `false`.
+            if let Some(known) = ends.get(&at) {
+                break *known;
+            }
+            let Some(parent) = parents.get(&at) else { break true };
+            ends.insert(at, false);
+            way.push(at);
+            at = *parent;
+        };
+        way.into_iter().for_each(|one| _ = ends.insert(one, end));
+        if !end {
             add(Code::D9, Some(uid), "its parents form a loop".into());
         }
     }

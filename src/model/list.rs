@@ -8,6 +8,8 @@ use crate::format::ext::{ListHeader, ListRecord, MsgsRecord};
 
 /// Deepest tree that is followed; a cycle ends here too.
 const MAX_DEPTH: usize = 1000;
+/// Bytes of the longest name of a mailbox.
+const MAX_NAME: usize = 4096;
 
 /// Bits of a list record's flags byte.
 pub mod list_flag {
@@ -102,19 +104,23 @@ impl MailboxList {
         self.names.get(&id).map(Vec::as_slice)
     }
 
-    /// The levels of a record's name, outermost first; `None` when a parent or a name is missing.
+    /// The levels of a record's name, outermost first; `None` when a parent or a name is missing, or when they are
+    /// longer than any name that Dovecot takes (`MAILBOX_LIST_NAME_MAX_LENGTH`): many records may share long levels.
     pub fn levels(&self, node: &ListNode) -> Option<Vec<&[u8]>> {
         let mut levels = vec![self.name(node.record.name_id)?];
+        let mut len = levels.first().map_or(0, |name| name.len());
         let mut parent = node.record.parent_uid;
         while parent != 0 {
             let node = self.node(parent)?;
-            levels.push(self.name(node.record.name_id)?);
+            let name = self.name(node.record.name_id)?;
+            len = len.saturating_add(1).saturating_add(name.len());
+            levels.push(name);
             parent = node.record.parent_uid;
-            if levels.len() > MAX_DEPTH {
+            if levels.len() > MAX_DEPTH || len > MAX_NAME {
                 return None;
             }
         }
         levels.reverse();
-        Some(levels)
+        Some(levels).filter(|_| len <= MAX_NAME)
     }
 }

@@ -85,11 +85,12 @@ impl Sample {
     pub fn new(seqs: &UidSet, uids: &UidSet) -> Option<Sample> {
         let mut pairs = Vec::new();
         let mut n = 0;
+        let mut left = Left { ranges: seqs.ranges(), before: 0 };
         for (first, last) in uids.ranges() {
-            pairs.push((nth(seqs, n)?, *first));
+            pairs.push((left.nth(n)?, *first));
             n += u64::from(last - first);
             if last != first {
-                pairs.push((nth(seqs, n)?, *last));
+                pairs.push((left.nth(n)?, *last));
             }
             n += 1;
         }
@@ -109,15 +110,24 @@ impl Sample {
     }
 }
 
-fn nth(set: &UidSet, mut n: u64) -> Option<u32> {
-    for (first, last) in set.ranges() {
-        let count = u64::from(last - first) + 1;
-        if n < count {
-            return first.checked_add(u32::try_from(n).ok()?);
+/// The ranges of a set that are still ahead, and how many numbers lie before them.
+struct Left<'s> {
+    ranges: &'s [(u32, u32)],
+    before: u64,
+}
+
+impl Left<'_> {
+    /// The number at a position, which may not fall from one call to the next.
+    fn nth(&mut self, n: u64) -> Option<u32> {
+        while let Some(((first, last), rest)) = self.ranges.split_first() {
+            let end = self.before + u64::from(last - first) + 1;
+            if n < end {
+                return first.checked_add(u32::try_from(n.checked_sub(self.before)?).ok()?);
+            }
+            (self.ranges, self.before) = (rest, end);
         }
-        n -= count;
+        None
     }
-    None
 }
 
 /// How a server can answer.

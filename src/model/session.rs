@@ -1,6 +1,8 @@
 //! A recorded IMAP session: what client and server said around each SELECT or EXAMINE with QRESYNC, and each `UID
 //! FETCH` with CHANGEDSINCE, in the notations in which clients and servers log it. What is right is not decided here.
 
+use std::collections::HashSet;
+
 use super::UidSet;
 use super::qresync::{Question, Sample};
 
@@ -124,7 +126,7 @@ fn unquoted(text: &str) -> &str {
 /// Splits a transcript into lines with their speaker. Where the notation does not tell, the server is known by `* `,
 /// `+ ` and by the tag of a command that it answers.
 fn lines(bytes: &[u8]) -> Vec<Line> {
-    let mut tags: Vec<String> = Vec::new();
+    let mut tags: HashSet<String> = HashSet::new();
     let mut list = Vec::new();
     for (i, raw) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let text = String::from_utf8_lossy(raw);
@@ -137,10 +139,10 @@ fn lines(bytes: &[u8]) -> Vec<Line> {
             let mut words = text.split(' ');
             let (tag, word) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             let status = ["OK", "NO", "BAD", "PREAUTH", "BYE"].iter().any(|known| word.eq_ignore_ascii_case(known));
-            !(matches!(tag, "*" | "+") || (status && tags.iter().any(|known| known == tag)))
+            !(matches!(tag, "*" | "+") || (status && tags.contains(tag)))
         });
         if client && let Some(tag) = text.split(' ').next() {
-            tags.push(tag.to_owned());
+            tags.insert(tag.to_owned());
         }
         list.push(Line { number: i + 1, client, text: text.to_owned() });
     }

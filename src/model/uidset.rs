@@ -171,16 +171,16 @@ impl FromStr for UidSet {
             "*" => Some(u32::MAX),
             digits => digits.parse().ok().filter(|n| *n > 0),
         };
-        let mut set = UidSet::new();
-        for part in text.split(',') {
+        let part = |part: &str| {
             let bounds = match part.split_once(':') {
                 Some((a, b)) => number(a).zip(number(b)),
                 None => number(part).map(|n| (n, n)),
             };
             let (a, b) = bounds.ok_or_else(|| BadUidSet(part.to_owned()))?;
-            set.insert_range(a.min(b), a.max(b));
-        }
-        Ok(set)
+            Ok((a.min(b), a.max(b)))
+        };
+        // Sorted before they are joined: a client may name them in any order.
+        text.split(',').map(part).collect()
     }
 }
 

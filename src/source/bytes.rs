@@ -19,6 +19,9 @@ use super::dir::{Meta, open_regular};
 /// Files below this size are always copied: that is faster than mapping, and a stable view.
 const MAP_FROM: u64 = 4 << 20;
 
+/// A file that has changed in the last so many seconds may change again.
+const QUIET: i64 = 10;
+
 /// Bytes by which a copy grows when its file has grown.
 const GROWTH: usize = 64 << 10;
 /// From this size on a file is asked for its holes.
@@ -32,7 +35,8 @@ const PAGE: usize = 4096;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmapPolicy {
     /// Map from 4 MiB on, if Dovecot never truncates such a file in place, nobody but the user who started idx may do
-    /// so (owner, and no write permission for others), and idx still has that user's rights.
+    /// so (owner, and no write permission for others), idx still has that user's rights, and nothing has happened to
+    /// the file for ten seconds.
     #[default]
     Auto,
     /// Map whatever is not empty.
@@ -156,17 +160,21 @@ pub fn remember_rights() {
     STARTED_AS.get_or_init(rights);
 }
 
-/// True for a file that nobody but the user who started this process can truncate.
+/// True for a file that nobody but the user who started this process can truncate, and that is at rest.
 fn is_ours(meta: &Meta) -> bool {
     let started = *STARTED_AS.get_or_init(rights);
-    started == rights() && started == [meta.uid; 2] && meta.mode & 0o022 == 0
+    // That user may be cutting it this very moment: what has just changed is copied.
+    let is_quiet = meta.ctime.0 < super::time::now().saturating_sub(QUIET);
+    started == rights() && started == [meta.uid; 2] && meta.mode & 0o022 == 0 && is_quiet
 }
 
 /// Reads an open file from its beginning.
 pub(crate) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
     let stat = meta.stat;
+    // What a mapping shows of a hole takes memory like anything else.
+    let is_hollow = stat.size >= HOLES_FROM && meta.allocated < stat.size / 2;
     let map = match policy {
-        MmapPolicy::Auto => stable && stat.size >= MAP_FROM && is_ours(meta),
+        MmapPolicy::Auto => stable && stat.size >= MAP_FROM && !is_hollow && is_ours(meta),
         MmapPolicy::Always => stat.size > 0,
         MmapPolicy::Never => false,
     };
@@ -180,7 +188,7 @@ pub(crate) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: boo
         let map = unsafe { memmap2::Mmap::map(file)? };
         let _ = map.advise(memmap2::Advice::Sequential);
         Bytes::Mapped(map)
-    } else if stat.size >= HOLES_FROM && meta.allocated < stat.size / 2 {
+    } else if is_hollow {
         Bytes::Mapped(between_holes(file, stat.size)?)
     } else {
         Bytes::Owned(copy(file, stat.size)?)

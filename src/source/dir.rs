@@ -23,6 +23,8 @@ use super::bytes::{Input, MmapPolicy, Stat, contents};
 const LISTING: usize = 32 << 10;
 /// How often `openat2` is asked again when somebody renames directories meanwhile.
 const TRIES: usize = 8;
+/// Bytes of a small file that need not be on the disk: what is all hole costs its owner nothing, and a reader memory.
+const HOLLOW: u64 = 4 << 20;
 /// Set when the kernel (before 5.6) or a sandbox has no `openat2`.
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
@@ -251,12 +253,13 @@ impl Dir {
         contents(&file, &meta, policy, stable)
     }
 
-    /// Reads a file of at most `most` bytes.
+    /// Reads a file of at most `most` bytes, of which only a few megabytes may be holes.
     ///
     /// # Errors
     /// As [`file`](Dir::file) and read(2); `FileTooLarge` when it is larger.
     pub fn read_small(&self, name: impl AsRef<[u8]>, most: u64) -> io::Result<(Vec<u8>, Stat)> {
         let (file, meta) = self.file_meta(name)?;
+        let most = most.min(HOLLOW.saturating_add(meta.allocated.saturating_mul(4)));
         let mut bytes = Vec::new();
         file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > most {

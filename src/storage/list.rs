@@ -22,6 +22,9 @@ const MAX_ABOVE: usize = 16;
 pub struct Listed {
     /// In the order of the list's records.
     pub mailboxes: Vec<ListedMailbox>,
+    /// What knows their names: all of them spelled out may be far more than the list.
+    list: MailboxList,
+    by_guid: bool,
 }
 
 /// One of them.
@@ -29,12 +32,10 @@ pub struct Listed {
 pub struct ListedMailbox {
     /// What the list says.
     pub node: ListNode,
-    /// Its name, levels joined by `/`.
-    pub name: String,
     /// What its index says; `None` when there is none or it is not sound.
     pub own: Option<Own>,
-    /// The directory that it should have, in a root where mailboxes have theirs.
-    pub lacks_directory: Option<String>,
+    /// It should have a directory, in a root where mailboxes have theirs, and has none.
+    pub lacks_directory: bool,
 }
 
 /// What a mailbox list says of one mailbox.
@@ -99,19 +100,27 @@ impl Listed {
                 continue;
             }
             let Some(levels) = list.levels(node) else { continue };
-            let name = String::from_utf8_lossy(&levels.join(&b'/')).into_owned();
             let files = files_of(&root, &levels, &node.record.guid);
-            let guid_dir = ["mailboxes/", &hex(&node.record.guid)].concat();
             let lacks_directory = if by_guid {
                 let has_guid = node.record.guid != [0; 16];
-                Some(guid_dir).filter(|guid_dir| has_guid && files.is_none() && root.below(guid_dir).is_err())
+                has_guid && files.is_none() && root.below(guid_dir(node)).is_err()
             } else {
-                Some(name.clone()).filter(|_| is_mail_root && files.is_none() && lacks(&root, &levels))
+                is_mail_root && files.is_none() && lacks(&root, &levels)
             };
             let own = files.and_then(|files| own(&files, mmap));
-            mailboxes.push(ListedMailbox { node: node.clone(), name, own, lacks_directory });
+            mailboxes.push(ListedMailbox { node: node.clone(), own, lacks_directory });
         }
-        Some(Listed { mailboxes })
+        Some(Listed { mailboxes, list, by_guid })
+    }
+
+    /// The name of one of them, levels joined by `/`.
+    pub fn name(&self, one: &ListedMailbox) -> String {
+        String::from_utf8_lossy(&self.list.levels(&one.node).unwrap_or_default().join(&b'/')).into_owned()
+    }
+
+    /// The directory that one of them should have.
+    pub fn directory(&self, one: &ListedMailbox) -> String {
+        if self.by_guid { guid_dir(&one.node) } else { self.name(one) }
     }
 }
 
@@ -121,6 +130,11 @@ fn own(files: &MailboxFiles, mmap: MmapPolicy) -> Option<Own> {
     let mailbox = load(files, mmap)?;
     let messages = u32::try_from(mailbox.len()).unwrap_or(u32::MAX);
     Some(Own { header: mailbox.header, messages, log: before.filter(|_| stat() == before) })
+}
+
+/// The directory of a mailbox in a root where GUIDs are their names.
+fn guid_dir(node: &ListNode) -> String {
+    ["mailboxes/", &hex(&node.record.guid)].concat()
 }
 
 /// A GUID as directories are called.

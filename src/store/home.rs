@@ -23,7 +23,7 @@ const SELINUX: &str = "security.selinux";
 const PERMISSIONS: u32 = 0o666;
 /// Bytes without any data behind them that are worked on: what is replaced is saved whole, and anybody can make a file
 /// of gigabytes that holds nothing.
-const HOLLOW: u64 = 64 << 20;
+const HOLLOW: u64 = 16 << 20;
 /// Largest extended attribute of Linux.
 const MAX_XATTR: usize = 1 << 16;
 

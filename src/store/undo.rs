@@ -24,7 +24,7 @@ pub const MOST_STEPS: usize = 5;
 /// Bytes of the manifest at most.
 const MAX_MANIFEST: u64 = 4 << 20;
 /// What an undo file may hold however little of it is on the disk (files with holes; file systems that compress).
-const FREE: u64 = 64 << 20;
+const FREE: u64 = 16 << 20;
 
 /// What the manifest of a file says: the last step by itself, the ones before it in `earlier`, the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

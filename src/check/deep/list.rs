@@ -5,17 +5,18 @@ use crate::storage::{Listed, ListedMailbox};
 
 pub(super) fn check(subject: &Subject<'_>, list: &Listed, found: &mut Findings) {
     for one in &list.mailboxes {
-        if let Some(directory) = &one.lacks_directory {
-            let message = format!("mailbox {} can be selected, but there is no {directory}", one.name);
+        if one.lacks_directory {
+            let (name, directory) = (list.name(one), list.directory(one));
+            let message = format!("mailbox {name} can be selected, but there is no {directory}");
             let does = "LIST names it, and SELECT says that it does not exist";
             found.add(Finding::new(Code::D9, subject.state_file(), message).uid(one.node.uid).does(does));
         }
-        compare(subject, one, found);
+        compare(subject, list, one, found);
     }
 }
 
-fn compare(subject: &Subject<'_>, one: &ListedMailbox, found: &mut Findings) {
-    let ListedMailbox { node, name, .. } = one;
+fn compare(subject: &Subject<'_>, list: &Listed, one: &ListedMailbox, found: &mut Findings) {
+    let node = &one.node;
     let Some(own) = &one.own else { return };
     // A mailbox that was not opened since it was listed has no UIDVALIDITY there yet.
     if node.record.uid_validity == 0 {
@@ -24,8 +25,10 @@ fn compare(subject: &Subject<'_>, one: &ListedMailbox, found: &mut Findings) {
     let header = &own.header;
     if header.uid_validity != 0 && header.uid_validity != node.record.uid_validity {
         let message = format!(
-            "mailbox {name}: uid_validity is {}, its index has {}",
-            node.record.uid_validity, header.uid_validity
+            "mailbox {}: uid_validity is {}, its index has {}",
+            list.name(one),
+            node.record.uid_validity,
+            header.uid_validity
         );
         found.add(Finding::new(Code::D9, subject.state_file(), message).uid(node.uid));
         return;
@@ -41,6 +44,7 @@ fn compare(subject: &Subject<'_>, one: &ListedMailbox, found: &mut Findings) {
     let want = (messages, unseen, header.next_uid);
     let have = (msgs.messages, msgs.unseen, msgs.uidnext);
     if want != have {
+        let name = list.name(one);
         let message = format!(
             "mailbox {name}: messages, unseen, uidnext are {have:?}, its index has {want:?} and has not changed since"
         );

@@ -66,6 +66,16 @@ pub enum TileKind {
     Unreadable,
 }
 
+/// What a page of a file holds that was never written.
+static PAGE: [u8; 4096] = [0; 4096];
+
+/// True when no record begins in the first page of these bytes: it is empty, and so is the size that one at its end
+/// would have.
+fn begins_empty(bytes: &[u8]) -> bool {
+    let behind = bytes.get(PAGE.len()..PAGE.len().saturating_add(RecordStart::SIZE));
+    bytes.starts_with(&PAGE) && behind.is_some_and(|behind| PAGE.starts_with(behind))
+}
+
 /// A stretch of a cache file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TileItem {
@@ -133,9 +143,14 @@ impl Tile<'_, '_> {
                 break;
             }
             end = end.saturating_add(4);
+            // Neither begins where there is no size: a file of nothing but a hole is passed over by the page.
+            while end.is_multiple_of(PAGE.len()) && self.cache.bytes.get(end..limit).is_some_and(begins_empty) {
+                end = end.saturating_add(PAGE.len());
+            }
         }
         let end = if self.budget == 0 { limit } else { end.min(limit) };
-        let zeros = self.cache.bytes.get(self.at..end).unwrap_or_default().iter().all(|&b| b == 0);
+        let gap = self.cache.bytes.get(self.at..end).unwrap_or_default();
+        let zeros = gap.chunks(PAGE.len()).all(|part| PAGE.starts_with(part));
         self.item(if zeros { TileKind::Zeros } else { TileKind::Unreadable }, end)
     }
 }
