@@ -1,7 +1,12 @@
-//! Reading a mailbox that is being changed: a set of files is read as one state, or not at all.
+//! Reading a mailbox that is being changed: a set of files is read as one state, or not at all, and a file that is cut
+//! while it is read ends no process.
+
+mod support;
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use idx::format::index::{IndexFile, IndexHeader};
@@ -87,4 +92,101 @@ fn a_set_of_files_is_one_state_however_often_they_are_replaced() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(read > 0, "{busy} times busy, never read");
+}
+
+/// Files that are large enough to be mapped, in a mailbox beside a damaged one and a sound one.
+fn spool(owner: Option<u32>) -> tempfile::TempDir {
+    use support::build::{Log, cache, index, words};
+    let temp = tempfile::tempdir().expect("a directory");
+    let from = support::fixtures().join("2.3.19.1-maildir-chain/files/Maildir");
+    for name in ["bad", "good"] {
+        fs::create_dir(temp.path().join(name)).expect("a directory");
+        for file in ["dovecot.index", "dovecot.index.log", "dovecot.index.log.2"] {
+            fs::copy(from.join(file), temp.path().join(name).join(file)).expect("a fixture");
+        }
+    }
+    fs::write(temp.path().join("bad/dovecot.index"), [7; 300]).expect("written");
+    let large = temp.path().join("large");
+    fs::create_dir(&large).expect("a directory");
+    let records: Vec<u8> = (1..=1200_u32).flat_map(|uid| words(&[uid]).repeat(1024)).collect();
+    fs::write(large.join("dovecot.index"), index(&[], 4096, &records, |header| header.uid_validity = 7)).expect("file");
+    fs::write(large.join("dovecot.index.log"), Log::new(1).bytes).expect("written");
+    let mut bytes = cache(&[("flags", 4, 3)], 1);
+    bytes.resize(5 << 20, 0xa5);
+    fs::write(large.join("dovecot.index.cache"), bytes).expect("written");
+    for path in support::all_below(temp.path()) {
+        if let Some(owner) = owner {
+            std::os::unix::fs::chown(&path, Some(owner), Some(owner)).expect("owner");
+        }
+    }
+    temp
+}
+
+/// A user cuts and regrows his index and his cache without end, beside every verb that reads them: no process dies of it,
+/// what is wrong beside them is found, and the exit code is one of the three.
+#[test]
+fn a_file_that_is_cut_while_it_is_read_kills_nobody() {
+    const SIGBUS: i32 = 7;
+    let owners = if rustix::process::geteuid().is_root() { vec![None, Some(54_324)] } else { vec![None] };
+    for owner in owners {
+        let spool = spool(owner);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let names = ["dovecot.index", "dovecot.index.cache"].map(|name| spool.path().join("large").join(name));
+                let whole = names.each_ref().map(|name| fs::read(name).expect("a file"));
+                while !stop.load(Ordering::Relaxed) {
+                    for (name, bytes) in names.iter().zip(&whole) {
+                        fs::File::options().write(true).open(name).and_then(|file| file.set_len(0)).expect("cut");
+                        std::thread::sleep(std::time::Duration::from_millis(1));
+                        use std::os::unix::fs::FileExt;
+                        let file = fs::File::options().write(true).open(name).expect("a file");
+                        file.write_all_at(bytes, 0).expect("written");
+                        std::thread::sleep(std::time::Duration::from_millis(8));
+                    }
+                }
+            });
+            let runs = std::panic::catch_unwind(|| {
+                for mmap in ["auto", "never", "always"] {
+                    for (verb, below) in [
+                        ("check", ""),
+                        ("scan", ""),
+                        ("show", "large"),
+                        ("log", "large"),
+                        ("dump", "large/dovecot.index.cache"),
+                        ("dump", "large/dovecot.index"),
+                    ] {
+                        for _ in 0..2 {
+                            let output = Command::new(env!("CARGO_BIN_EXE_idx"))
+                                .args([verb, "-f", "ndjson", "--mmap", mmap])
+                                .arg(spool.path().join(below))
+                                .stdin(Stdio::null())
+                                .output()
+                                .expect("idx runs");
+                            let what = format!("{verb} {below} --mmap {mmap}: {}", output.status);
+                            // Who maps such a file all the same has asked for it.
+                            if mmap == "always" && output.status.signal() == Some(SIGBUS) {
+                                continue;
+                            }
+                            let code = output.status.code().expect(&what);
+                            let text = String::from_utf8_lossy(&output.stdout);
+                            assert!((0..=2).contains(&code), "{what}");
+                            if below.is_empty() {
+                                let wrong = if verb == "check" { 1..=2 } else { 0..=2 };
+                                assert!(wrong.contains(&code), "{what}");
+                                assert!(text.contains("/bad"), "{what}: {text}");
+                            }
+                            if verb == "scan" {
+                                assert!(text.contains("/good") && text.contains("/large"), "{what}: {text}");
+                            }
+                        }
+                    }
+                }
+            });
+            stop.store(true, Ordering::Relaxed);
+            if let Err(panic) = runs {
+                std::panic::resume_unwind(panic);
+            }
+        });
+    }
 }
