@@ -341,11 +341,12 @@ fn on_all_cores(cases: usize, case: impl Fn(usize) + Sync) {
 fn sweep(name: &str, step: usize, all: bool) {
     let _shared = EXCLUSIVE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let subject = Subject::load(name);
+    let beside = subject.beside();
     let len = subject.bytes.len();
     on_all_cores(len.div_ceil(step.min(5)), |i| {
         let cut = i * step.min(5);
         limited(&|| format!("{name} cut at {cut}"), len, || {
-            exercise(&subject, &subject.beside(), &subject.bytes[..cut], cut, all);
+            exercise(&subject, &beside, &subject.bytes[..cut], cut, all);
         });
     });
     on_all_cores(len * 8 / step, |i| {
@@ -353,7 +354,7 @@ fn sweep(name: &str, step: usize, all: bool) {
         limited(&|| format!("{name} with bit {bit} flipped"), len, || {
             let mut bytes = subject.bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            exercise(&subject, &subject.beside(), &bytes, bit, all);
+            exercise(&subject, &beside, &bytes, bit, all);
         });
     });
 }
