@@ -1,26 +1,95 @@
 //! Fuzzes without an engine: `cargo run --release --example fuzz -- SECONDS [SEED]` mutates the files of the fixtures and
 //! gives them to the bodies of the fuzz targets. The same seed makes the same mutations.
 //!
-//! An input that makes a target panic is written to `target/fuzz/`, and the exit code is 1. `cargo fuzz run TARGET` with a
-//! nightly toolchain does the same with coverage to guide it.
+//! An input that makes a target panic, take more memory than it may, or come to no end is written to `target/fuzz/`, and
+//! the exit code is 1; `fuzz TARGET FILE` runs it again. `cargo fuzz run TARGET` with a nightly toolchain does the same
+//! with coverage to guide it.
 
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Inputs larger than this are slow, and no stranger for it.
 const LARGEST: usize = 64 << 10;
+/// Seconds of a processor after which an input of that size counts as one that comes to no end: the slowest take a
+/// hundredth of it.
+const MOST_SECONDS: i64 = 60;
+/// Bytes of memory that a run may take besides four times its input.
+const MOST_MEMORY: i64 = 64 << 20;
 
-/// A target, and the files that it starts from.
+/// Counts what is allocated.
+struct Counting;
+
+static HELD: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
+
+fn count(bytes: i64) {
+    let held = HELD.fetch_add(bytes, Relaxed) + bytes;
+    PEAK.fetch_max(held, Relaxed);
+}
+
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Old and new exist at the same time while bytes are moved.
+        count(size as i64);
+        let new = unsafe { System.realloc(pointer, layout, size) };
+        count(-(layout.size() as i64));
+        new
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The input that is being run: its target, itself, and what the process had used of a processor when it began.
+static RUNNING: Mutex<Option<(String, Vec<u8>, i64)>> = Mutex::new(None);
+
+/// Seconds of a processor that this process has used.
+fn used() -> i64 {
+    clock_gettime(ClockId::ProcessCPUTime).tv_sec
+}
+
+/// How inputs are made of seeds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// Bits, words and pieces of a file.
+    Bytes,
+    /// The same, and words that the format knows.
+    Text,
+    /// Instructions, drawn by lot.
+    Instructions,
+}
+
+/// A target, what it starts from, and its share of the time.
 struct Target {
     name: &'static str,
     run: fn(&[u8]),
     seeds: Vec<Vec<u8>>,
+    made: Made,
+    share: u32,
 }
 
 /// A generator of numbers (xorshift64*), so that a seed tells the whole run.
@@ -42,6 +111,66 @@ impl Rng {
 /// Words that formats treat apart: no, one, all, the greatest, sizes as logs code them.
 const WORDS: [u32; 10] =
     [0, 1, 4, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0x8080_8082, 0x8080_8085, 0x0008_0000, 0x1000_0002];
+
+/// Words that texts are made of.
+const TOKENS: [&str; 40] = [
+    "UID FETCH 1:* (UID) (CHANGEDSINCE 5 VANISHED)\n",
+    "(QRESYNC (1 2 1:9 (1:3 1,4,7)))",
+    "4294967295",
+    "18446744073709551615",
+    "1:4294967295",
+    "*",
+    "{4}\n",
+    "}",
+    "{",
+    "\n",
+    "C: ",
+    "S: ",
+    "> ",
+    "* VANISHED (EARLIER) ",
+    "a SELECT INBOX ",
+    "a OK\n",
+    "[HIGHESTMODSEQ ",
+    "UNSELECT\n",
+    "mail_index_log_rotate_max_size = ",
+    "mail_index_log2_max_age = ",
+    "unlimited",
+    "0",
+    "99999999999T",
+    " ms",
+    "protocol imap {\n",
+    "#",
+    "\"",
+    "'",
+    "&AOQ-",
+    "&-",
+    "/",
+    "..",
+    ".INBOX",
+    "dbox-Mails",
+    "\0",
+    "\u{202e}",
+    "\"before\": null",
+    "\"name\": \"dovecot.index.log\"",
+    "../",
+    "\"earlier\": []",
+];
+
+/// Puts a few of [`TOKENS`] into a text.
+fn write_in(bytes: &mut Vec<u8>, rng: &mut Rng) {
+    for _ in 0..rng.below(4) {
+        let (at, token) = (rng.below(bytes.len() + 1), TOKENS[rng.below(TOKENS.len())]);
+        let end = (at + rng.below(2) * token.len()).min(bytes.len());
+        bytes.splice(at..end, token.bytes());
+    }
+}
+
+/// Draws instructions for a whole mailbox: mostly few, so that a single one has its say.
+fn draw(rng: &mut Rng) -> Vec<u8> {
+    let most = 2 + rng.below(6);
+    let count = 1 + rng.below(most);
+    (0..1 + count * targets::mailbox::INSTRUCTION).map(|_| u8::try_from(rng.below(256)).unwrap_or(0)).collect()
+}
 
 /// Changes a few places of `bytes`.
 fn mutate(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
@@ -107,45 +236,121 @@ fn targets() -> Vec<Target> {
         parts.iter().flat_map(framed).collect::<Vec<u8>>()
     };
     let logs = |path: &&PathBuf| path.to_string_lossy().ends_with("index.log");
+    let of = |name, run, seeds, made, share| Target { name, run, seeds, made, share };
+    let replay = list.iter().filter(logs).map(mailbox).collect();
     vec![
-        Target { name: "index", run: targets::index, seeds: with(&[".index", ".backup", ".pvt"]) },
-        Target { name: "log", run: targets::log, seeds: with(&[".log", ".log.2"]) },
-        Target { name: "cache", run: targets::cache, seeds: with(&[".cache"]) },
-        Target { name: "replay", run: targets::replay, seeds: list.iter().filter(logs).map(mailbox).collect() },
+        of("index", targets::index, with(&[".index", ".backup", ".pvt"]), Made::Bytes, 2),
+        of("log", targets::log, with(&[".log", ".log.2"]), Made::Bytes, 2),
+        of("cache", targets::cache, with(&[".cache"]), Made::Bytes, 2),
+        of("replay", targets::replay, replay, Made::Bytes, 2),
+        of("undo", targets::text::undo, targets::text::undo_seeds(), Made::Text, 2),
+        of("transcript", targets::text::transcript, targets::text::transcript_seeds(), Made::Text, 2),
+        of("settings", targets::text::settings, targets::text::settings_seeds(), Made::Text, 2),
+        of("names", targets::text::names, targets::text::names_seeds(), Made::Text, 1),
+        of("storage", targets::mailbox::storage, targets::mailbox::storage_seeds(), Made::Text, 4),
+        of("mailbox", targets::mailbox::mailbox, vec![Vec::new()], Made::Instructions, 8),
     ]
 }
 
+/// Runs one input. `Err`: why it fails.
+fn run(name: &str, target: fn(&[u8]), input: &[u8]) -> Result<(), String> {
+    *RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+        Some((name.to_owned(), input.to_vec(), used()));
+    let before = HELD.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let ended = catch_unwind(AssertUnwindSafe(|| target(input)));
+    *RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    let peak = PEAK.load(Relaxed) - before;
+    match ended {
+        Err(_) => Err("panicked".into()),
+        Ok(()) if peak > MOST_MEMORY + 4 * input.len() as i64 => Err(format!("took {peak} bytes of memory")),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Keeps an input that fails; where it is, for people.
+fn keep(name: &str, input: &[u8]) -> String {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fuzz");
+    let path = dir.join(format!("{name}-{}", &idx::store::undo::Sum::of(input).sha256[..16]));
+    match fs::create_dir_all(&dir).and_then(|()| fs::write(&path, input)) {
+        Ok(()) => path.display().to_string(),
+        Err(error) => format!("{}: {error}", path.display()),
+    }
+}
+
+/// Ends the process when an input comes to no end.
+fn watch() {
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let running = RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((name, input, since)) = &*running
+            && used() - since > MOST_SECONDS
+        {
+            eprintln!("{name}: no end after {MOST_SECONDS} s; its input is {}", keep(name, input));
+            std::process::exit(1);
+        }
+    }
+}
+
+/// `fuzz TARGET FILE`: an input that was kept, once more.
+fn again(args: &[String]) -> Option<ExitCode> {
+    let [name, file] = args else { return None };
+    let target = targets().into_iter().find(|target| target.name == name)?;
+    let input = fs::read(file).map_err(|error| eprintln!("{file}: {error}")).ok()?;
+    let ended = run(name, target.run, &input);
+    println!("{name}: {}", ended.as_ref().map_or_else(|why| why.as_str(), |()| "it ends well"));
+    targets::scratch::clear();
+    Some(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>());
-    let (Ok(seconds), Ok(seed)) = (args.next().unwrap_or(Ok(60)), args.next().unwrap_or(Ok(1))) else {
-        eprintln!("usage: fuzz [SECONDS [SEED]]");
+    std::thread::spawn(watch);
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|first| first.parse::<u64>().is_err()) {
+        return again(&args).unwrap_or(ExitCode::from(2));
+    }
+    let number = |i: usize, default: u64| args.get(i).map_or(Ok(default), |arg| arg.parse());
+    let (Ok(seconds), Ok(seed)) = (number(0, 60), number(1, 1)) else {
+        eprintln!("usage: fuzz [SECONDS [SEED]] | fuzz TARGET FILE");
         return ExitCode::from(2);
     };
     let list = targets();
-    let each = Duration::from_secs(seconds) / u32::try_from(list.len()).unwrap_or(1);
+    let shares: u32 = list.iter().map(|target| target.share).sum();
     let mut failed = false;
-    for Target { name, run, seeds } in list {
+    for Target { name, run: target, seeds, made, share } in list {
+        let each = Duration::from_secs(seconds) * share / shares;
         let (mut rng, begin, mut runs) = (Rng(seed.max(1)), Instant::now(), 0_u64);
         if seeds.is_empty() {
             eprintln!("{name}: no file to start from");
             failed = true;
             continue;
         }
+        let mut slowest = Duration::ZERO;
         while begin.elapsed() < each {
             let mut input = seeds[rng.below(seeds.len())].clone();
             let other = &seeds[rng.below(seeds.len())];
-            mutate(&mut input, other, &mut rng);
+            match made {
+                Made::Instructions => input = draw(&mut rng),
+                Made::Bytes => mutate(&mut input, other, &mut rng),
+                Made::Text => {
+                    if rng.below(2) == 0 {
+                        mutate(&mut input, other, &mut rng);
+                    }
+                    write_in(&mut input, &mut rng);
+                }
+            }
             runs += 1;
-            if catch_unwind(AssertUnwindSafe(|| run(&input))).is_err() {
-                let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fuzz");
-                let path = dir.join(format!("{name}-{seed}-{runs}"));
-                let kept = fs::create_dir_all(&dir).and_then(|()| fs::write(&path, &input));
-                eprintln!("{name}: run {runs} panicked; its input is {}: {kept:?}", path.display());
+            let start = Instant::now();
+            if let Err(why) = run(name, target, &input) {
+                eprintln!("{name}: run {runs} of seed {seed} {why}; its input is {}", keep(name, &input));
                 failed = true;
                 break;
             }
+            slowest = slowest.max(start.elapsed());
         }
-        println!("{name}: {runs} runs from {} files, seed {seed}", seeds.len());
+        let from = if made == Made::Instructions { "instructions".into() } else { format!("{} files", seeds.len()) };
+        println!("{name}: {runs} runs from {from} in {} s, the slowest {slowest:.0?}, seed {seed}", each.as_secs());
     }
+    targets::scratch::clear();
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -1,5 +1,9 @@
 //! What the fuzz targets do with their bytes. `fuzz_targets/` hands it to libFuzzer, `examples/fuzz.rs` needs no engine.
 
+pub mod mailbox;
+pub mod scratch;
+pub mod text;
+
 use std::io::sink;
 use std::path::Path;
 
