@@ -432,7 +432,7 @@ fn torn_and_flipped_logs_are_survived() {
     use idx::logs::walk::Options;
     use idx::ops::log::Opened;
     use idx::render::{Format, Style};
-    use idx::view::log::LogWriter;
+    use idx::view::log::{Options as Writing, write};
 
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("dovecot.index.log");
@@ -452,9 +452,12 @@ fn torn_and_flipped_logs_are_survived() {
             };
             let Ok(mut opened) = open(true) else { return };
             let mut out = Vec::new();
-            let mut writer = LogWriter::begin(&path, format, Style::default(), &mut out).expect("memory");
-            opened.history.records(&options, &mut writer).expect("readable");
-            writer.end(&opened.problems(), None).expect("memory");
+            let writing = Writing { format, style: Style::default(), whole: false };
+            let (_, read) = write(&path, &writing, &mut out, &mut |sink| {
+                let read = opened.history.records(&options, sink);
+                (opened.problems(), read)
+            });
+            read.expect("readable");
             if format == Format::Json {
                 serde_json::from_slice::<Value>(&out).expect("JSON");
             }

@@ -16,9 +16,9 @@ use crate::check::{Options, Severity};
 use crate::format::ext::Visit;
 use crate::ops::check::{self, Tally, TreeOptions, Unit};
 use crate::ops::inspect::{self, Checked};
+use crate::render::Format;
 use crate::render::document::{Document, Part};
 use crate::render::text::shown;
-use crate::render::{Emit, Format};
 use crate::source::{PathError, guarded};
 use crate::store::output;
 use crate::view::findings::{self, Nagios};
@@ -126,7 +126,7 @@ impl Check {
                 out.list("findings", |part| {
                     run.all(&paths, |unit, checked| {
                         let mut findings = checked.findings.iter();
-                        findings.try_for_each(|one| part.item(|emit| check::emit(&unit.mailbox, one, emit)))
+                        findings.try_for_each(|one| part.item(|emit| findings::emit(&unit.mailbox, one, emit)))
                     })
                 })?;
                 let skipped = std::mem::take(&mut run.skipped);
@@ -141,7 +141,7 @@ impl Check {
                     Ok(())
                 })?;
                 out.errors(run.failures.iter().map(|error| (error.path(), error.to_string())))?;
-                out.object("summary", &mut |emit: &mut dyn Emit| run.tally.summary.emit(emit))?;
+                out.object("summary", &mut |emit| findings::emit_summary(&run.tally.summary, emit))?;
                 out.end()?;
             });
         }

@@ -15,7 +15,6 @@ use crate::logs::walk::Options;
 use crate::model::{LogPos, UidSet};
 use crate::ops::log::Opened;
 use crate::view;
-use crate::view::log::LogWriter;
 
 /// Show the history of a mailbox: every record of .log.2 and .log, in order, and when it was written
 ///
@@ -168,22 +167,20 @@ impl Log {
             context.problems(&problems);
             return Ok(written?);
         }
-        let mut writer = LogWriter::begin(path, format, style, &mut context.out)?;
-        writer.whole =
+        let whole =
             options.types.is_none() && options.modseq.is_none() && options.position.is_none() && options.timeless();
-        let result = if self.follow {
-            let stop = stop_flag()?;
-            let stopped = || stop.load(Ordering::Relaxed) || nobody_reads();
-            opened.history.follow(options, &mut writer, &stopped)
-        } else {
-            opened.history.records(options, &mut writer)
-        };
-        let problems = opened.problems();
-        let result = match result {
-            Err(LogError::Output(error)) => Err(error.into()),
-            Ok(()) => writer.end(&problems, None).map_err(LogError::Output),
-            Err(error) => writer.end(&problems, Some(&error.to_string())).map_err(LogError::Output).and(Err(error)),
-        };
+        let stop = if self.follow { Some(stop_flag()?) } else { None };
+        let written = view::log::Options { format, style, whole };
+        let (problems, result) = view::log::write(path, &written, &mut context.out, &mut |sink| {
+            let result = match &stop {
+                Some(stop) => {
+                    let stopped = || stop.load(Ordering::Relaxed) || nobody_reads();
+                    opened.history.follow(options, sink, &stopped)
+                }
+                None => opened.history.records(options, sink),
+            };
+            (opened.problems(), result)
+        });
         // What is wrong is said even to those who read no further.
         context.problems(&problems);
         result

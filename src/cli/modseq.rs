@@ -107,20 +107,22 @@ impl Modseq {
                 Ok(located) => located,
                 Err(error) => return self.fail(path, context, &error),
             };
+            let problems = past.verdict.problems(&past.logs);
             with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                view::modseq::write_located(path, &located, out)?;
+                view::modseq::write_located(path, &located, &problems, out)?;
             });
         } else if let Some(value) = self.decode {
             let decoded = match modseq::decode_in(&mut past, value) {
                 Ok(decoded) => decoded,
                 Err(error) => return self.fail(path, context, &error),
             };
+            let problems = past.verdict.problems(&past.logs);
             with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                view::modseq::write_decoded(path, past.logs.indexid(), &decoded, out)?;
+                view::modseq::write_decoded(path, past.logs.indexid(), &decoded, &problems, out)?;
             });
         } else {
             with_document!(format, modseq::SCHEMA, style, &mut context.out, |out| {
-                view::modseq::write_history(path, &mut past.logs, self.uid.as_ref(), out)?;
+                view::modseq::write_history(path, &mut past, self.uid.as_ref(), out)?;
             });
         }
         context.problems(&past.verdict.problems(&past.logs));

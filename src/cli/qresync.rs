@@ -10,7 +10,7 @@ use crate::model::UidSet;
 use crate::model::qresync::Sample;
 use crate::ops::qresync::{self, Opened, Options};
 use crate::render::Format;
-use crate::with_document;
+use crate::{view, with_document};
 
 /// Say what a server must answer to SELECT (QRESYNC (V M ...))
 ///
@@ -105,7 +105,7 @@ impl Qresync {
         };
         let (format, style) = (context.format, context.style);
         let written = with_document!(format, qresync::SCHEMA, style, &mut context.out, |out| {
-            qresync::write(path, &outcome, format == Format::Table, out)
+            view::qresync::write(path, &outcome, format == Format::Table, out)
         });
         // What is wrong is said even to those who read no further.
         if outcome.differences.as_ref().is_some_and(|list| !list.is_empty()) {

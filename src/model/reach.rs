@@ -184,13 +184,18 @@ impl Indexed {
     /// Reads it.
     pub fn of(index: &IndexFile<'_>) -> Indexed {
         let header = &index.header;
-        let modseqs = index.extension(b"modseq").filter(|ext| ext.data.len() == 16);
         Indexed {
             next_uid: header.next_uid,
             uids: (0..index.count()).filter_map(|i| index.uid(i)).collect(),
             position: LogPos { seq: header.log_file_seq, offset: u64::from(header.log_file_head_offset) },
-            highest_modseq: modseqs.and_then(|ext| index.endian.u64_at(ext.data, 0)).unwrap_or(0),
+            highest_modseq: Indexed::highest_modseq_of(index),
         }
+    }
+
+    /// `highest_modseq` alone, for which no record is read.
+    pub fn highest_modseq_of(index: &IndexFile<'_>) -> u64 {
+        let modseqs = index.extension(b"modseq").filter(|ext| ext.data.len() == 16);
+        modseqs.and_then(|ext| index.endian.u64_at(ext.data, 0)).unwrap_or(0)
     }
 }
 

@@ -9,8 +9,6 @@ use super::names::Lists;
 use crate::check::deep::{NotCompared, Verdict, without_index};
 use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
-use crate::format::ext::Visit;
-use crate::render::document::{Document, Part};
 use crate::source::{Family, Found, MailboxFiles, PathError, Role, Stat, Walk, recognise, walk};
 use crate::storage::{Depth, Messages};
 
@@ -111,14 +109,6 @@ impl Summary {
             ("busy", self.busy),
             ("unreadable", self.unreadable),
         ]
-    }
-
-    /// Emits the members of `summary`.
-    pub fn emit<V: Visit + ?Sized>(&self, emit: &mut V) {
-        emit.number("mailboxes", self.mailboxes);
-        for (name, count) in self.states() {
-            emit.number(name, count);
-        }
     }
 }
 
@@ -328,43 +318,4 @@ fn name(found: &Found, lists: &Lists) -> Option<Finding> {
     let finding = Finding::new(Code::N1, unit.files.index.clone(), message).severity(severity);
     let does = "logs \"Mailbox list rescan found lost mailboxes\", rebuilds each of them, and calls some otherwise";
     Some(if lost_list { finding.does(does) } else { finding })
-}
-
-/// Lists what is wrong with a mailbox as `problems`.
-///
-/// # Errors
-/// When `out` cannot be written to.
-pub fn list_problems<D: Document>(mailbox: &Path, problems: &[Finding], out: &mut D) -> std::io::Result<()> {
-    // A document has the key in every case; a person needs no heading above nothing.
-    if problems.is_empty() && D::FOR_PEOPLE {
-        return Ok(());
-    }
-    out.list("problems", |part| problems.iter().try_for_each(|one| part.item(|item| emit(mailbox, one, item))))
-}
-
-/// Emits the members of one finding.
-pub fn emit<V: crate::render::Emit + ?Sized>(mailbox: &Path, finding: &Finding, emit: &mut V) {
-    use std::os::unix::ffi::OsStrExt;
-    emit.text("code", finding.code.name().as_bytes());
-    emit.text("severity", finding.severity.name().as_bytes());
-    emit.text("mailbox", mailbox.as_os_str().as_bytes());
-    emit.text("file", finding.file.as_os_str().as_bytes());
-    match finding.offset {
-        Some(offset) => emit.number("offset", offset),
-        None => emit.null("offset"),
-    }
-    match finding.uid {
-        Some(uid) => emit.number("uid", u64::from(uid)),
-        None => emit.null("uid"),
-    }
-    emit.text("message", finding.message.as_bytes());
-    emit.text("dovecot", finding.dovecot().as_bytes());
-    match finding.fix(mailbox) {
-        Some(fix) => emit.text("fix", fix.as_bytes()),
-        None => emit.null("fix"),
-    }
-    match finding.advice(mailbox) {
-        Some(advice) => emit.text("advice", advice.as_bytes()),
-        None => emit.absent("advice"),
-    }
 }

@@ -38,9 +38,12 @@ impl Report {
 ///
 /// # Errors
 /// As read(2).
-pub(super) fn indexed(generation: &Generation) -> Result<Option<Indexed>, PathError> {
+pub(super) fn indexed<T>(
+    generation: &Generation,
+    what: impl FnOnce(&IndexFile<'_>) -> T,
+) -> Result<Option<T>, PathError> {
     let input = generation.input(Role::Index, MmapPolicy::Auto)?;
-    Ok(input.and_then(|input| IndexFile::parse(&input.bytes).ok().map(|index| Indexed::of(&index))))
+    Ok(input.and_then(|input| IndexFile::parse(&input.bytes).ok().map(|index| what(&index))))
 }
 
 /// Reads the logs of a mailbox at `now`, UNIX seconds.
@@ -50,7 +53,7 @@ pub(super) fn indexed(generation: &Generation) -> Result<Option<Indexed>, PathEr
 pub fn read(path: &Path, options: &Options, mmap: MmapPolicy, now: i64) -> Result<Report, LogError> {
     let Past { generation, logs, verdict, now } = Past::open(path, mmap, now)?;
     let clock = Clock::build(&generation, now)?;
-    let indexed = indexed(&generation)?;
+    let indexed = indexed(&generation, Indexed::of)?;
     let expunges = Expunges::read(logs, clock, indexed.as_ref(), options)?;
     Ok(Report { expunges, verdict })
 }

@@ -1,6 +1,5 @@
 //! From the files of a mailbox to its state: the way every verb begins that asks what a mailbox *is*.
 
-use crate::format::ext::Visit;
 use crate::format::index::IndexFile;
 use crate::format::log::{EndReason, LogFile};
 use crate::format::{FileKind, Flaw, FlawKind};
@@ -25,13 +24,6 @@ pub fn live_chain(snapshot: &Snapshot, now: i64) -> Chain<'_> {
     let is_unfinished = chain.head().is_some_and(|head| head.end.reason == EndReason::Partial);
     chain.live = snapshot.tail(Role::Log, is_unfinished, now) == Tail::BeingWritten;
     chain
-}
-
-/// Writes which `.log.2` is left out of the answer, if one is.
-pub fn emit_left_out(emit: &mut (impl Visit + ?Sized), left_out: Option<(u32, Unlinked)>) {
-    if let Some((seq, why)) = left_out {
-        emit.text("left_out", format!(".log.2 (file_seq {seq}): {why}").as_bytes());
-    }
 }
 
 /// The state that an index file holds; `None` when there is no such file or it is no index.

@@ -10,6 +10,7 @@ use crate::logs::history::LogError;
 use crate::logs::modseq::{Decoded, Located, decode, locate};
 use crate::model::LogPos;
 use crate::model::mailbox::ModseqHeader;
+use crate::model::reach::Indexed;
 use crate::source::Role;
 
 /// The JSON schema of the document and of every line.
@@ -64,7 +65,7 @@ pub fn overview<'s>(path: &Path, opened: &'s Opened) -> Result<Overview<'s>, Sho
 /// When a log cannot be read.
 pub fn locate_in(past: &mut Past, modseq: u64) -> Result<Located, LogError> {
     past.logs.find_ends()?;
-    let indexed = super::expunges::indexed(&past.generation)?.map_or(0, |index| index.highest_modseq);
+    let indexed = super::expunges::indexed(&past.generation, Indexed::highest_modseq_of)?.unwrap_or(0);
     Ok(locate(&mut past.logs, modseq, indexed)?)
 }
 

@@ -8,20 +8,15 @@ use super::load::{self, Loaded};
 use super::show::{self, ShowError};
 use super::versus::{self, Difference};
 use crate::check::{Finding, Severity};
-use crate::format::ext::Visit;
 use crate::format::record::flag;
 use crate::model::qresync::{Answer, Question, answer};
 use crate::model::replay::Until;
 use crate::model::session::Session;
 use crate::model::{Chain, Mailbox, UidSet};
-use crate::render::Emit;
-use crate::render::document::{Document, Part};
 use crate::source::{MailboxFiles, MmapPolicy, Snapshot};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.qresync/1";
-/// Messages that make one block of work.
-const BLOCK: usize = 4096;
 
 /// The files of a mailbox, read, with the user's own flags where they are kept apart.
 #[derive(Debug)]
@@ -233,7 +228,7 @@ pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<Out
 }
 
 /// Positions of messages with their sequence numbers.
-fn numbered(mailbox: &Mailbox, wanted: &[usize]) -> Vec<(usize, u32)> {
+pub fn numbered(mailbox: &Mailbox, wanted: &[usize]) -> Vec<(usize, u32)> {
     let mut wanted = wanted.iter().copied().peekable();
     let numbered = mailbox.positions().zip(1..);
     numbered.filter(|(i, _)| wanted.next_if_eq(i).is_some()).collect()
@@ -243,88 +238,6 @@ fn numbered(mailbox: &Mailbox, wanted: &[usize]) -> Vec<(usize, u32)> {
 pub fn fetched(outcome: &Outcome<'_>) -> Vec<Fetched> {
     let mailbox = &outcome.state.loaded.replayed.mailbox;
     numbered(mailbox, &outcome.answer.changed).into_iter().map(|(i, seq)| outcome.state.message(i, seq)).collect()
-}
-
-/// Writes the answer as members and lists.
-///
-/// # Errors
-/// When `out` cannot be written to.
-pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: &mut D) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    let (answer, replayed) = (&outcome.answer, &outcome.state.loaded.replayed);
-    out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
-    out.members(&mut |emit| {
-        emit.number("uid_validity", u64::from(replayed.mailbox.header.uid_validity));
-        emit.number("next_uid", u64::from(replayed.mailbox.header.next_uid));
-        emit.number("highest_modseq", replayed.highest_modseq());
-        emit.number("modseq", outcome.question.modseq);
-        emit.text("answer", answer.kind.name().as_bytes());
-        match &answer.reason {
-            Some(reason) => emit.text("reason", reason.to_string().as_bytes()),
-            None if !table => emit.null("reason"),
-            None => {}
-        }
-        match answer.position {
-            Some(position) => {
-                emit.object_begin("position");
-                emit.number("log_file_seq", u64::from(position.seq));
-                emit.number("offset", position.offset);
-                emit.object_end();
-            }
-            None if !table => emit.null("position"),
-            None => {}
-        }
-        let vanished = answer.vanished.to_string();
-        emit.text("vanished", if table && vanished.is_empty() { "-" } else { vanished.as_str() }.as_bytes());
-        emit.number("bytes", answer.bytes() as u64);
-        load::emit_left_out(emit, outcome.state.loaded.left_out);
-    })?;
-    super::check::list_problems(path, outcome.state.problems, out)?;
-    if !outcome.not_judged.is_empty() {
-        out.list("not_judged", |part| {
-            for (line, why) in &outcome.not_judged {
-                part.item(|emit| {
-                    emit.number("line", *line as u64);
-                    emit.text("why", why.as_bytes());
-                })?;
-            }
-            Ok(())
-        })?;
-    }
-    if let Some(differences) = &outcome.differences {
-        let write = |out: &mut D| {
-            out.list("differences", |part| differences.iter().try_for_each(|one| part.item(|emit| one.write(emit))))
-        };
-        if table && differences.is_empty() && outcome.not_judged.is_empty() {
-            out.members(&mut |emit| emit.text("differences", b"none: server and client did right"))?;
-        } else {
-            write(out)?;
-        }
-    }
-    let changed = numbered(&replayed.mailbox, &answer.changed);
-    if table && changed.is_empty() {
-        return out.end();
-    }
-    let mut blocks = changed.chunks(BLOCK);
-    out.list_in_blocks(
-        "changed",
-        || Ok(blocks.next()),
-        |block, part| {
-            block.iter().try_for_each(|(i, seq)| {
-                let message = outcome.state.message(*i, *seq);
-                part.item(|emit| {
-                    emit.number("seq", u64::from(message.seq));
-                    emit.number("uid", u64::from(message.uid));
-                    emit.flags("flags", message.flags);
-                    emit.list_begin("keywords");
-                    message.keywords.iter().for_each(|name| emit.text("", name));
-                    emit.list_end();
-                    emit.number("modseq", message.modseq);
-                })
-            })
-        },
-    )?;
-    out.end()
 }
 
 /// The IMAP names of flags and keywords, as a FETCH line has them.

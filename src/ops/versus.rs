@@ -4,7 +4,6 @@ use super::qresync::{Fetched, State, flag_names};
 use crate::model::UidSet;
 use crate::model::qresync::{Answer, Kind, Question, Sample};
 use crate::model::session::{Fetch, Session};
-use crate::render::Emit;
 
 /// Something that a recorded session has otherwise than it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,18 +20,6 @@ pub struct Difference {
     pub found: String,
     /// What that means for the client.
     pub message: String,
-}
-
-impl Difference {
-    /// Emits the members.
-    pub fn write<E: Emit + ?Sized>(&self, emit: &mut E) {
-        emit.text("who", self.who.as_bytes());
-        emit.number("line", self.line as u64);
-        emit.text("what", self.what.as_bytes());
-        emit.text("expected", self.expected.as_bytes());
-        emit.text("found", self.found.as_bytes());
-        emit.text("message", self.message.as_bytes());
-    }
 }
 
 /// Collects differences.

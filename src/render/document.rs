@@ -17,6 +17,8 @@ const ENOUGH: usize = 2 << 20;
 
 /// Takes the items of one list, and passes them on as they become many. Each thread has its own.
 pub trait Part {
+    /// True where each item is a line, so that others may stand between them.
+    const IN_LINES: bool = false;
     /// What an item is written to.
     type Out: Emit;
     /// Writes one item, an object: `write` emits its members.
@@ -43,6 +45,11 @@ pub trait Part {
     /// # Errors
     /// When the output could not be written to.
     fn finish(&mut self) -> io::Result<()>;
+    /// Has all that has been written be seen.
+    ///
+    /// # Errors
+    /// When the output could not be written to.
+    fn flush(&mut self) -> io::Result<()>;
 }
 
 /// Items of a JSON array.
@@ -67,6 +74,9 @@ impl<'p> Part for JsonPart<'p> {
         self.json.start();
         self.json.flush()
     }
+    fn flush(&mut self) -> io::Result<()> {
+        self.json.flush_all()
+    }
 }
 
 /// Items as lines of JSON.
@@ -76,6 +86,7 @@ pub struct LinePart<'p> {
 }
 
 impl<'p> Part for LinePart<'p> {
+    const IN_LINES: bool = true;
     type Out = Json<'p>;
     #[inline]
     fn item(&mut self, write: impl FnOnce(&mut Json<'p>)) -> io::Result<()> {
@@ -95,6 +106,9 @@ impl<'p> Part for LinePart<'p> {
     }
     fn finish(&mut self) -> io::Result<()> {
         self.json.flush()
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.json.flush_all()
     }
 }
 
@@ -121,6 +135,9 @@ impl<'p> Part for TablePart<'p> {
     fn finish(&mut self) -> io::Result<()> {
         self.row.finish()
     }
+    fn flush(&mut self) -> io::Result<()> {
+        self.row.flush()
+    }
 }
 
 /// What a lane of [`Document::list_in_blocks`] has written: pieces of a block, then the end of it.
@@ -137,12 +154,17 @@ impl Take for Lane {
         let fresh = self.spare.try_recv().unwrap_or_default();
         self.done.send(Some(std::mem::replace(bytes, fresh))).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A result in the making.
 pub trait Document {
     /// Takes the items of a list.
     type Part<'p>: Part;
+    /// True where each item is a line, so that others may stand between them.
+    const IN_LINES: bool = false;
     /// What a part has to know.
     type Seed: Send + Sync;
     /// True for what people read, where a hex dump says more than digits, and nothing needs no heading. Only one part
@@ -253,6 +275,17 @@ pub trait Document {
         part.finish()?;
         drop(part);
         self.list_end()
+    }
+
+    /// The list that the whole report is about: its lines need not say so.
+    ///
+    /// # Errors
+    /// When the output cannot be written to.
+    fn stream(&mut self, name: &str, fill: impl FnOnce(&mut Self::Part<'_>) -> io::Result<()>) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        self.list(if Self::IN_LINES { "" } else { name }, fill)
     }
 
     /// A member that is a list whose items come in blocks that can be formatted independently. `next` hands out the
@@ -461,6 +494,7 @@ impl LinesDocument<'_> {
 
 impl Document for LinesDocument<'_> {
     type Part<'p> = LinePart<'p>;
+    const IN_LINES: bool = true;
     /// What each line begins with.
     type Seed = Vec<u8>;
     fn begin(&mut self, head: &mut dyn FnMut(&mut dyn Emit)) -> io::Result<()> {
@@ -497,7 +531,9 @@ impl Document for LinesDocument<'_> {
     fn seed(&self) -> Vec<u8> {
         let mut json = Json::new();
         json.append(&self.head);
-        json.text("section", self.section.as_bytes());
+        if !self.section.is_empty() {
+            json.text("section", self.section.as_bytes());
+        }
         json.buf
     }
     fn part<'p>(prefix: &Vec<u8>, to: &'p mut dyn Take, enough: usize) -> LinePart<'p> {

@@ -48,6 +48,12 @@ impl<'w> Json<'w> {
         self.error.take().map_or(Ok(()), Err)
     }
 
+    /// Passes on what has been written, and has it be seen.
+    pub(super) fn flush_all(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.out.as_mut().map_or(Ok(()), |out| out.flush())
+    }
+
     /// Passes on what has been written once it is enough.
     #[inline(always)]
     pub(super) fn flush_some(&mut self) -> io::Result<()> {

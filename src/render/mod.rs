@@ -71,6 +71,11 @@ pub trait Take {
     /// # Errors
     /// When it cannot be written.
     fn take(&mut self, bytes: &mut Vec<u8>) -> io::Result<()>;
+    /// Has all that was taken be seen.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn flush(&mut self) -> io::Result<()>;
 }
 
 impl Take for &mut dyn Write {
@@ -78,6 +83,9 @@ impl Take for &mut dyn Write {
         self.write_all(bytes)?;
         bytes.clear();
         Ok(())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Write::flush(self)
     }
 }
 

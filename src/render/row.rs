@@ -289,6 +289,12 @@ impl<'w> Row<'w> {
         self.outcome()
     }
 
+    /// Writes what is still waiting, and has it be seen.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.finish()?;
+        self.lines.as_mut().map_or(Ok(()), |lines| lines.to.flush())
+    }
+
     /// The cells with their names.
     pub(super) fn named(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names.iter().map(String::as_str).zip(cells(&self.line.line, &self.cells).map(|(text, _)| text))

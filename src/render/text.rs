@@ -95,15 +95,30 @@ pub struct Compact {
     /// The line so far.
     pub line: String,
     space: bool,
+    /// The line takes no more beyond so many bytes.
+    most: Option<usize>,
 }
 
 impl Compact {
+    /// A line that takes no more once it has so many bytes; what was begun before is whole.
+    pub fn cut_at(most: usize) -> Compact {
+        Compact { most: Some(most), ..Compact::default() }
+    }
+
+    /// What of a value can still be seen.
+    fn clip<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        bytes.get(..self.most.unwrap_or(usize::MAX)).unwrap_or(bytes)
+    }
+
     /// Begins a value that has nothing to do with what stands in the line already.
     pub(super) fn start(&mut self) {
         self.space = false;
     }
 
     fn key(&mut self, name: &str) {
+        if let Some(most) = self.most.filter(|most| self.line.len() > *most) {
+            self.line.truncate((0..=most).rev().find(|at| self.line.is_char_boundary(*at)).unwrap_or(0));
+        }
         if self.space {
             self.line.push(' ');
         }
@@ -188,12 +203,12 @@ impl Visit for Compact {
         if bytes.is_empty() {
             self.line.push('-');
         }
-        push_hex(bytes, &mut self.line);
+        push_hex(self.clip(bytes), &mut self.line);
     }
     fn text(&mut self, name: &str, bytes: &[u8]) {
         self.key(name);
         let from = self.line.len();
-        push_printable(bytes, &mut self.line);
+        push_printable(self.clip(bytes), &mut self.line);
         let text = self.line.get(from..).unwrap_or_default();
         if text.is_empty() || text.contains([' ', '"', '=', '{', '[']) {
             let text = text.replace('"', "\\\"");

@@ -1,13 +1,13 @@
 //! Expunges for people and programs.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::findings::{emit_left_out, list_problems};
 use crate::logs::clock::{Bracket, Guid};
 use crate::logs::expunges::{By, Expunge, Since};
-use crate::ops::check::list_problems;
 use crate::ops::expunges::Report;
-use crate::ops::load::emit_left_out;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 use crate::render::text::{local, rfc3339};
@@ -17,7 +17,6 @@ use crate::render::text::{local, rfc3339};
 /// # Errors
 /// When a log cannot be read or `out` cannot be written to.
 pub fn write<D: Document>(path: &Path, report: &mut Report, table: bool, out: &mut D) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
     let problems = report.problems();
     let expunges = &mut report.expunges;
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
@@ -37,9 +36,8 @@ pub fn write<D: Document>(path: &Path, report: &mut Report, table: bool, out: &m
             Some(modseq) => emit.number("oldest_modseq", modseq),
             None => emit.null("oldest_modseq"),
         }
-        let vanished = expunges.vanished.to_string();
         emit_left_out(emit, expunges.logs.left_out.as_ref().map(|one| (one.seq, one.why)));
-        emit.text("vanished", if table && vanished.is_empty() { "-" } else { vanished.as_str() }.as_bytes());
+        emit.uids("vanished", expunges.vanished.ranges());
     })?;
     list_problems(path, &problems, out)?;
     if table && expunges.vanished.is_empty() {

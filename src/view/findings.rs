@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::check::{Finding, Severity};
-use crate::ops::check::{Tally, WINDOWS};
+use crate::model::chain::Unlinked;
+use crate::ops::check::{Summary, Tally, WINDOWS};
+use crate::render::document::{Document, Part};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{printable, shown};
-use crate::render::{Paint, Style};
+use crate::render::{Emit, Paint, Style};
 use crate::source::Role;
 
 /// Prints findings as they come: code, severity, mailbox, file with offset, message; when told to, also what Dovecot
@@ -182,4 +185,57 @@ pub fn prometheus(tally: &Tally, now: i64, seconds: f64, success: bool) -> Strin
     let all: u64 = tally.windows.iter().sum();
     let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {all}\n{name}_sum {}\n{name}_count {all}", tally.windows_sum);
     out
+}
+
+/// Lists what is wrong with a mailbox as `problems`.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn list_problems<D: Document>(mailbox: &Path, problems: &[Finding], out: &mut D) -> io::Result<()> {
+    // A document has the key in every case; a person needs no heading above nothing.
+    if problems.is_empty() && D::FOR_PEOPLE {
+        return Ok(());
+    }
+    out.list("problems", |part| problems.iter().try_for_each(|one| part.item(|item| emit(mailbox, one, item))))
+}
+
+/// Emits the members of one finding.
+pub fn emit<V: Emit + ?Sized>(mailbox: &Path, finding: &Finding, emit: &mut V) {
+    emit.text("code", finding.code.name().as_bytes());
+    emit.text("severity", finding.severity.name().as_bytes());
+    emit.text("mailbox", mailbox.as_os_str().as_bytes());
+    emit.text("file", finding.file.as_os_str().as_bytes());
+    match finding.offset {
+        Some(offset) => emit.number("offset", offset),
+        None => emit.null("offset"),
+    }
+    match finding.uid {
+        Some(uid) => emit.number("uid", u64::from(uid)),
+        None => emit.null("uid"),
+    }
+    emit.text("message", finding.message.as_bytes());
+    emit.text("dovecot", finding.dovecot().as_bytes());
+    match finding.fix(mailbox) {
+        Some(fix) => emit.text("fix", fix.as_bytes()),
+        None => emit.null("fix"),
+    }
+    match finding.advice(mailbox) {
+        Some(advice) => emit.text("advice", advice.as_bytes()),
+        None => emit.absent("advice"),
+    }
+}
+
+/// Emits the members of `summary`.
+pub fn emit_summary(summary: &Summary, emit: &mut dyn Emit) {
+    emit.number("mailboxes", summary.mailboxes);
+    for (name, count) in summary.states() {
+        emit.number(name, count);
+    }
+}
+
+/// Writes which `.log.2` is left out of the answer, if one is.
+pub fn emit_left_out(emit: &mut (impl Emit + ?Sized), left_out: Option<(u32, Unlinked)>) {
+    if let Some((seq, why)) = left_out {
+        emit.text("left_out", format!(".log.2 (file_seq {seq}): {why}").as_bytes());
+    }
 }

@@ -7,6 +7,7 @@ pub mod log;
 pub mod modseq;
 #[cfg(feature = "plot")]
 pub mod plot;
+pub mod qresync;
 mod rebuild;
 pub mod scan;
 pub mod show;

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::findings::{emit_left_out, list_problems};
+use crate::check::Finding;
 use crate::format::ext::Visit;
 use crate::format::record::RecordType;
-use crate::logs::history::Logs;
 use crate::logs::modseq::{Decoded, Located, origins, touched, tracking_began};
 use crate::model::reach::oldest_modseq;
 use crate::model::{LogPos, UidSet};
-use crate::ops::load::emit_left_out;
 use crate::ops::modseq::Overview;
+use crate::ops::past::Past;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 
@@ -50,7 +52,6 @@ pub fn write_overview<D: Document>(
     uid: Option<&UidSet>,
     out: &mut D,
 ) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
     let (state, agreement) = (&overview.state, &overview.agreement);
     let replayed = &state.loaded.replayed;
     let mailbox = &replayed.mailbox;
@@ -98,6 +99,7 @@ pub fn write_overview<D: Document>(
         emit_optional(emit, "oldest_modseq", oldest_modseq(&chain.segments()));
         emit_left_out(emit, chain.left_out);
     })?;
+    list_problems(path, state.problems, out)?;
     out.list("files", |part| {
         for file in &chain.files {
             let header = &file.log.header;
@@ -145,13 +147,13 @@ pub fn write_overview<D: Document>(
 ///
 /// # Errors
 /// When a log cannot be read or `out` cannot be written to.
-pub fn write_history<D: Document>(path: &Path, logs: &mut Logs, uid: Option<&UidSet>, out: &mut D) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
+pub fn write_history<D: Document>(path: &Path, past: &mut Past, uid: Option<&UidSet>, out: &mut D) -> io::Result<()> {
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
-    let starts: HashMap<u32, u64> = logs.list.iter().map(|log| (log.segment.seq, log.segment.initial_modseq)).collect();
+    let starts: HashMap<u32, u64> =
+        past.logs.list.iter().map(|log| (log.segment.seq, log.segment.initial_modseq)).collect();
     out.list("history", |part| {
         let mut last = (0, 0);
-        logs.each(0, |_, seq, record| {
+        past.logs.each(0, |_, seq, record| {
             let before = if last.0 == seq { last.1 } else { starts.get(&seq).copied().unwrap_or(0) };
             last = (seq, record.modseq);
             if record.modseq <= before {
@@ -175,6 +177,7 @@ pub fn write_history<D: Document>(path: &Path, logs: &mut Logs, uid: Option<&Uid
             Ok(true)
         })
     })?;
+    list_problems(path, &past.verdict.problems(&past.logs), out)?;
     out.end()
 }
 
@@ -182,8 +185,7 @@ pub fn write_history<D: Document>(path: &Path, logs: &mut Logs, uid: Option<&Uid
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub fn write_located<D: Document>(path: &Path, located: &Located, out: &mut D) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
+pub fn write_located<D: Document>(path: &Path, located: &Located, problems: &[Finding], out: &mut D) -> io::Result<()> {
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
     out.members(&mut |emit| {
         emit.number("modseq", located.modseq);
@@ -206,6 +208,7 @@ pub fn write_located<D: Document>(path: &Path, located: &Located, out: &mut D) -
             None => emit.null("record"),
         }
     })?;
+    list_problems(path, problems, out)?;
     out.end()
 }
 
@@ -213,8 +216,13 @@ pub fn write_located<D: Document>(path: &Path, located: &Located, out: &mut D) -
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub fn write_decoded<D: Document>(path: &Path, indexid: u32, decoded: &Decoded, out: &mut D) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
+pub fn write_decoded<D: Document>(
+    path: &Path,
+    indexid: u32,
+    decoded: &Decoded,
+    problems: &[Finding],
+    out: &mut D,
+) -> io::Result<()> {
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
     out.members(&mut |emit| {
         emit.number("value", decoded.value);
@@ -234,5 +242,6 @@ pub fn write_decoded<D: Document>(path: &Path, indexid: u32, decoded: &Decoded, 
         emit_optional(emit, "offset", decoded.located.map(|pos| pos.offset));
         emit_optional(emit, "position_modseq", decoded.as_position);
     })?;
+    list_problems(path, problems, out)?;
     out.end()
 }

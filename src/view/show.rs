@@ -4,10 +4,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::findings::{emit_left_out, list_problems};
 use crate::format::ext::{Visit, keyword_bits};
 use crate::format::record::flag;
-use crate::ops::check::list_problems;
-use crate::ops::load::emit_left_out;
 use crate::ops::show::{Options, State, flags_of};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
