@@ -778,3 +778,188 @@ fn two_rebuilds_at_once() {
         }
     }
 }
+
+/// A directory and all in it, given to somebody.
+fn give(path: &Path, owner: u32) {
+    for entry in fs::read_dir(path).expect("directory").flatten() {
+        match entry.file_type().expect("a type").is_dir() {
+            true => give(&entry.path(), owner),
+            false => std::os::unix::fs::lchown(entry.path(), Some(owner), Some(owner)).expect("chown"),
+        }
+    }
+    chown(path, Some(owner), Some(owner)).expect("chown");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("directory");
+    for entry in fs::read_dir(from).expect("fixture").flatten() {
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &to),
+            false => fs::write(to, fs::read(entry.path()).expect("bytes")).expect("copy"),
+        }
+    }
+}
+
+/// Names that a verb, a witness or Dovecot looks for beside an index, above it and below.
+const BESIDE: [&str; 14] = [
+    "dovecot-uidlist",
+    "dovecot-keywords",
+    "dovecot-uidvalidity",
+    "dovecot.list.index.log",
+    "dovecot.list.index",
+    "dovecot.mailbox.log",
+    "dovecot.index.pvt",
+    "dovecot.index.pvt.log",
+    "dovecot.map.index",
+    "maildirfolder",
+    "subscriptions",
+    ".subscriptions",
+    "u.1",
+    "m.1",
+];
+/// Directories that are looked for.
+const BELOW: [&str; 9] = ["cur", "new", "tmp", "dbox-Mails", "mailboxes", "storage", ".imap", "dbox-alt-root", ".Sent"];
+
+/// C2, C5, C7: whatever stands under a name that is looked for, nothing that lies elsewhere is opened for reading, by no
+/// verb: links of every kind, names of root's files, devices, FIFOs.
+#[test]
+#[ignore = "needs strace"]
+fn no_verb_is_led_out_of_a_users_directory() {
+    let verbs: [&[&str]; 12] = [
+        &["check", "--deep", "--verbose"],
+        &["scan", "--all"],
+        &["show"],
+        &["log"],
+        &["log", "--stats"],
+        &["expunges"],
+        &["modseq"],
+        &["qresync", "--uidvalidity", "1", "--modseq", "1"],
+        &["simulate"],
+        &["dump", "--section", "header"],
+        &["rebuild", "-n"],
+        &["undo", "-n"],
+    ];
+    let mut led = Vec::new();
+    for what in ["link", "name", "device", "fifo"] {
+        let spool = Spool::new();
+        let victim = spool.mailbox("victim", OTHER);
+        copy(&fixtures().join("2.3.19.1-sdbox-chain/files/sdbox"), &victim.join("sdbox"));
+        for below in ["cur", "new"] {
+            fs::create_dir(victim.join(below)).expect("directory");
+            fs::write(victim.join(below).join("1.mail,S=5"), "victim").expect("mail");
+        }
+        fs::write(victim.join("dovecot-uidlist"), "3 V1795421627 N9 G18013624bbf5036bf063000083ecc375\n1 :1.mail\n")
+            .expect("uidlist");
+        give(&victim, OTHER);
+        let set = |path: &Path, is_dir: bool| {
+            let _ = fs::remove_file(path);
+            match (what, is_dir) {
+                ("link", false) => symlink(victim.join(path.file_name().expect("a name")), path).expect("link"),
+                ("link", true) => symlink(&victim, path).expect("link"),
+                ("name", _) => fs::hard_link(spool.at("secret"), path).expect("a second name"),
+                ("device", _) => {
+                    mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), 0x105).expect("device")
+                }
+                _ => fifo(path),
+            }
+        };
+        for name in BESIDE {
+            set(&spool.of(name), false);
+        }
+        for name in BELOW {
+            set(&spool.of(name), true);
+        }
+        // An sdbox whose alternate storage and message files lead elsewhere.
+        let sdbox = spool.at("sdbox");
+        copy(&fixtures().join("2.3.19.1-sdbox-chain/files/sdbox"), &sdbox);
+        let mails = sdbox.join("mailboxes/INBOX/dbox-Mails");
+        for entry in fs::read_dir(&mails).expect("mails").flatten() {
+            if entry.file_name().to_string_lossy().starts_with("u.") {
+                set(&entry.path(), false);
+            }
+        }
+        set(&sdbox.join("dbox-alt-root"), true);
+        give(&sdbox, USER);
+        chown(spool.at("secret"), Some(0), Some(0)).expect("chown");
+        for round in 0..2 {
+            if round == 1 {
+                // The files of the index themselves.
+                for name in [INDEX, LOG, "dovecot.index.log.2", "dovecot.index.cache", "dovecot.index.backup"] {
+                    set(&spool.of(name), false);
+                }
+            }
+            for verb in verbs {
+                let trace = spool.at("trace");
+                let mut command = Command::new("timeout");
+                command.args(["60", "strace", "-f", "-qq", "-y", "-e", "trace=open,openat,openat2", "-o"]).arg(&trace);
+                command.arg(env!("CARGO_BIN_EXE_idx")).args(verb).args([&spool.at("box"), &sdbox, &mails]);
+                let output = command.stdin(Stdio::null()).output().expect("strace runs");
+                assert_ne!(output.status.code(), Some(124), "{what} {verb:?} waits");
+                let text = fs::read_to_string(&trace).expect("a trace");
+                let victim = victim.to_str().expect("UTF-8");
+                let opened = text.lines().filter_map(|line| Some((line, line.rsplit_once(" = ")?.1)));
+                for (line, got) in opened.filter(|(line, _)| !line.contains("O_PATH")) {
+                    // `-y` says where a descriptor leads: never to the other one's, nor to a device.
+                    if got.contains(victim) || got.contains("<char ") {
+                        led.push(format!("{what} {verb:?}: {line}"));
+                    }
+                }
+                if what == "name" {
+                    let said = [output.stdout, output.stderr].concat();
+                    let told = said.windows(SECRET.len() - 6).any(|part| part == &SECRET[5..SECRET.len() - 1]);
+                    assert!(!told, "{verb:?}");
+                }
+            }
+        }
+        spool.secret_is_untouched();
+    }
+    assert!(led.is_empty(), "{}", led.join("\n"));
+}
+
+/// A3 for whoever only reads: a directory that becomes a link and back, all the time, is looked at or not, but what the
+/// link leads to is not.
+#[test]
+fn a_directory_that_turns_into_a_link_leads_nowhere() {
+    if !root() {
+        return;
+    }
+    let spool = Spool::new();
+    let victim = spool.mailbox("victim", OTHER);
+    // Were it read, its damage would be told.
+    fs::write(victim.join(INDEX), [0; 60]).expect("index");
+    let home = spool.at("home");
+    fs::create_dir_all(home.join("Maildir")).expect("directory");
+    fs::rename(spool.at("box"), home.join("Maildir/.Sent")).expect("moved");
+    fs::write(home.join("Maildir/dovecot-uidvalidity"), "").expect("file");
+    give(&home, USER);
+    fs::create_dir(spool.at("trap")).expect("directory");
+    symlink(&victim, spool.at("trap/.Sent")).expect("link");
+    symlink(spool.at("trap"), spool.at("link")).expect("link");
+    symlink(&victim, spool.at("inner")).expect("link");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for (one, other) in
+                    [(home.join("Maildir"), spool.at("link")), (home.join("Maildir/.Sent"), spool.at("inner"))]
+                {
+                    // Twice is back again.
+                    for _ in 0..2 {
+                        renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).expect("exchanged");
+                    }
+                }
+            }
+        });
+        let told: Vec<String> = (0..15)
+            .flat_map(|_| [&["check"][..], &["check", "--deep"], &["scan"], &["simulate"]])
+            .map(|verb| {
+                let (_, report, stderr) = idx(verb, &home);
+                format!("{verb:?} {report} {stderr}")
+            })
+            .filter(|said| said.contains("I1") || said.contains("damaged\":1") || said.contains("is shorter"))
+            .collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(told.is_empty(), "{} of 60: {}", told.len(), told[0]);
+    });
+}

@@ -149,3 +149,80 @@ fn files_and_lines_can_be_read_at_once() {
     assert!(found.is_empty(), "{}", found.join("\n"));
     assert!(verbs <= 5000, "ops/ has {verbs} lines: what is not a verb has a room of its own");
 }
+
+/// What looks a path up. Below a directory that somebody else owns a path leads somewhere else the second time, so
+/// everything there goes through [`idx::source::Dir`], and these words are left to the places below.
+const BY_PATH: [&str; 14] = [
+    "std::fs::",
+    "File::open",
+    "File::options",
+    ".exists()",
+    ".is_file()",
+    ".is_symlink()",
+    "symlink_metadata",
+    "canonicalize",
+    "path.is_dir()",
+    "dir.is_dir()",
+    "Dir::open(",
+    "rustix::fs::CWD",
+    "MailboxFiles::at(",
+    "MailboxFiles::of(",
+];
+
+/// The places where a path is looked up, each with the reason.
+const DOORS: [(&str, &str); 19] = [
+    ("source/bytes.rs", "a file that the caller named, links and all, once"),
+    ("source/fileset.rs", "what a path of the caller means; then one descriptor of its directory"),
+    ("source/walk.rs", "the root of a walk, that the caller named, once"),
+    ("store/output.rs", "files and directories that the caller wants written"),
+    ("store/lock.rs", "the system's own /proc: who holds a lock"),
+    ("store/signals.rs", "the system's own /proc: threads of this process"),
+    ("store/owner.rs", "the system's own /etc/passwd and /etc/group"),
+    ("store/undo.rs", "entries of an archive that is open"),
+    ("ops/check.rs", "whether the caller named a file or a directory"),
+    ("ops/rebuild.rs", "whether the caller named a file or a directory, and a mailbox without index, once"),
+    ("ops/simulate.rs", "whether the caller named a mailbox or a tree"),
+    ("ops/show.rs", "the directory of private indexes that the caller named with --pvt"),
+    ("ops/qresync.rs", "the transcript that the caller named, which may well be a pipe"),
+    ("cli/dump.rs", "whether the caller named a file or a directory"),
+    ("cli/verbs.rs", "whether a word that is no verb is a path"),
+    ("cli/complete.rs", "the directory that the caller wants man pages in"),
+    ("cli/paths.rs", "whether what the caller named is there"),
+    ("cli/simulate.rs", "traces and settings that the caller named"),
+    ("cli/check.rs", "whether the caller named files or directories"),
+];
+
+#[test]
+fn paths_are_looked_up_in_named_places() {
+    let mut found = Vec::new();
+    let mut used = std::collections::BTreeSet::new();
+    for (_, path, text) in sources() {
+        let name = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("below src");
+        let name = name.to_str().expect("UTF-8");
+        for (number, line) in code(&text).filter(|(_, line)| !line.trim_start().starts_with("use ")) {
+            for word in BY_PATH.iter().filter(|word| line.contains(**word)) {
+                match DOORS.iter().find(|(door, _)| *door == name) {
+                    Some((door, _)) => _ = used.insert(*door),
+                    None => found.push(format!("{name}:{number}: {word}")),
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let unused: Vec<_> = DOORS.iter().filter(|(door, _)| !used.contains(door)).collect();
+    assert!(unused.is_empty(), "no door any more: {unused:?}");
+}
+
+/// Below a mailbox the witnesses are looked for by name in open directories, whoever asks.
+#[test]
+fn storage_opens_nothing_by_path() {
+    for (_, path, text) in
+        sources().into_iter().filter(|(room, ..)| matches!(room.as_str(), "storage" | "check" | "repair"))
+    {
+        for (number, line) in code(&text).filter(|(_, line)| !line.trim_start().starts_with("use ")) {
+            for word in BY_PATH.iter().filter(|word| line.contains(**word)) {
+                panic!("{}:{number}: {word}", path.display());
+            }
+        }
+    }
+}

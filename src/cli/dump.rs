@@ -174,5 +174,6 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, PathError> {
     }
     let files = MailboxFiles::locate(path)?;
     let order = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
-    Ok(order.into_iter().map(|role| files.path(role)).filter(|path| path.is_file()).collect())
+    // What is there and no regular file is an answer of its own.
+    Ok(order.into_iter().filter(|role| files.stat(*role).is_ok()).map(|role| files.path(role)).collect())
 }

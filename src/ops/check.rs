@@ -9,7 +9,7 @@ use super::names::Lists;
 use crate::check::deep::{NotCompared, Verdict, without_index};
 use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
-use crate::source::{Family, Found, MailboxFiles, PathError, Role, Stat, Walk, recognise, walk};
+use crate::source::{Family, Found, MailboxFiles, PathError, Role, Single, Subject, Walk, recognise, walk};
 use crate::storage::{Depth, Messages};
 
 /// The JSON schema of the document and of every line.
@@ -51,25 +51,16 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
         let known = Role::ALL.into_iter().any(|role| files.path(role) == path)
             && Family::ALL.iter().any(|family| files.index.file_name().is_some_and(|name| name == family.prefix()));
         if !known && path.exists() {
-            let head = crate::source::head(path).map_err(|source| PathError::Io { path: path.to_owned(), source })?;
-            let size = Stat::at(path).map_or(0, |stat| stat.size);
-            if recognise(path, &head, size).is_none() {
+            let file = Single::open(path)?;
+            if recognise(path, &file.head()?, file.stat().size).is_none() {
                 return Err(PathError::NoIndex(path.to_owned()));
             }
         }
         return Ok(Unit { mailbox: path.to_owned(), files: vec![files] });
     }
-    MailboxFiles::locate(path)?;
-    let mut list = Vec::new();
-    for dir in [path.to_owned(), path.join("dbox-Mails")] {
-        for family in Family::ALL {
-            let files = MailboxFiles::at(dir.join(family.prefix()));
-            if !files.present().is_empty() {
-                list.push(files);
-            }
-        }
-    }
-    Ok(Unit { mailbox: path.to_owned(), files: list })
+    let mut files = Subject::of(path)?.all;
+    files.retain(|files| !files.present().is_empty());
+    Ok(Unit { mailbox: path.to_owned(), files })
 }
 
 impl Unit {
@@ -179,8 +170,8 @@ impl Tally {
 pub fn run(unit: &Unit, options: &Options, deep: bool) -> Result<Checked, PathError> {
     let mut all = Checked::default();
     if unit.files.is_empty() {
-        let bytes = std::fs::read(&unit.mailbox).map_err(|error| PathError::io(&unit.mailbox, error))?;
-        all.findings.extend(check::thread(&unit.mailbox, &bytes));
+        let input = Single::open(&unit.mailbox)?.input(options.mmap, false)?;
+        all.findings.extend(check::thread(&unit.mailbox, &input.bytes));
     }
     for files in &unit.files {
         add(&mut all, inspect::inspect(files, options)?, files, options, deep);
@@ -267,7 +258,7 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Uni
     let bare = bare(found);
     if files.is_empty() {
         bare.as_ref()?;
-        files.push(MailboxFiles::of(&found.dir, Family::Mailbox));
+        files.push(found.files(Family::Mailbox));
     }
     let options_now = Options { now: inspect::options().now, ..options.check.clone() };
     let judge = || -> Outcome {
@@ -296,7 +287,7 @@ fn bare(found: &Found) -> Option<Finding> {
     if !(found.signs.sdbox_files || found.signs.uidlist) || found.units.iter().any(is_index) {
         return None;
     }
-    let files = MailboxFiles::of(&found.dir, Family::Mailbox);
+    let files = found.files(Family::Mailbox);
     let messages = Messages::beside(&files).filter(|_| !crate::storage::is_indexed_elsewhere(&files))?;
     without_index(&found.dir, &messages)
 }

@@ -2,14 +2,15 @@
 //! mailbox's own `box-name` header.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::load;
 use crate::format::ext::BoxName;
 use crate::model::replay::Until;
 use crate::model::{Mailbox, MailboxList};
-use crate::source::{Family, Found, MailboxFiles, MmapPolicy, Name, Named, Role};
+use crate::source::place::DOT_IMAP;
+use crate::source::{Dir, Family, Found, MailboxFiles, MmapPolicy, Name, Named, Role};
 
 /// Mailbox lists kept in memory; a walk leaves a mail root before it enters the next.
 const KEPT: usize = 16;
@@ -29,18 +30,18 @@ impl Lists {
         Lists { slots: Mutex::default(), mmap }
     }
 
-    /// The list of the mail root at `root`; read once.
-    fn with<T>(&self, root: &Path, ask: impl FnOnce(&MailboxList) -> Option<T>) -> Option<T> {
+    /// The list of a mail root; read once.
+    fn with<T>(&self, root: &Dir, ask: impl FnOnce(&MailboxList) -> Option<T>) -> Option<T> {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            match slots.iter().find(|(known, _)| known == root) {
+            match slots.iter().find(|(known, _)| known == root.path()) {
                 Some((_, slot)) => Arc::clone(slot),
                 None => {
                     if slots.len() >= KEPT {
                         slots.pop_front();
                     }
                     let slot = Slot::default();
-                    slots.push_back((root.to_owned(), Arc::clone(&slot)));
+                    slots.push_back((root.path().to_owned(), Arc::clone(&slot)));
                     slot
                 }
             }
@@ -52,7 +53,8 @@ impl Lists {
     /// by GUIDs.
     pub fn is_lost(&self, found: &Found) -> bool {
         let Some(root) = found.mail_root() else { return false };
-        root.join("dovecot-uidvalidity").is_file() && self.with(&root, |_| Some(())).is_none()
+        root.stat("dovecot-uidvalidity").is_ok_and(|meta| meta.special.is_none())
+            && self.with(root, |_| Some(())).is_none()
     }
 
     /// The name of the mailbox in a directory. `mailbox` is its state, where that could be read.
@@ -62,7 +64,7 @@ impl Lists {
             Named::Guid(guid) => {
                 let listed = found
                     .mail_root()
-                    .and_then(|root| self.with(&root, |list| list.levels(list.by_guid(&guid)?).map(Name::decode)));
+                    .and_then(|root| self.with(root, |list| list.levels(list.by_guid(&guid)?).map(Name::decode)));
                 listed.or_else(|| mailbox.and_then(own_name)).unwrap_or_else(|| {
                     let hex: String = guid.iter().map(|byte| format!("{byte:02x}")).collect();
                     Name { undecodable: Some(hex.clone().into()), text: hex.into() }
@@ -80,12 +82,10 @@ fn own_name(mailbox: &Mailbox) -> Option<Name> {
 }
 
 /// Reads the mailbox list of a mail root.
-pub fn read_list(root: &Path, mmap: MmapPolicy) -> Option<MailboxList> {
-    let inside = [root.to_owned(), root.join(".imap")];
-    let files = inside.iter().find_map(|dir| {
-        let files = MailboxFiles::at(dir.join(Family::List.prefix()));
-        (!files.present().is_empty()).then_some(files)
-    })?;
+fn read_list(root: &Dir, mmap: MmapPolicy) -> Option<MailboxList> {
+    let inside = [Ok(root.clone()), root.below(DOT_IMAP)].into_iter().flatten();
+    let mut files = inside.map(|dir| MailboxFiles::within(&dir, Family::List.prefix().as_bytes()));
+    let files = files.find(|files| !files.present().is_empty())?;
     let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], mmap).ok()?;
     let chain = load::chain(&snapshot);
     let loaded = load::state(&snapshot, &chain, Until::End).ok()?;

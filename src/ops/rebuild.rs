@@ -13,7 +13,8 @@ use crate::render::{optional_path_text, path_text};
 use crate::repair::{
     Base, Grade, Kept, Loss, Messages, RebuildError, StorageState, after, before, change, inputs, plan, whole_files,
 };
-use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role};
+use crate::source::place::DBOX_MAILS;
+use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, PathError, Role};
 use crate::storage;
 use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
@@ -108,7 +109,7 @@ pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError
             None => return Err(other.err().unwrap_or_else(|| PathError::NoIndex(path.to_owned())).into()),
         },
     };
-    let home = Home::open(&files.index, options.any_owner)?;
+    let home = Home::open(&files, options.any_owner)?;
     let elsewhere = options.output.as_deref().filter(|_| !options.dry_run);
     let output = elsewhere.map(|dir| OutputDir::open(dir, home.dir())).transpose()?;
     let (report, result) = home.as_owner(|| rebuild(&home, &files.index, options))??;
@@ -122,9 +123,13 @@ pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError
 
 /// The index files that a mailbox without any would have: its storage is all there is.
 fn has_storage(path: &Path) -> Option<MailboxFiles> {
-    let dir = if path.is_dir() { path } else { path.parent()? };
-    let below = dir.join("dbox-Mails");
-    let mut all = [dir, &below].into_iter().map(|dir| MailboxFiles::of(dir, Family::Mailbox));
+    let dir = Dir::open(if path.is_dir() { path } else { path.parent()? }).ok()?;
+    storage_in(&dir)
+}
+
+fn storage_in(dir: &Dir) -> Option<MailboxFiles> {
+    let both = std::iter::once(dir.clone()).chain(dir.below(DBOX_MAILS).ok());
+    let mut all = both.map(|dir| MailboxFiles::within(&dir, Family::Mailbox.prefix().as_bytes()));
     all.find(|files| {
         storage::Messages::beside(files).is_some_and(|found| !found.uids.is_empty() || found.map.is_some())
     })
@@ -142,7 +147,7 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
             std::thread::sleep(Duration::from_millis(10 << attempt));
         }
         let survey = home.survey(options.mmap)?;
-        if survey.is_empty() && has_storage(index).is_none() {
+        if survey.is_empty() && storage_in(home.dir()).is_none() {
             return Err(PathError::NoIndex(index.to_owned()).into());
         }
         let storage_then = StorageState::of(home);
@@ -154,8 +159,8 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
         // A run that was killed half-way left some files replaced. What it saved is what there is to plan with.
         let interrupted = saved.steps.pop_if(|step| step.was_interrupted(home, &survey));
         let before = before(home, &survey, interrupted.as_ref());
-        let names = MailboxFiles::at(index);
-        let plan = plan(&names, &inputs(&before, index, options.base));
+        let names = home.files();
+        let plan = plan(&names, &inputs(&before, &names, options.base));
         let mut after = after(&before, &plan);
         if survey.is_one_log()
             && before.iter().chain(&after).all(|(role, bytes)| *role != Role::OldLog || bytes.is_none())

@@ -98,12 +98,13 @@ pub(super) fn look(files: &MailboxFiles, mmap: MmapPolicy) -> Result<Look, PathE
 /// The files of the private index that belongs to a mailbox, if there are any.
 pub(super) fn private_files(files: &MailboxFiles, pvt: Option<&Path>) -> Option<MailboxFiles> {
     let name = crate::source::Family::Private.prefix();
-    let index = match pvt {
-        Some(dir) => dir.join(name),
-        None if files.index.file_name()? == crate::source::Family::Mailbox.prefix() => files.index.with_file_name(name),
+    let private = match pvt {
+        Some(dir) => MailboxFiles::of(dir, crate::source::Family::Private),
+        None if files.index.file_name()? == crate::source::Family::Mailbox.prefix() => {
+            MailboxFiles::within(files.dir().ok()?, name.as_bytes())
+        }
         None => return None,
     };
-    let private = MailboxFiles::at(index);
     (!private.present().is_empty()).then_some(private)
 }
 

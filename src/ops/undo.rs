@@ -127,7 +127,7 @@ pub enum UndoError {
 /// [`UndoError::Nothing`] when there is no undo file.
 pub fn run(path: &Path, options: &Options) -> Result<UndoReport, UndoError> {
     let files = MailboxFiles::locate(path)?;
-    let home = Home::open(&files.index, options.any_owner)?;
+    let home = Home::open(&files, options.any_owner)?;
     home.as_owner(|| undo(&home, &files.index, options))?
 }
 

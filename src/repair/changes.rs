@@ -1,7 +1,6 @@
 //! From the files of an index to a plan, and from the plan to changes on disk. What is made true there is `store`'s.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::path::Path;
 
 use super::plan::{Base, Inputs, Plan};
 use super::steps::Step;
@@ -62,14 +61,14 @@ pub(crate) fn before<'a>(home: &Home, survey: &'a Survey, interrupted: Option<&'
     Role::ALL.into_iter().map(|role| (role, of(role))).collect()
 }
 
-pub(crate) fn inputs<'a>(files: &Files<'a>, index: &Path, base: Option<Base>) -> Inputs<'a> {
+pub(crate) fn inputs<'a>(files: &Files<'a>, names: &MailboxFiles, base: Option<Base>) -> Inputs<'a> {
     Inputs {
         index: bytes(files, Role::Index),
         backup: bytes(files, Role::Backup),
         old_log: bytes(files, Role::OldLog),
         log: bytes(files, Role::Log),
         cache: bytes(files, Role::Cache),
-        storage: Storage::beside(&MailboxFiles::at(index)),
+        storage: Storage::beside(names),
         now: u32::try_from(crate::source::now()).unwrap_or(u32::MAX),
         base,
     }

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -67,14 +67,6 @@ impl Stat {
         file.metadata().map(|meta| Stat::from(&meta))
     }
 
-    /// The state of the file a path leads to now.
-    ///
-    /// # Errors
-    /// As stat(2).
-    pub fn at(path: &Path) -> io::Result<Stat> {
-        std::fs::metadata(path).map(|meta| Stat::from(&meta))
-    }
-
     /// True when both are the same file, whatever its size.
     pub fn same_file(&self, other: &Stat) -> bool {
         (self.dev, self.ino) == (other.dev, other.ino)
@@ -125,16 +117,6 @@ pub struct Input {
 /// As open(2), or [`NotRegular`](super::NotRegular).
 pub fn open(path: &Path) -> io::Result<File> {
     open_regular(rustix::fs::CWD, path.as_os_str().as_bytes(), OFlags::empty()).map(|(file, _)| file)
-}
-
-/// The first bytes of a file: enough to tell what it is.
-///
-/// # Errors
-/// As open(2) and read(2).
-pub fn head(path: &Path) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    open(path)?.take(4096).read_to_end(&mut head)?;
-    Ok(head)
 }
 
 /// Reads a whole file that the user named. `stable` says that writers replace this kind of file by rename and never

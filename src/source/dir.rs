@@ -6,16 +6,18 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, open, openat, openat2, readlinkat, statat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, open, openat, openat2, readlinkat, statat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::bytes::{Input, MmapPolicy, Stat, contents};
 
@@ -23,8 +25,6 @@ use super::bytes::{Input, MmapPolicy, Stat, contents};
 const LISTING: usize = 32 << 10;
 /// How often `openat2` is asked again when somebody renames directories meanwhile.
 const TRIES: usize = 8;
-/// Bytes of a small file that need not be on the disk: what is all hole costs its owner nothing, and a reader memory.
-const HOLLOW: u64 = 4 << 20;
 /// Set when the kernel (before 5.6) or a sandbox has no `openat2`.
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
@@ -118,6 +118,12 @@ impl Meta {
     /// True for a directory.
     pub fn is_dir(&self) -> bool {
         self.special == Some(Special::Directory)
+    }
+
+    /// True for a file of more than 16 MiB that is mostly holes: nobody has written what it says it is, and to read it
+    /// takes memory that its owner has not even paid for with disk.
+    pub fn is_hollow(&self) -> bool {
+        self.stat.size > (16_u64 << 20).saturating_add(self.allocated.saturating_mul(4))
     }
 
     /// # Errors
@@ -219,6 +225,59 @@ impl Dir {
         Ok(Dir { fd: Arc::new(fd), path })
     }
 
+    /// The directory that this one lies in, and the name that this one has there. It is where `..` leads, whatever
+    /// path this one was opened by, so that nobody who turns a part of that path into a link can lead there elsewhere. `None`
+    /// at the root of the file system, and where the name is not to be had (moved meanwhile, or no `/proc`).
+    pub fn above(&self) -> Option<(Dir, Vec<u8>)> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(&*self.fd, "..", flags, Mode::empty()).ok()?;
+        let own = self.meta().ok()?.stat;
+        let is_here = |name: &[u8]| {
+            statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+                let there = Meta::from(stat);
+                there.is_dir() && there.stat.same_file(&own)
+            })
+        };
+        let by = |path: &Path| Some((path.parent()?.to_owned(), path.file_name()?.as_bytes().to_vec()));
+        let as_given = by(&self.path).filter(|(_, name)| is_here(name));
+        let (path, name) = as_given.or_else(|| by(&self.real_path()).filter(|(_, name)| is_here(name)))?;
+        Some((Dir { fd: Arc::new(fd), path: path.into() }, name))
+    }
+
+    /// The path of the directory without links, as the system tells it now: for names, and not to be opened.
+    pub(super) fn real_path(&self) -> PathBuf {
+        let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        match readlinkat(CWD, link, Vec::new()) {
+            Ok(path) => OsString::from_vec(path.into_bytes()).into(),
+            Err(_) => std::path::absolute(&self.path).unwrap_or_else(|_| self.path.to_path_buf()),
+        }
+    }
+
+    /// This directory and those above it.
+    pub fn upwards(&self) -> impl Iterator<Item = Dir> {
+        std::iter::successors(Some(self.clone()), |dir| Some(dir.above()?.0))
+    }
+
+    /// Opens the directory that a link in this one leads to, as a root of its own. The link is the word of this one's
+    /// owner, so whoever may read everything goes along only to what is that owner's, too.
+    ///
+    /// # Errors
+    /// As readlink(2) and open(2); `PermissionDenied` for what is somebody else's.
+    pub fn behind_link(&self, name: impl AsRef<[u8]>) -> io::Result<Dir> {
+        let target = self.link(name)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(&*self.fd, &target, flags, Mode::empty())?;
+        let dir = Dir { fd: Arc::new(fd), path: self.path.join(target).into() };
+        if dir.is_trusted_by(self) { Ok(dir) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+
+    /// Whether what lies here may be taken for a part of what lies in another directory: for whoever may read
+    /// everything only when both have the same owner. The system asks everybody else for his rights.
+    pub fn is_trusted_by(&self, other: &Dir) -> bool {
+        let owner = |dir: &Dir| dir.meta().map(|meta| meta.uid).ok();
+        !reads_everything() || owner(self) == owner(other)
+    }
+
     /// What a name is now; of a link, the link itself.
     ///
     /// # Errors
@@ -241,7 +300,13 @@ impl Dir {
     /// # Errors
     /// As [`file`](Dir::file).
     pub fn file_meta(&self, name: impl AsRef<[u8]>) -> io::Result<(File, Meta)> {
-        open_regular(self.fd.as_fd(), one_name(name.as_ref())?, OFlags::NOFOLLOW)
+        let (file, meta) = open_regular(self.fd.as_fd(), one_name(name.as_ref())?, OFlags::NOFOLLOW)?;
+        // Whoever owns a directory may give any file on the same disk a name in it.
+        if meta.links > 1 && self.meta()?.uid != meta.uid && reads_everything() {
+            let why = format!("belongs to uid {}, not to the owner of the directory, and has other names", meta.uid);
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        Ok((file, meta))
     }
 
     /// Reads a whole file. `stable` says that writers replace this kind of file by rename and never truncate it.
@@ -253,13 +318,15 @@ impl Dir {
         contents(&file, &meta, policy, stable)
     }
 
-    /// Reads a file of at most `most` bytes, of which only a few megabytes may be holes.
+    /// Reads a file of at most `most` bytes that is not mostly holes.
     ///
     /// # Errors
-    /// As [`file`](Dir::file) and read(2); `FileTooLarge` when it is larger.
+    /// As [`file`](Dir::file) and read(2); `FileTooLarge` when it is larger, or [hollow](Meta::is_hollow).
     pub fn read_small(&self, name: impl AsRef<[u8]>, most: u64) -> io::Result<(Vec<u8>, Stat)> {
         let (file, meta) = self.file_meta(name)?;
-        let most = most.min(HOLLOW.saturating_add(meta.allocated.saturating_mul(4)));
+        if meta.stat.size > most || meta.is_hollow() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let mut bytes = Vec::new();
         file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > most {
@@ -312,6 +379,12 @@ impl Dir {
         }
         Ok(())
     }
+}
+
+/// True for root, and for whoever has been given root's right to read what belongs to others (`CAP_DAC_READ_SEARCH`).
+fn reads_everything() -> bool {
+    let wanted = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    geteuid().is_root() || capabilities(None).is_ok_and(|sets| sets.effective.intersects(wanted))
 }
 
 /// A name of one part, so that a lookup cannot leave the directory.
@@ -376,14 +449,13 @@ pub(super) fn open_regular(dir: BorrowedFd<'_>, path: &[u8], more: OFlags) -> io
     Ok((File::from(fd), meta))
 }
 
-/// Opens a directory below another for listing, without following a link and without touching its access time. An
-/// absolute path is one without links, and only its last part is watched.
+/// Opens a directory below another for listing, without following a link and without touching its access time.
 pub(super) fn open_dir(at: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let below = Path::new(OsStr::from_bytes(path));
     let open = |flags: OFlags| match below.components().nth(1) {
-        Some(_) if below.is_relative() => beneath(at, below, flags),
-        _ => Ok(openat(at, path, flags, Mode::empty())?),
+        Some(_) => beneath(at, below, flags),
+        None => Ok(openat(at, path, flags, Mode::empty())?),
     };
     match open(flags | OFlags::NOATIME) {
         Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => open(flags),

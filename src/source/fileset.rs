@@ -277,6 +277,10 @@ impl MailboxFiles {
         Role::ALL.into_iter().filter_map(|role| Some((role, self.stat(role).ok()?.special?))).collect()
     }
 
+    fn is_named_by_dovecot(&self) -> bool {
+        self.index.file_name().is_some_and(|name| Family::ALL.iter().any(|one| name == one.prefix()))
+    }
+
     fn any_exists(&self) -> bool {
         Role::ALL.into_iter().any(|role| self.stat(role).is_ok())
     }
@@ -310,7 +314,7 @@ impl Subject {
         }
         let (index, role) = index_of(path);
         let files = MailboxFiles::at(index);
-        let known = files.index.file_name().is_some_and(|name| Family::ALL.iter().any(|one| name == one.prefix()));
+        let known = files.is_named_by_dovecot();
         match meta {
             // The index itself may be absent while its log is there: a young mailbox.
             Err(error) if !known || !files.any_exists() => return Err(PathError::io(path, error)),
@@ -393,6 +397,13 @@ fn index_of(path: &Path) -> (PathBuf, Role) {
         }
     }
     (path.to_owned(), Role::Index)
+}
+
+/// The index that a file belongs to and what it is for, if both have names of Dovecot's.
+pub(super) fn of_dovecot(path: &Path) -> Option<(MailboxFiles, Role)> {
+    let (index, role) = index_of(path);
+    let files = MailboxFiles::at(index);
+    files.is_named_by_dovecot().then_some((files, role))
 }
 
 /// A path with something behind its name: `dovecot.index` and `.log` make `dovecot.index.log`.

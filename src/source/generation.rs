@@ -267,7 +267,8 @@ pub fn lock_holder(file: &File) -> io::Result<Option<i32>> {
     Ok(holder.map(|lock| lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get())))
 }
 
-/// One file that the user named himself, links and all, open: what is not of a mailbox, or asked about for itself.
+/// One file that the user named himself, open: what is not of a mailbox, or asked about for itself. A link is followed
+/// only under a name that is none of Dovecot's: a mailbox is whoever's it is, and so is what he links to.
 #[derive(Debug)]
 pub struct Single {
     path: PathBuf,
@@ -281,8 +282,11 @@ impl Single {
     /// # Errors
     /// As open(2), or [`NotRegular`].
     pub fn open(path: &Path) -> Result<Single, PathError> {
-        let file = super::bytes::open(path).map_err(|error| PathError::io(path, error))?;
-        let meta = Meta::of(&file).map_err(|error| PathError::io(path, error))?;
+        let opened = match super::fileset::of_dovecot(path) {
+            Some((files, role)) => files.open(role),
+            None => super::bytes::open(path).and_then(|file| Meta::of(&file).map(|meta| (file, meta))),
+        };
+        let (file, meta) = opened.map_err(|error| PathError::io(path, error))?;
         Ok(Single { path: path.to_owned(), file, meta })
     }
 

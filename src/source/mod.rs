@@ -15,7 +15,7 @@ mod watch;
 pub use crate::format::walk::{Hole, Passage, Place, StreamStep};
 #[cfg(feature = "cli")]
 pub(crate) use bytes::contents;
-pub use bytes::{Bytes, Input, MmapPolicy, Stat, head, open, read, remember_rights};
+pub use bytes::{Bytes, Input, MmapPolicy, Stat, open, read, remember_rights};
 pub use dir::{Dir, Entry, Meta, NotRegular, Special};
 pub use fileset::{Family, MailboxFiles, PathError, Role, Subject, recognise, with_suffix};
 pub use generation::{Generation, Single, Snapshot, Tail, lock_holder};

@@ -102,10 +102,20 @@ pub struct Found {
     pub signs: Signs,
     /// Its indexes: usually one, and the mailbox list beside the INBOX.
     pub units: Vec<Unit>,
+    home: Dir,
     path: Vec<u8>,
     shown: Arc<Shown>,
-    root: Option<usize>,
+    root: Option<MailRoot>,
     state: Option<DirState>,
+}
+
+/// The mail root that directories belong to.
+#[derive(Clone, Debug)]
+struct MailRoot {
+    /// Length of its path.
+    len: usize,
+    /// The directory, open since the walk came by: its path may lead elsewhere by now.
+    dir: Dir,
 }
 
 /// The root of a walk: as the caller wrote it, and without links, for names.
@@ -147,14 +157,17 @@ impl DirState {
 impl Found {
     /// The name of the mailbox as the path tells it.
     pub fn named(&self) -> Named {
-        place::name_of(&self.path, self.root, &self.signs)
+        place::name_of(&self.path, self.root.as_ref().map(|root| root.len), &self.signs)
     }
 
     /// The mail root that the directory belongs to.
-    pub fn mail_root(&self) -> Option<PathBuf> {
-        let root = self.path.get(..self.root?)?;
-        let inside = root.len() >= self.shown.canonical.as_os_str().len();
-        Some(if inside { self.shown.path(root) } else { PathBuf::from(OsStr::from_bytes(root)) })
+    pub fn mail_root(&self) -> Option<&Dir> {
+        self.root.as_ref().map(|root| &root.dir)
+    }
+
+    /// The files that an index of a family has in this directory.
+    pub fn files(&self, family: Family) -> MailboxFiles {
+        MailboxFiles::within(&self.home, family.prefix().as_bytes())
     }
 
     /// The root of the walk that it was found below, as the caller wrote it.
@@ -164,7 +177,7 @@ impl Found {
 
     /// The user whose mail it is, where the path below the root of the walk tells.
     pub fn user(&self) -> Option<String> {
-        let root = self.root.unwrap_or_else(|| place::probable_root(&self.path));
+        let root = self.root.as_ref().map_or_else(|| place::probable_root(&self.path), |root| root.len);
         place::user_of(&self.shown.canonical, self.path.get(..root)?)
     }
 
@@ -310,9 +323,10 @@ impl Room {
     fn within(limit: usize, jobs: usize) -> Room {
         let spare = limit.saturating_sub(OPEN_ELSE);
         let max_open = (spare / 8).clamp(1, MAX_OPEN);
-        let for_work = (spare / 3).min(OPEN_FOR_WORK);
+        // Each of them may hold the mail root that it belongs to, too.
+        let for_work = (spare / 6).min(OPEN_FOR_WORK);
         // Each thread has its own, and two batches of at least one directory more.
-        let jobs = jobs.min(spare.saturating_sub(max_open + for_work) / (OPEN_EACH + 2));
+        let jobs = jobs.min(spare.saturating_sub(max_open + 2 * for_work) / (OPEN_EACH + 4));
         Room { jobs, max_open, for_work }
     }
 }
@@ -355,7 +369,7 @@ struct Frame {
     path_len: usize,
     children: NameList,
     next: usize,
-    root: Option<usize>,
+    root: Option<MailRoot>,
 }
 
 /// Lists directories depth first.
@@ -399,7 +413,7 @@ impl Iterator for Lister {
             self.path.extend_from_slice(name);
             frame.next += 1;
             let near = frame.fd.as_ref().map(|fd| open_dir(fd.as_fd(), name));
-            let root = frame.root;
+            let root = frame.root.clone();
             let depth = self.stack.len();
             let opened = near.unwrap_or_else(|| self.open_deep());
             match opened.and_then(|fd| self.list(fd, root, depth)) {
@@ -429,20 +443,21 @@ impl Lister {
     }
 
     fn start(&mut self, given: PathBuf) -> Result<Option<Found>, WalkError> {
-        let canonical = match std::fs::canonicalize(&given) {
-            Ok(canonical) => canonical,
+        let top = match Dir::open(&given) {
+            Ok(top) => top,
             Err(source) => return Err(WalkError { path: given, source }),
         };
+        let canonical = top.real_path();
         self.path = canonical.as_os_str().as_bytes().to_vec();
-        let root = root_above(&canonical);
+        let root = root_above(&top, &canonical);
         self.shown = Arc::new(Shown { given, canonical });
-        open_dir(rustix::fs::CWD, &self.path)
+        open_dir(top.as_fd(), b".")
             .and_then(|fd| self.list(fd, root, 0))
             .map_err(|source| WalkError { path: self.shown.given.clone(), source })
     }
 
     /// Lists the directory at `self.path`.
-    fn list(&mut self, fd: OwnedFd, parent_root: Option<usize>, depth: usize) -> io::Result<Option<Found>> {
+    fn list(&mut self, fd: OwnedFd, above: Option<MailRoot>, depth: usize) -> io::Result<Option<Found>> {
         let state = DirState::of(&fd);
         let dev = state.map(|state| state.dev);
         if depth == 0 {
@@ -475,8 +490,15 @@ impl Lister {
                 entries.special.push((family, role, special));
             }
         }
-        let root = place::root_of(&self.path, parent_root, &entries.signs);
-        let found = self.found(&entries, &fd, state, root);
+        let home = Dir::of_fd(Arc::clone(&fd), &self.shown.path(&self.path));
+        let len = place::root_of(&self.path, above.as_ref().map(|root| root.len), &entries.signs);
+        let root = match len {
+            None => None,
+            len if len == above.as_ref().map(|root| root.len) => above,
+            Some(len) if len == self.path.len() => Some(MailRoot { len, dir: home.clone() }),
+            Some(len) => home.above().map(|(dir, _)| MailRoot { len, dir }),
+        };
+        let found = self.found(&entries, home, state, root.clone());
         let Entries { mut children, signs, .. } = entries;
         if signs.is_maildir() {
             // These hold messages, and may hold very many.
@@ -493,39 +515,32 @@ impl Lister {
         Ok(found)
     }
 
-    fn found(
-        &self,
-        entries: &Entries,
-        fd: &Arc<OwnedFd>,
-        state: Option<DirState>,
-        root: Option<usize>,
-    ) -> Option<Found> {
+    fn found(&self, entries: &Entries, home: Dir, state: Option<DirState>, root: Option<MailRoot>) -> Option<Found> {
         let has_messages = self.bare && (entries.signs.sdbox_files || entries.signs.uidlist);
         if entries.is_empty() && !has_messages {
             return None;
         }
-        let path = self.shown.path(&self.path);
-        let dir = Dir::of_fd(Arc::clone(fd), &path);
         let mut units = Vec::new();
         for family in Family::ALL {
             let present = entries.present[family as usize];
             let is_it = |(of, role, special): &(Family, Role, Special)| (*of == family).then_some((*role, *special));
             let special: Vec<_> = entries.special.iter().filter_map(is_it).collect();
             if present != 0 || !special.is_empty() {
-                let files = MailboxFiles::within(&dir, family.prefix().as_bytes());
+                let files = MailboxFiles::within(&home, family.prefix().as_bytes());
                 units.push(Unit { family, files, special, present });
             }
         }
         for (stem, present) in &entries.odd {
-            if let Some(family) = family_by_content(fd.as_fd(), stem) {
-                let files = MailboxFiles::within(&dir, stem);
+            if let Some(family) = family_by_content(home.as_fd(), stem) {
+                let files = MailboxFiles::within(&home, stem);
                 units.push(Unit { family, files, special: Vec::new(), present: *present });
             }
         }
         (!units.is_empty() || has_messages).then(|| Found {
-            dir: path,
+            dir: home.path().to_owned(),
             signs: entries.signs,
             units,
+            home,
             path: self.path.clone(),
             shown: Arc::clone(&self.shown),
             root,
@@ -536,13 +551,10 @@ impl Lister {
     /// Opens the directory at `self.path`, whose parent is no longer open, from the deepest one that is.
     fn open_deep(&self) -> io::Result<OwnedFd> {
         let open = self.stack.iter().rev().find_map(|frame| Some((frame.fd.as_ref()?, frame.path_len)));
-        match open {
-            Some((fd, len)) => {
-                let below = self.path.get(len..).unwrap_or_default();
-                open_dir(fd.as_fd(), below.strip_prefix(b"/").unwrap_or(below))
-            }
-            None => open_dir(rustix::fs::CWD, &self.path),
-        }
+        // The root of the walk always is.
+        let (fd, len) = open.ok_or(io::ErrorKind::NotFound)?;
+        let below = self.path.get(len..).unwrap_or_default();
+        open_dir(fd.as_fd(), below.strip_prefix(b"/").unwrap_or(below))
     }
 }
 
@@ -637,17 +649,16 @@ fn family_by_content(dir: BorrowedFd<'_>, stem: &[u8]) -> Option<Family> {
 }
 
 /// The mail root that the root of a walk lies in, if it is inside one.
-fn root_above(canonical: &Path) -> Option<usize> {
+fn root_above(top: &Dir, canonical: &Path) -> Option<MailRoot> {
     const NAMES: [&str; 4] =
         ["dovecot.list.index.log", "dovecot.list.index", "dovecot-uidvalidity", "dovecot.mailbox.log"];
-    let above = canonical.ancestors().skip(1).take(8).find(|dir| {
-        NAMES.iter().any(|name| dir.join(name).is_file())
-            || NAMES.iter().any(|name| dir.join(OsStr::from_bytes(DOT_IMAP)).join(name).is_file())
-    })?;
-    let len = above.as_os_str().len();
-    Some(if above.file_name().is_some_and(|name| name.as_bytes() == DOT_IMAP) {
-        above.parent().map_or(len, |parent| parent.as_os_str().len())
-    } else {
-        len
-    })
+    let is_root = |dir: &Dir| NAMES.iter().any(|name| dir.stat(name).is_ok_and(|meta| meta.special.is_none()));
+    let mut above = canonical.ancestors().zip(top.upwards()).skip(1).take(8);
+    let (path, dir) = above.find(|(_, dir)| is_root(dir) || dir.below(DOT_IMAP).is_ok_and(|imap| is_root(&imap)))?;
+    let in_imap = path.file_name().is_some_and(|name| name.as_bytes() == DOT_IMAP);
+    let (path, dir) = match in_imap.then(|| path.parent().zip(dir.above())).flatten() {
+        Some((path, (dir, _))) => (path, dir),
+        None => (path, dir),
+    };
+    Some(MailRoot { len: path.as_os_str().len(), dir })
 }

@@ -107,14 +107,16 @@ fn uids_in(dir: &Dir) -> Option<Vec<u32>> {
     Some(uids)
 }
 
-/// The directory that stands for this one in the alternate storage, or the root of that storage when it is away.
+/// The directory that stands for this one in the alternate storage, or where that storage should be when it is away, or
+/// is somebody else's.
 fn alternate(dir: &Dir) -> (Option<Dir>, Option<PathBuf>) {
-    let root = roots::dbox_root(dir.path()).or_else(|| dir.path().parent().map(Path::to_owned));
-    let target = root.as_ref().and_then(|root| Some(root.join(Dir::open(root).ok()?.link("dbox-alt-root").ok()?)));
-    let (Some(root), Some(target)) = (root, target) else { return (None, None) };
-    let Ok(alt) = Dir::open(&target) else { return (None, Some(target)) };
-    let below = dir.path().strip_prefix(&root).ok();
-    (below.and_then(|below| alt.below(below.as_os_str().as_encoded_bytes()).ok()), None)
+    const LINK: &str = "dbox-alt-root";
+    let Some((root, below)) = roots::dbox_root(dir).or_else(|| dir.above()) else { return (None, None) };
+    let Ok(target) = root.link(LINK) else { return (None, None) };
+    match root.behind_link(LINK) {
+        Ok(alt) => (alt.below(below).ok(), None),
+        Err(_) => (None, Some(root.path().join(target))),
+    }
 }
 
 /// What is wrong with a file `u.UID`.
@@ -155,9 +157,12 @@ fn number_after(name: &[u8], prefix: &[u8]) -> Option<u32> {
 
 /// The map of the root that an mdbox mailbox is in.
 pub(super) fn map_of(dir: &Dir, mmap: MmapPolicy) -> Witness {
-    let Some(root) = roots::dbox_root(dir.path()) else { return Witness::Absent("not in an mdbox root") };
-    let gone = || Witness::Missing(Missing { what: Lost::Map, path: root.join("storage").join(Family::Map.prefix()) });
-    let Ok(storage) = Dir::open(&root).and_then(|root| root.below("storage")) else {
+    let Some((root, _)) = roots::dbox_root(dir) else { return Witness::Absent("not in an mdbox root") };
+    let gone = || {
+        let path = root.path().join("storage").join(Family::Map.prefix());
+        Witness::Missing(Missing { what: Lost::Map, path })
+    };
+    let Ok(storage) = root.below("storage") else {
         return if roots::has_control(dir) { gone() } else { Witness::Absent("there is no storage/") };
     };
     let files = MailboxFiles::within(&storage, Family::Map.prefix().as_bytes());
@@ -223,9 +228,8 @@ impl MapFiles {
         if let (Some((_, sizes)), Some(more)) = (&mut files, alt.as_ref().and_then(sizes_in)) {
             more.into_iter().for_each(|(id, size)| _ = sizes.entry(id).or_insert(size));
         }
-        let root = dir.path().parent().and_then(|root| Dir::open(root).ok());
         let mut without_index = Vec::new();
-        let below = root.and_then(|root| root.below("mailboxes").ok());
+        let below = dir.above().and_then(|(root, _)| root.below("mailboxes").ok());
         let references = below.and_then(|dir| references(dir, mmap, None, &mut without_index));
         let files = files.map(|(dir, sizes)| (dir.path().to_owned(), sizes));
         MapFiles { references, files, is_certain: roots::has_control(dir), alt_is_away, flaws, without_index }

@@ -1,8 +1,6 @@
 //! The mailboxes that a mailbox list names, as their own indexes describe them (`mailbox-list-index-status.c`,
 //! `mailbox-list-index-backend.c`).
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::{load, roots};
@@ -51,9 +49,10 @@ impl InList {
     /// Looks a mailbox up by its GUID, which not every storage keeps in the index.
     pub(super) fn of(dir: &Dir, mailbox: &Mailbox, mmap: MmapPolicy) -> Option<InList> {
         let guid = own_guid(mailbox)?;
-        let files = dir.path().ancestors().take(MAX_ABOVE).find_map(|above| {
-            let dirs = [above.to_owned(), above.join(OsStr::from_bytes(DOT_IMAP))];
-            let mut lists = dirs.iter().map(|dir| MailboxFiles::of(dir, Family::List));
+        let name = Family::List.prefix().as_bytes();
+        let files = dir.upwards().take(MAX_ABOVE).find_map(|above| {
+            let imap = above.below(DOT_IMAP).ok();
+            let mut lists = std::iter::once(above).chain(imap).map(|dir| MailboxFiles::within(&dir, name));
             lists.find(|files| files.stat(Role::Log).is_ok_and(|meta| meta.special.is_none()))
         })?;
         let list = MailboxList::load(&load(&files, mmap)?)?;
@@ -89,11 +88,11 @@ impl Listed {
     /// Reads the indexes of all mailboxes on the list in a directory; `None` when it is no list.
     pub(super) fn read(dir: &Dir, mailbox: &Mailbox, mmap: MmapPolicy) -> Option<Listed> {
         let list = MailboxList::load(mailbox)?;
-        let in_imap = dir.path().file_name().is_some_and(|name| name.as_encoded_bytes() == DOT_IMAP);
-        let root = if in_imap { Dir::open(dir.path().parent()?).ok()? } else { dir.clone() };
+        let in_imap = dir.above().filter(|(_, name)| name == DOT_IMAP);
+        let (root, in_imap) = in_imap.map_or_else(|| (dir.clone(), false), |(root, _)| (root, true));
         let by_guid = named_by_guid(&root);
         let has_mailboxes = ["cur", "mailboxes"].into_iter().any(|sub| root.below(sub).is_ok());
-        let is_mail_root = roots::control_root(dir).is_some_and(|at| at == dir.path()) && (in_imap || has_mailboxes);
+        let is_mail_root = roots::is_control(dir) && (in_imap || has_mailboxes);
         let mut mailboxes = Vec::new();
         for node in &list.nodes {
             if node.flags & (list_flag::NONEXISTENT | list_flag::NOSELECT) != 0 {
@@ -193,20 +192,25 @@ fn files_of(root: &Dir, levels: &[&[u8]], guid: &[u8; 16]) -> Option<MailboxFile
 
 /// What the mailbox list of the root says of the mailbox in a directory.
 pub(super) fn node_of(dir: &Dir) -> Option<ListNode> {
-    let name = Family::List.prefix().as_bytes();
-    let above = std::fs::canonicalize(dir.path()).ok()?;
-    let roots = above.ancestors().take(MAX_ABOVE).filter_map(|path| Dir::open(path).ok());
-    let (root, files) = roots.map(|root| (MailboxFiles::within(&root, name), root)).find_map(|(files, root)| {
-        let there = [Role::Log, Role::Index].into_iter().any(|role| files.stat(role).is_ok());
-        there.then_some((root, files))
-    })?;
-    let list = MailboxList::load(&load(&files, MmapPolicy::default())?)?;
-    let root = match root.path().file_name().is_some_and(|name| name.as_encoded_bytes() == DOT_IMAP) {
-        true => root.path().parent()?.to_owned(),
-        false => root.path().to_owned(),
-    };
-    let below = above.strip_prefix(&root).ok()?.as_os_str().as_encoded_bytes().to_vec();
-    let below = if below.is_empty() { b".".to_vec() } else { below };
+    let (mut at, mut below, mut files) = (dir.clone(), Vec::new(), None);
+    for _ in 0..MAX_ABOVE {
+        let here = MailboxFiles::within(&at, Family::List.prefix().as_bytes());
+        let there = [Role::Log, Role::Index].into_iter().any(|role| here.stat(role).is_ok());
+        files = files.or_else(|| there.then_some(here));
+        let above = at.above();
+        // The root is above `.imap/`, where its list is.
+        if files.is_some() && above.as_ref().is_none_or(|(_, name)| name != DOT_IMAP) {
+            break;
+        }
+        let (above, name) = above?;
+        below.insert(0, name);
+        at = above;
+        if files.is_some() {
+            break;
+        }
+    }
+    let list = MailboxList::load(&load(&files?, MmapPolicy::default())?)?;
+    let below = if below.is_empty() { b".".to_vec() } else { below.join(&b'/') };
     let is_here =
         |node: &&ListNode| list.levels(node).is_some_and(|levels| places(&levels, &node.record.guid).contains(&below));
     list.nodes.iter().find(is_here).cloned()

@@ -51,6 +51,8 @@ pub struct MessageFiles {
     pub dir: PathBuf,
     /// All of them, those in `new/` first.
     pub files: Vec<MessageFile>,
+    /// When `new/` and `cur/` had last changed, UNIX seconds and nanoseconds, before they were listed.
+    pub changed: [Option<(i64, i64)>; 2],
 }
 
 /// A message file of a Maildir.
@@ -286,13 +288,14 @@ fn read_list(dir: &Dir) -> std::io::Result<(UidList, Stat)> {
 fn read_messages(dir: &Dir, uidlist: Option<&UidListFile>, believed: Option<&Believed>) -> Option<MessageFiles> {
     let entries = uidlist.filter(|_| believed.is_some()).map(|file| file.list.entries.as_slice()).unwrap_or_default();
     let uids: HashMap<&[u8], u32> = entries.iter().map(|(uid, base)| (base.as_slice(), *uid)).collect();
-    let mut messages = MessageFiles { dir: dir.path().to_owned(), files: Vec::new() };
+    let mut messages = MessageFiles { dir: dir.path().to_owned(), ..MessageFiles::default() };
     for (sub, in_cur) in [("new", false), ("cur", true)] {
         let below = match dir.below(sub) {
             Ok(below) => below,
             Err(_) if in_cur => return None,
             Err(_) => continue,
         };
+        messages.changed[usize::from(in_cur)] = below.meta().ok().map(|meta| meta.stat.mtime);
         let listed = below.each(|name, special| {
             // Hard links and links to mail in another place both count: Dovecot reads through them.
             if !name.starts_with(b".") && (special.is_none() || special == Some(Special::Link)) {

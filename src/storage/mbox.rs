@@ -42,10 +42,9 @@ impl Mbox {
 
 fn find(dir: &Dir) -> Option<(PathBuf, Option<(File, Stat)>)> {
     use std::os::unix::ffi::OsStrExt;
-    let name = dir.path().file_name()?.as_bytes();
-    let imap = dir.path().parent().filter(|above| above.file_name().is_some_and(|n| n.as_bytes() == DOT_IMAP))?;
-    let above = Dir::open(imap.parent()?).ok()?;
-    let names: &[&[u8]] = if name == b"INBOX" { &[b"inbox", b"INBOX"] } else { &[name] };
+    let (imap, name) = dir.above()?;
+    let (above, _) = imap.above().filter(|(_, name)| name == DOT_IMAP)?;
+    let names: &[&[u8]] = if name == b"INBOX" { &[b"inbox", b"INBOX"] } else { &[&name] };
     let open = |dir: &Dir, name: &[u8]| {
         let (file, meta) = dir.file_meta(name).ok()?;
         Some((dir.path().join(std::ffi::OsStr::from_bytes(name)), Some((file, meta.stat))))
@@ -55,13 +54,13 @@ fn find(dir: &Dir) -> Option<(PathBuf, Option<(File, Stat)>)> {
     }
     // The INBOX may be beside the root of the folders, or in a spool.
     if name == b"INBOX" {
-        let home = Dir::open(above.path().parent()?).ok()?;
+        let (home, _) = above.above()?;
         let is_mbox = |found: &(PathBuf, Option<(File, Stat)>)| {
             found.1.as_ref().is_some_and(|(file, _)| base(&piece(file, 0, HEAD)).is_some())
         };
         return [b"inbox".as_slice(), b"mbox"].iter().find_map(|name| open(&home, name).filter(is_mbox));
     }
-    roots::has_control(dir).then(|| (above.path().join(std::ffi::OsStr::from_bytes(name)), None))
+    roots::has_control(dir).then(|| (above.path().join(std::ffi::OsStr::from_bytes(&name)), None))
 }
 
 /// What the messages of an mbox say of themselves.

@@ -86,9 +86,8 @@ impl Messages {
         let Witness::Maildir(maildir) = Maildir::read(dir, None, None) else { return None };
         let list = &maildir.uidlist.as_ref().ok()?.list;
         let uids = maildir.with_files();
-        let home = maildir.messages.as_ref().and_then(|messages| Dir::open(&messages.dir).ok());
-        let time = |sub: &str| Some(home.as_ref()?.below(sub).ok()?.meta().ok()?.stat.mtime);
-        let state = time("new").zip(time("cur")).map(|(new, cur)| SyncState::Maildir([new, cur]));
+        let [new, cur] = maildir.messages.as_ref().map(|messages| messages.changed).unwrap_or_default();
+        let state = new.zip(cur).map(|(new, cur)| SyncState::Maildir([new, cur]));
         // A list that cannot be read to its end does not say how far it went.
         let next_uid = if list.problem.is_none() { list.next_uid } else { 0 };
         Some(Messages {
@@ -127,9 +126,9 @@ impl Messages {
 
     fn of_mdbox(dir: &Dir, files: &MailboxFiles) -> Option<Messages> {
         let Witness::Map(map) = dbox::map_of(dir, MmapPolicy::default()) else { return None };
-        let root = super::roots::dbox_root(dir.path())?;
+        let (root, _) = super::roots::dbox_root(dir)?;
         let own = files.path(crate::source::Role::Index);
-        let others = Dir::open(&root).and_then(|root| root.below("mailboxes")).ok();
+        let others = root.below("mailboxes").ok();
         let elsewhere =
             others.and_then(|all| dbox::references(all, MmapPolicy::default(), Some(&own), &mut Vec::new()));
         Some(Messages {
@@ -141,7 +140,7 @@ impl Messages {
 
     /// For the map itself: the mails that mailboxes refer to.
     fn of_map(dir: &Dir) -> Option<Messages> {
-        let root = Dir::open(dir.path().parent()?).ok()?;
+        let (root, _) = dir.above()?;
         let references = dbox::references(root.below("mailboxes").ok()?, MmapPolicy::default(), None, &mut Vec::new())?;
         let mut uids: Vec<u32> = references.keys().copied().filter(|uid| *uid != 0).collect();
         uids.sort_unstable();

@@ -214,9 +214,8 @@ fn state_of(snapshot: &Snapshot) -> Option<Mailbox> {
 pub fn is_indexed_elsewhere(files: &MailboxFiles) -> bool {
     let Ok(dir) = files.dir() else { return false };
     let name = Family::Mailbox.prefix().as_bytes();
-    let others = roots::around(dir);
     let is_index = |dir: &Dir| !MailboxFiles::within(dir, name).present().is_empty();
-    others.iter().any(|one| one.is_sure && is_index(&one.dir))
+    roots::around(dir).any(|one| one.is_sure && is_index(&one.dir))
 }
 
 /// What tells that somebody works on a mailbox or its storage: times and sizes of what changes then.

@@ -14,16 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use super::owner::{self, Rights};
 use crate::format::{FileKind, index::IndexFile, log::LogFile};
-use crate::source::{Dir, Input, Meta, MmapPolicy, NotRegular, Role, contents};
+use crate::source::{Dir, Input, MailboxFiles, Meta, MmapPolicy, NotRegular, Role, contents};
 
 /// The extended attributes that say who may use a file: its POSIX ACL and its SELinux context.
 const ACL: &str = "system.posix_acl_access";
 const SELINUX: &str = "security.selinux";
 /// Mode bits that a file of an index can have.
 const PERMISSIONS: u32 = 0o666;
-/// Bytes without any data behind them that are worked on: what is replaced is saved whole, and anybody can make a file
-/// of gigabytes that holds nothing.
-const HOLLOW: u64 = 16 << 20;
 /// Largest extended attribute of Linux.
 const MAX_XATTR: usize = 1 << 16;
 
@@ -155,10 +152,11 @@ impl Home {
     ///
     /// # Errors
     /// As open(2); [`Foreign`] in the source of the error for a file of somebody else.
-    pub fn open(index: &Path, any_owner: bool) -> Result<Home, StoreError> {
+    pub fn open(files: &MailboxFiles, any_owner: bool) -> Result<Home, StoreError> {
+        let index = files.index.as_path();
         let parent = index.parent().unwrap_or(Path::new(""));
         let fail = |source: io::Error| StoreError::new(parent, "cannot open", source);
-        let dir = Dir::open(parent).map_err(fail)?;
+        let dir = files.dir().map_err(fail)?.clone();
         let meta = dir.meta().map_err(fail)?;
         let rights = Rights::of_owner(&meta);
         let prefix = index.file_name().unwrap_or_default().as_bytes().to_vec();
@@ -210,6 +208,11 @@ impl Home {
     /// The directory.
     pub fn dir(&self) -> &Dir {
         &self.dir
+    }
+
+    /// The files by name, in the directory that is open.
+    pub fn files(&self) -> MailboxFiles {
+        MailboxFiles::within(&self.dir, &self.prefix)
     }
 
     /// Name of the file with that role.
@@ -336,7 +339,8 @@ impl Home {
                 slot.1 = Some(meta);
             }
             let fail = |error| self.error(&name, "cannot read", error);
-            if meta.stat.size > HOLLOW.saturating_add(meta.allocated.saturating_mul(4)) {
+            // What is replaced is saved whole.
+            if meta.is_hollow() {
                 let (size, held) = (meta.stat.size, meta.allocated);
                 let why = format!("{size} bytes, of which {held} are on the disk; cut it or move it away first");
                 return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, why)));

@@ -280,6 +280,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::source::MailboxFiles;
 
     /// Lock files grow old by the clock of this process, which need not be that of the file system.
     fn made_now(path: &Path) {
@@ -290,7 +291,7 @@ mod tests {
     }
 
     fn home(dir: &Path) -> Home {
-        Home::open(&dir.join("dovecot.index"), false).expect("a directory")
+        Home::open(&MailboxFiles::at(dir.join("dovecot.index")), false).expect("a directory")
     }
 
     #[test]
