@@ -856,7 +856,7 @@ fn no_verb_is_led_out_of_a_users_directory() {
             let _ = fs::remove_file(path);
             match (what, is_dir) {
                 ("link", false) => symlink(victim.join(path.file_name().expect("a name")), path).expect("link"),
-                ("link", true) => symlink(&victim, path).expect("link"),
+                ("link", true) => symlink(victim.join("sdbox"), path).expect("link"),
                 ("name", _) => fs::hard_link(spool.at("secret"), path).expect("a second name"),
                 ("device", _) => {
                     mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), 0x105).expect("device")
@@ -915,6 +915,54 @@ fn no_verb_is_led_out_of_a_users_directory() {
         spool.secret_is_untouched();
     }
     assert!(led.is_empty(), "{}", led.join("\n"));
+}
+
+/// The same where each open takes its time, so that what is behind a path is another thing at the second look.
+#[test]
+#[ignore = "needs strace"]
+fn what_was_opened_stays_whatever_becomes_of_its_path() {
+    let spool = Spool::new();
+    for (layout, mails) in [("sdbox-chain", "sdbox"), ("mdbox-busy", "mdbox"), ("maildir-chain", "Maildir")] {
+        let (home, other) = (spool.at(&format!("{layout}-home")), spool.at(&format!("{layout}-other")));
+        for (dir, owner) in [(&home, USER), (&other, OTHER)] {
+            copy(&fixtures().join(format!("2.3.19.1-{layout}/files")), dir);
+            give(dir, owner);
+        }
+        let (name, link) = (home.join(mails), spool.at(layout));
+        symlink(other.join(mails), &link).expect("link");
+        let mut led = Vec::new();
+        for verb in [&["check", "--deep"][..], &["scan", "--all"], &["simulate"]] {
+            let trace = spool.at("trace");
+            let child = Command::new("strace")
+                .args(["-f", "-qq", "-y", "-e", "trace=open,openat,openat2,statx,newfstatat"])
+                .args(["-e", "inject=openat,openat2:delay_exit=9000", "-o"])
+                .arg(&trace)
+                .arg(env!("CARGO_BIN_EXE_idx"))
+                .args(verb)
+                .arg(&home)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn();
+            let mut child = child.expect("strace runs");
+            let mut away = false;
+            while child.try_wait().expect("strace").is_none() {
+                renameat_with(CWD, &name, CWD, &link, RenameFlags::EXCHANGE).expect("exchanged");
+                away = !away;
+                // Mostly it is there, so that much is opened and then lost.
+                std::thread::sleep(Duration::from_millis(if away { 7 } else { 23 }));
+            }
+            if away {
+                renameat_with(CWD, &name, CWD, &link, RenameFlags::EXCHANGE).expect("exchanged");
+            }
+            let text = fs::read_to_string(&trace).expect("a trace");
+            let got = text.lines().filter_map(|line| Some((line, line.rsplit_once(" = ")?.1)));
+            let other = other.to_str().expect("UTF-8");
+            led.extend(
+                got.filter(|(_, got)| got.contains(other)).map(|(line, _)| format!("{layout} {verb:?}: {line}")),
+            );
+        }
+        assert!(led.is_empty(), "{}", led.join("\n"));
+    }
 }
 
 /// A3 for whoever only reads: a directory that becomes a link and back, all the time, is looked at or not, but what the

@@ -1,5 +1,6 @@
 //! What every verb promises, whatever it does: help with examples and exit codes, errors that name the path, documents that are
-//! documents, colour only where it is wanted, and files left as they were. A verb joins with one line at the end.
+//! documents, colour only where it is wanted, and files left as they were. A verb joins with one line at the end; what
+//! holds for all of them is asked of all that the command line has, so that none is forgotten.
 
 mod support;
 
@@ -390,4 +391,226 @@ fn verbs_about_idx_itself_have_help() {
     for name in ["completions", "man", "help"] {
         Verb { name, args: &[] }.help();
     }
+}
+
+/// How each verb is called where all are asked: its arguments, and whether its work is writing.
+const ALL: [(&str, &[&str], bool); 14] = [
+    ("check", &[MAILBOX, "--deep", "--verbose"], false),
+    ("dump", &[MAILBOX], false),
+    ("log", &[MAILBOX], false),
+    ("show", &[MAILBOX], false),
+    ("modseq", &[MAILBOX], false),
+    ("expunges", &[MAILBOX], false),
+    ("qresync", &[MAILBOX, "--uidvalidity", "1", "--modseq", "1"], false),
+    ("rebuild", &[MAILBOX, "--accept-loss"], true),
+    ("undo", &[MAILBOX], true),
+    ("scan", &[MAILBOX, "--all"], false),
+    ("simulate", &[MAILBOX], false),
+    ("completions", &["bash"], false),
+    ("man", &["MAN"], true),
+    ("help", &[], false),
+];
+
+/// More ways of the same verbs that print something else.
+const MORE: [(&str, &[&str], bool); 11] = [
+    ("check", &[MAILBOX, "--nagios"], false),
+    ("check", &[MAILBOX, "--prometheus", "-"], false),
+    ("log", &[MAILBOX, "--stats"], false),
+    ("show", &[MAILBOX, "--uid", "1:3"], false),
+    ("modseq", &[MAILBOX, "--history"], false),
+    ("dump", &[MAILBOX, "--hex"], false),
+    ("rebuild", &[MAILBOX, "-n"], false),
+    ("undo", &[MAILBOX, "--list"], false),
+    ("undo", &[MAILBOX, "-n"], false),
+    ("scan", &[MAILBOX], false),
+    ("simulate", &[MAILBOX, "--recursive"], false),
+];
+
+/// A mailbox for one run: a damaged one, so that there is something to say; rebuilt already where there is to be undone.
+struct Subject {
+    home: tempfile::TempDir,
+    mailbox: PathBuf,
+}
+
+impl Subject {
+    fn new(name: &OsStr, verb: &str) -> Subject {
+        let home = tempfile::tempdir().expect("a directory");
+        let mailbox = home.path().join(name);
+        std::fs::create_dir_all(mailbox.join("cur")).expect("a directory");
+        std::fs::create_dir(mailbox.join("new")).expect("a directory");
+        let source = support::fixtures().join("2.3.19.1-maildir-chain/files/Maildir");
+        for file in ["dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache"] {
+            std::fs::copy(source.join(file), mailbox.join(file)).expect("copied");
+        }
+        let mut index = std::fs::read(mailbox.join("dovecot.index")).expect("an index");
+        index[20] |= 1; // MAIL_INDEX_HDR_FLAG_CORRUPTED
+        std::fs::write(mailbox.join("dovecot.index"), index).expect("written");
+        let old = std::fs::FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_796_000_000));
+        for entry in std::fs::read_dir(&mailbox).expect("a directory").flatten() {
+            std::fs::File::open(entry.path()).and_then(|file| file.set_times(old)).expect("times");
+        }
+        let subject = Subject { home, mailbox };
+        if verb == "undo" {
+            assert_eq!(subject.run("rebuild", &[MAILBOX, "--accept-loss"], "table", "").status.code(), Some(0));
+        }
+        subject
+    }
+
+    /// Runs a verb with its streams turned as a shell does it.
+    fn run(&self, verb: &str, args: &[&str], format: &str, streams: &str) -> Output {
+        let man = self.home.path().join("man");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("exec \"$@\" {streams}")).arg("sh");
+        command.arg(env!("CARGO_BIN_EXE_idx")).args([verb, "-f", format]);
+        command.args(args.iter().map(|arg| match *arg {
+            MAILBOX => self.mailbox.as_os_str(),
+            "MAN" => man.as_os_str(),
+            plain => OsStr::new(plain),
+        }));
+        command.stdin(Stdio::null()).output().expect("idx runs")
+    }
+}
+
+/// Every verb that the command line has, in every format.
+fn each_verb(list: &[(&str, &[&str], bool)], mut each: impl FnMut(&str, &[&str], bool, &str)) {
+    let there: Vec<String> = idx::cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let asked: Vec<&str> = ALL.iter().map(|(verb, ..)| *verb).collect();
+    for verb in &there {
+        assert!(asked.contains(&verb.as_str()), "{verb} is new: say in ALL how it is called");
+    }
+    for (verb, args, writes) in list {
+        for format in ["table", "json", "ndjson"] {
+            each(verb, args, *writes, format);
+        }
+    }
+}
+
+/// A stream that is full or closed changes no exit status, but that a verb which only reads has not answered.
+#[test]
+fn full_and_closed_streams() {
+    each_verb(&ALL, |verb, args, writes, format| {
+        let run = |streams: &str| Subject::new(OsStr::new("box"), verb).run(verb, args, format, streams);
+        let what = format!("{verb} -f {format}");
+        let whole = run("");
+        let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+        let full = run(">/dev/full");
+        if whole.stdout.is_empty() {
+            assert_eq!(full.status, whole.status, "{what}: {}", said(&full));
+        } else if writes {
+            assert_eq!(full.status, whole.status, "{what}: the status is that of the work: {}", said(&full));
+            assert!(said(&full).contains("its report could not be written"), "{what}: {}", said(&full));
+        } else {
+            assert_eq!(full.status.code(), Some(2), "{what}: {}", said(&full));
+            assert!(said(&full).contains("No space left"), "{what}: {}", said(&full));
+        }
+        for streams in ["2>/dev/full", "2>&-", ">&-", ">&- 2>&-", "| true"] {
+            let output = run(streams);
+            // Of a pipeline a shell tells the status of the last; the verb's own is asked for in `closed_pipe`.
+            if streams != "| true" {
+                assert_eq!(output.status, whole.status, "{what} {streams}: {}", said(&output));
+            }
+            assert!(!said(&output).to_lowercase().contains("broken pipe"), "{what} {streams}: {}", said(&output));
+            assert!(!said(&output).contains("panic"), "{what} {streams}: {}", said(&output));
+        }
+        // The same where there is something to complain of.
+        let run = |streams: &str| Subject::new(OsStr::new("box"), "").run(verb, &["/nowhere/at/all"], format, streams);
+        let whole = run("");
+        for streams in ["2>/dev/full", "2>&-"] {
+            assert_eq!(run(streams).status, whole.status, "{what} /nowhere {streams}");
+        }
+    });
+}
+
+/// Characters that turn a line around, end it, hide in it, or speak to the terminal; and bytes that are no text.
+const HOSTILE: &[u8] = b"ev\x1b]0;PWN\x07\nidx: all sound\r\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa8\xe2\x80\x8b\xc2\x85\xc2\xad\x7f\xff\"'\\{}";
+
+/// What must not reach people: control characters but for line ends, and the format characters of [`HOSTILE`].
+fn unsafe_for_people(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().any(|c| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{202e}' | '\u{2066}' | '\u{2028}' | '\u{200b}' | '\u{ad}' | char::REPLACEMENT_CHARACTER)
+    }) || text.lines().any(|line| line.starts_with("idx: all sound"))
+}
+
+/// A name that is no text, or worse, is escaped for people and given as bytes in JSON, by every verb.
+#[test]
+fn hostile_names_of_directories() {
+    let all: Vec<_> = ALL.iter().chain(&MORE).copied().filter(|(_, args, _)| args.contains(&MAILBOX)).collect();
+    each_verb(&all, |verb, args, _, format| {
+        for name in [HOSTILE.to_vec(), [HOSTILE, b"/Maildir/.", HOSTILE].concat()] {
+            let subject = Subject::new(OsStr::from_bytes(&name), verb);
+            let output = subject.run(verb, args, format, "");
+            let what = format!("{verb} {args:?} -f {format}");
+            let code = output.status.code();
+            assert!(matches!(code, Some(0..=2)), "{what}: {code:?} {}", String::from_utf8_lossy(&output.stderr));
+            assert!(!unsafe_for_people(&output.stderr), "{what}: {}", output.stderr.escape_ascii());
+            let plain = args.contains(&"--nagios") || args.contains(&"--prometheus");
+            if format == "table" || args.contains(&"--nagios") {
+                assert!(!unsafe_for_people(&output.stdout), "{what}: {}", output.stdout.escape_ascii());
+            } else if !plain {
+                let text = std::str::from_utf8(&output.stdout).unwrap_or_else(|error| panic!("{what}: {error}"));
+                let documents: Vec<Value> = serde_json::Deserializer::from_str(text)
+                    .into_iter()
+                    .collect::<Result<_, _>>()
+                    .unwrap_or_else(|error| panic!("{what}: {error}: {text}"));
+                assert!(!documents.is_empty(), "{what}");
+                assert!(documents[0]["given"][0]["base64"].is_string(), "{what}: {}", documents[0]);
+                assert!(!text.contains('\u{fffd}'), "{what}: a name cut to what is text: {text}");
+            }
+        }
+    });
+}
+
+/// The same of names inside the files: keywords, extensions, headers in a cache, attributes.
+#[test]
+fn hostile_names_in_files() {
+    let all: Vec<_> = ALL.iter().chain(&MORE).copied().filter(|(_, args, _)| args.contains(&MAILBOX)).collect();
+    each_verb(&all, |verb, args, _, format| {
+        let home = tempfile::tempdir().expect("a directory");
+        let mailbox = home.path().join("box");
+        std::fs::create_dir(&mailbox).expect("a directory");
+        let mut log = Log::new(1);
+        log.append(1..=3).keyword(HOSTILE, 1, 2).intro(u32::MAX, HOSTILE, 0, 4, 4);
+        let attribute = [&b"+"[..], HOSTILE, b"\0", &words(&[1_796_000_000]), &words(&[3])].concat();
+        let padding = vec![0; (4 - attribute.len() % 4) % 4];
+        log.record(build::ATTRIBUTE_UPDATE, &[attribute, padding].concat());
+        log.record(build::HEADER_UPDATE, &[&[0, 0, 4, 0][..], &[1, 2, 3, 4]].concat());
+        std::fs::write(mailbox.join("dovecot.index.log"), log.bytes).expect("written");
+        let field = ("hdr.ev\u{1b}]0;PWN\u{7}\u{202e}\u{200b}", u32::MAX, 3);
+        std::fs::write(mailbox.join("dovecot.index.cache"), build::cache(&[field], 1)).expect("written");
+        std::fs::write(mailbox.join("dovecot.index"), build::index(&[], 8, &[0; 24], |_| {})).expect("written");
+        let subject = Subject { home, mailbox };
+        let output = subject.run(verb, args, format, "");
+        let what = format!("{verb} {args:?} -f {format}");
+        assert!(matches!(output.status.code(), Some(0..=2)), "{what}");
+        assert!(!unsafe_for_people(&output.stderr), "{what}: {}", output.stderr.escape_ascii());
+        if format == "table" {
+            assert!(!unsafe_for_people(&output.stdout), "{what}: {}", output.stdout.escape_ascii());
+        } else if !args.contains(&"--nagios") && !args.contains(&"--prometheus") {
+            let documents = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+            documents.for_each(|document| _ = document.unwrap_or_else(|error| panic!("{what}: {error}")));
+        }
+    });
+}
+
+/// The process that holds a lock has a name that it gave itself.
+#[test]
+fn a_hostile_name_of_a_lock_holder() {
+    let subject = Subject::new(OsStr::new("box"), "undo");
+    let log = subject.mailbox.join("dovecot.index.log");
+    let file = std::fs::File::options().read(true).write(true).open(log).expect("a log");
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    let comm = format!("/proc/{}/comm", std::process::id());
+    let mine = std::fs::read(&comm).expect("a name");
+    std::fs::write(&comm, b"\x1b]0;e\x07\n\xe2\x80\xaex").expect("a name");
+    let args = [MAILBOX, "--lock-timeout", "100ms"];
+    for (verb, format) in [("rebuild", "table"), ("rebuild", "json"), ("undo", "table"), ("undo", "ndjson")] {
+        let output = subject.run(verb, &args, format, "");
+        let told = [output.stdout.clone(), output.stderr.clone()].concat();
+        assert!(!unsafe_for_people(&told), "{verb} {format}: {}", told.escape_ascii());
+    }
+    let output = subject.run("undo", &args, "table", "");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&std::process::id().to_string()));
+    std::fs::write(&comm, mine).expect("a name");
 }

@@ -226,8 +226,8 @@ impl Dir {
     }
 
     /// The directory that this one lies in, and the name that this one has there. It is where `..` leads, whatever
-    /// path this one was opened by, so that nobody who turns a part of that path into a link can lead there elsewhere. `None`
-    /// at the root of the file system, and where the name is not to be had (moved meanwhile, or no `/proc`).
+    /// path this one was opened by, so that nobody who turns a part of that path into a link can lead there elsewhere.
+    /// `None` at the root of the file system, and where the name is not to be had (moved meanwhile, or no `/proc`).
     pub fn above(&self) -> Option<(Dir, Vec<u8>)> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(&*self.fd, "..", flags, Mode::empty()).ok()?;
