@@ -99,7 +99,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__check)
-            opts="-v -j -f -h --verbose --deep --jobs --fail-on --nagios --prometheus --max-log-size --max-cache-size --min-window --format --color --progress --mmap --help"
+            opts="-v -j -f -h --verbose --deep --jobs --cross --one-file-system --fail-on --nagios --prometheus --max-log-size --max-cache-size --min-window --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -575,7 +575,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__scan)
-            opts="-a -j -f -h --all --jobs --format --color --progress --mmap --help"
+            opts="-a -j -f -h --all --jobs --cross --one-file-system --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -663,7 +663,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__simulate)
-            opts="-r -j -f -h --tree --recursive --worst --jobs --replay --synthetic --trace --appends-per-day --flags-per-day --expunges-per-day --sync-every --pattern --burst --messages --seed --storage --for --now --config --dovecot --log-rotate-min-size --log-rotate-max-size --log-rotate-min-age --log2-max-age --offline --clients --gaps --want --share --mailboxes --plot --format --color --progress --mmap --help"
+            opts="-r -j -f -h --tree --recursive --worst --jobs --cross --one-file-system --replay --synthetic --trace --appends-per-day --flags-per-day --expunges-per-day --sync-every --pattern --burst --messages --seed --storage --for --now --config --dovecot --log-rotate-min-size --log-rotate-max-size --log-rotate-min-age --log2-max-age --offline --clients --gaps --want --share --mailboxes --plot --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

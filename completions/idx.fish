@@ -73,6 +73,8 @@ always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand check" -s v -l verbose -d 'Also show what Dovecot does about each finding, the remedy, and what is merely worth knowing'
 complete -c idx -n "__fish_idx_using_subcommand check" -l deep -d 'Also check against the mail storage: Maildir, sdbox and mdbox files, the mailbox list, private flags'
+complete -c idx -n "__fish_idx_using_subcommand check" -l cross -d 'Also search file systems that are mounted below a directory'
+complete -c idx -n "__fish_idx_using_subcommand check" -l one-file-system -d 'Stay on the file system of each directory that is named; this is the default'
 complete -c idx -n "__fish_idx_using_subcommand check" -l nagios -d 'Print one line as a Nagios plugin does, and exit with 0 (OK) to 3 (UNKNOWN)'
 complete -c idx -n "__fish_idx_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idx -n "__fish_idx_using_subcommand dump" -l section -d 'Only these sections' -r -f -a "header\t'The file header'
@@ -252,6 +254,8 @@ complete -c idx -n "__fish_idx_using_subcommand scan" -l mmap -d 'When to map fi
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand scan" -s a -l all -d 'Also list the indexes of mailbox lists, mdbox maps and private flags, and caches kept apart'
+complete -c idx -n "__fish_idx_using_subcommand scan" -l cross -d 'Also search file systems that are mounted below a directory'
+complete -c idx -n "__fish_idx_using_subcommand scan" -l one-file-system -d 'Stay on the file system of each directory that is named; this is the default'
 complete -c idx -n "__fish_idx_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l worst -d 'Of many mailboxes, show the N worst in the table; 0 shows all' -r
 complete -c idx -n "__fish_idx_using_subcommand simulate" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
@@ -296,6 +300,8 @@ complete -c idx -n "__fish_idx_using_subcommand simulate" -l mmap -d 'When to ma
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand simulate" -s r -l recursive -l tree -d 'Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir'
+complete -c idx -n "__fish_idx_using_subcommand simulate" -l cross -d 'Also search file systems that are mounted below a directory'
+complete -c idx -n "__fish_idx_using_subcommand simulate" -l one-file-system -d 'Stay on the file system of each directory that is named; this is the default'
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l replay -d 'Repeat the mailbox\'s own past: its records, sizes and rhythm (the default with a PATH)'
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l synthetic -d 'Made-up traffic, by rates'
 complete -c idx -n "__fish_idx_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'

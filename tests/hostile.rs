@@ -3,6 +3,157 @@
 
 mod support;
 
+/// Every entry of the list of what was done to the first edition, the test that holds it, and the test of something else
+/// of its kind, which no list has. `program::test`; `every_threat_has_its_tests` finds them.
+const THREATS: [(&str, &str, &str, &str); 36] = [
+    (
+        "A1",
+        "undo writes through a link",
+        "hostile::undo_writes_to_no_file_that_a_link_leads_to",
+        "hostile::no_verb_is_led_out_of_a_users_directory",
+    ),
+    (
+        "A2",
+        "rebuild hands out what only root reads",
+        "hostile::rebuild_hands_out_nothing_that_the_owner_cannot_read",
+        "hostile::no_verb_is_led_out_of_a_users_directory",
+    ),
+    (
+        "A3",
+        "a directory is exchanged",
+        "hostile::a_directory_that_is_exchanged_meanwhile_is_not_the_one_that_was_opened",
+        "hostile::what_was_opened_stays_whatever_becomes_of_its_path",
+    ),
+    (
+        "A4",
+        "the manifest decides",
+        "hostile::what_is_written_belongs_to_the_owner_of_the_mailbox",
+        "hostile::a_manifest_names_the_files_of_its_index_and_nothing_else",
+    ),
+    (
+        "A5",
+        "-o DIR is somebody's",
+        "hostile::another_directory_is_new_or_the_callers",
+        "hostile::outputs_replace_nothing_but_files_of_the_caller",
+    ),
+    (
+        "A6",
+        "an undo file announces",
+        "hostile::an_undo_file_takes_no_more_memory_than_it_has_bytes",
+        "limits::holes_take_no_memory",
+    ),
+    (
+        "A7",
+        "locks that wait",
+        "hostile::nothing_is_waited_for_beyond_the_time_given",
+        "manners::a_hostile_name_of_a_lock_holder",
+    ),
+    (
+        "B1",
+        "a live server between renames",
+        "hostile::the_new_log_is_locked_until_the_index_is_in_place",
+        "gaps::a_session_in_each_gap_keeps_what_it_was_told",
+    ),
+    (
+        "B2",
+        "no log, no lock",
+        "hostile::a_missing_log_is_locked_by_the_name_of_the_next",
+        "hostile::two_rebuilds_at_once",
+    ),
+    (
+        "B3",
+        "done, and told as not done",
+        "manners::full_and_closed_streams",
+        "gaps::no_gap_leaves_half_a_change_without_a_log_or_in_undo",
+    ),
+    (
+        "B4",
+        "a complaint for ever",
+        "check::the_fix_of_each_finding_silences_it",
+        "loop::a_flipped_bit_is_mended_once_and_for_all",
+    ),
+    (
+        "C1",
+        "a mapping is cut",
+        "race::a_file_that_is_cut_while_it_is_read_kills_nobody",
+        "race::a_set_of_files_is_one_state_however_often_they_are_replaced",
+    ),
+    (
+        "C2",
+        "a FIFO stops the run",
+        "hostile::no_verb_is_led_out_of_a_users_directory",
+        "hostile::what_is_no_file_is_said",
+    ),
+    ("C3", "pairs of extensions", "torture::hostile_extensions_in_indexes", "torture::hostile_extensions_in_logs"),
+    ("C4", "holes", "limits::holes_take_no_memory", "hostile::a_hollow_witness_takes_no_memory"),
+    (
+        "C5",
+        "devices behind links",
+        "hostile::no_verb_is_led_out_of_a_users_directory",
+        "hostile::what_is_no_file_is_said",
+    ),
+    (
+        "C6",
+        "sleeping for files from the future",
+        "hostile::nobody_makes_a_run_sleep",
+        "check::a_torn_end_is_no_damage_while_it_is_young",
+    ),
+    (
+        "C7",
+        "--deep lists again and again",
+        "hostile::deep_lists_each_directory_once",
+        "hostile::a_directory_that_turns_into_a_link_leads_nowhere",
+    ),
+    ("C8", "stderr that cannot be written", "manners::full_and_closed_streams", "manners::a_closed_pipe_ends_quietly"),
+    ("C9", "no thread", "limits::no_thread_is_needed", "limits::few_descriptors_are_enough"),
+    ("C10", "few descriptors", "limits::few_descriptors_are_enough", "scan::deep_trees_and_many_threads"),
+    (
+        "C11",
+        "no regular file at all",
+        "hostile::what_is_no_file_is_said",
+        "hostile::no_verb_is_led_out_of_a_users_directory",
+    ),
+    (
+        "C12",
+        "mount points",
+        "hostile::mounts_are_crossed_when_asked_for",
+        "scan::links_are_not_followed_and_no_timestamp_moves",
+    ),
+    ("D1", "expunges of all UIDs", "torture::hostile_uid_ranges", "torture::hostile_record_counts_in_logs"),
+    ("D2", "one chain of cache records", "limits::many_records", "torture::hostile_caches"),
+    ("D3", "empty records", "torture::hostile_record_counts_in_logs", "torture::hostile_sizes_in_logs"),
+    (
+        "D4",
+        "boundaries beyond the end",
+        "torture::hostile_search_for_records_behind_damage",
+        "torture::a_large_log_is_read_on_behind_damage",
+    ),
+    ("D5", "updates of everything", "torture::hostile_uid_ranges", "torture::hostile_keywords_in_logs"),
+    ("D6", "ranges in one record", "torture::hostile_uid_ranges", "history::complaints_about_one_file_are_cut_short"),
+    ("D7", "transcripts", "limits::many_lines_of_a_transcript", "qresync::what_a_session_has_wrong_is_named"),
+    ("D8", "modseqs at their end", "torture::hostile_sizes_in_indexes", "qresync::every_modseq_of_random_histories"),
+    ("D9", "a name that is no text", "manners::hostile_names_of_directories", "manners::hostile_names_in_files"),
+    ("E1", "names on stderr and stdout", "manners::hostile_names_of_directories", "manners::hostile_names_in_files"),
+    (
+        "E2",
+        "names of lock holders",
+        "manners::a_hostile_name_of_a_lock_holder",
+        "hostile::nothing_is_waited_for_beyond_the_time_given",
+    ),
+    (
+        "F1",
+        "--prometheus, --plot, man",
+        "hostile::outputs_replace_nothing_but_files_of_the_caller",
+        "hostile::another_directory_is_new_or_the_callers",
+    ),
+    (
+        "F2",
+        "signals and limits of size",
+        "hostile::signals_do_not_tear_a_commit",
+        "gaps::no_gap_leaves_half_a_change_without_a_log_or_in_undo",
+    ),
+];
+
 use std::fs::{self, FileTimes};
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -1010,4 +1161,183 @@ fn a_directory_that_turns_into_a_link_leads_nowhere() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(told.is_empty(), "{} of 60: {}", told.len(), told[0]);
     });
+}
+
+#[test]
+fn every_threat_has_its_tests() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for (entry, _, one, other) in THREATS {
+        assert_ne!(one, other, "{entry}: a sibling is another test");
+        for name in [one, other] {
+            let (program, test) = name.split_once("::").unwrap_or((name, ""));
+            let text = fs::read_to_string(tests.join(program).with_extension("rs")).expect("a test program");
+            assert!(test.is_empty() || text.contains(&format!("fn {test}()")), "{entry}: there is no {name}");
+        }
+    }
+    let letters = |letter: char| THREATS.iter().filter(|(entry, ..)| entry.starts_with(letter)).count();
+    assert_eq!(['A', 'B', 'C'].map(letters), [7, 4, 12]);
+}
+
+/// C11: under each name of an index stands something, and none of it is a file: that is said, by name, and not passed over.
+#[test]
+fn what_is_no_file_is_said() {
+    let make: [(&str, fn(&Path)); 4] = [
+        ("a FIFO", fifo),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).expect("socket"))),
+        ("a directory", |path| fs::create_dir(path).expect("directory")),
+        ("a symbolic link", |path| symlink("/nowhere/at/all", path).expect("link")),
+    ];
+    for (what, make) in make {
+        let temp = tempfile::tempdir().expect("directory");
+        let dir = temp.path().join("box");
+        fs::create_dir(&dir).expect("directory");
+        for name in [INDEX, LOG, "dovecot.index.cache"] {
+            make(&dir.join(name));
+        }
+        for verb in ["check", "show", "log", "expunges", "modseq", "simulate", "dump", "rebuild"] {
+            let (code, report, stderr) = idx(&[verb], &dir);
+            assert!(matches!(code, 1 | 2), "{verb} {what}: {code} {report}");
+            assert!((report.to_string() + &stderr).contains(what), "{verb} {what}: {report} {stderr}");
+        }
+    }
+}
+
+/// C4: witnesses are no larger than what they hold.
+#[test]
+fn a_hollow_witness_takes_no_memory() {
+    let spool = tempfile::tempdir().expect("directory");
+    let from = fixtures().join("2.3.19.1-maildir-chain/files/Maildir");
+    for name in
+        ["dovecot-uidlist", "dovecot-keywords", "subscriptions", "dovecot.list.index.log", "dovecot.index.thread"]
+    {
+        let dir = spool.path().join(name);
+        copy(&from, &dir);
+        let file = fs::File::create(dir.join(name)).expect("file");
+        file.set_len(40 << 30).expect("holes");
+    }
+    for verb in [&["check", "--deep"][..], &["scan", "--all"]] {
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -v 1000000; exec timeout 120 \"$@\"", "sh", env!("CARGO_BIN_EXE_idx")])
+            .args(verb)
+            .args(["-j", "2", "-f", "json"])
+            .arg(spool.path())
+            .output()
+            .expect("idx runs");
+        let (code, report, stderr) = answer(&output);
+        assert!((0..=2).contains(&code) && report.is_object(), "{verb:?}: {code} {stderr}");
+        assert!(!stderr.contains("memory"), "{verb:?}: {stderr}");
+    }
+}
+
+/// What strace says of a run, with its system calls of one kind.
+fn traced(calls: &str, args: &[&str], path: &Path) -> (Output, String) {
+    let trace = tempfile::NamedTempFile::new().expect("file");
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-e", &format!("trace={calls}"), "-o"])
+        .arg(trace.path())
+        .arg(env!("CARGO_BIN_EXE_idx"))
+        .args(args)
+        .arg(path)
+        .output()
+        .expect("strace runs");
+    (output, fs::read_to_string(trace.path()).expect("a trace"))
+}
+
+/// C6: files from the future are old; locks that are held for ever are waited for a while in all, not a while each.
+#[test]
+#[ignore = "needs strace"]
+fn nobody_makes_a_run_sleep() {
+    for locked in [false, true] {
+        let spool = tempfile::tempdir().expect("directory");
+        let mut held = Vec::new();
+        for i in 0..48 {
+            let dir = spool.path().join(format!("{i}"));
+            copy(&fixtures().join("2.3.19.1-maildir-chain/files/Maildir"), &dir);
+            for entry in fs::read_dir(&dir).expect("directory").flatten().filter(|entry| entry.path().is_dir()) {
+                fs::remove_dir_all(entry.path()).expect("removed");
+            }
+            let bytes = fs::read(dir.join(INDEX)).expect("index");
+            fs::write(dir.join(INDEX), &bytes[..60]).expect("index");
+            let year = if locked { 0 } else { 31_536_000 };
+            let ahead = FileTimes::new().set_modified(std::time::SystemTime::now() + Duration::from_secs(year));
+            for entry in fs::read_dir(&dir).expect("directory").flatten() {
+                fs::File::open(entry.path()).and_then(|file| file.set_times(ahead)).expect("times");
+            }
+            if locked {
+                let log = fs::File::options().read(true).write(true).open(dir.join(LOG)).expect("log");
+                rustix::fs::fcntl_lock(&log, FlockOperation::NonBlockingLockExclusive).expect("lock");
+                held.push(log);
+            }
+        }
+        let (output, trace) = traced("clock_nanosleep", &["check", "-j", "8"], spool.path());
+        let part = |line: &str, key: &str| {
+            let rest = line.split_once(key)?.1;
+            rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse::<u64>().ok()
+        };
+        let slept: u64 = trace
+            .lines()
+            .filter(|line| !line.contains("resumed"))
+            .map(|line| part(line, "tv_sec=").unwrap_or(0) * 1000 + part(line, "tv_nsec=").unwrap_or(0) / 1_000_000)
+            .sum();
+        match locked {
+            false => {
+                assert_eq!((slept, output.status.code()), (0, Some(1)), "{}", String::from_utf8_lossy(&output.stderr))
+            }
+            // Without an end it were 620 ms for each.
+            true => assert!(slept < 48 * 300, "{slept} ms"),
+        }
+    }
+}
+
+/// C7: however many links and nested roots a user makes, `--deep` lists each of his directories a few times.
+#[test]
+#[ignore = "needs strace"]
+fn deep_lists_each_directory_once() {
+    let lists = |nested: usize, links: usize| {
+        let temp = tempfile::tempdir().expect("directory");
+        let mut root = temp.path().join("mdbox");
+        for i in 0..nested {
+            copy(&fixtures().join("2.3.19.1-mdbox-busy/files/mdbox"), &root);
+            for link in 0..links {
+                symlink(&root, root.join("mailboxes").join(format!("link{link}"))).expect("link");
+            }
+            root = root.join("mailboxes").join(format!("nested{i}"));
+        }
+        let (output, trace) = traced("getdents64", &["check", "--deep", "-j", "1"], temp.path());
+        assert!(output.status.code().is_some_and(|code| code < 2), "{}", String::from_utf8_lossy(&output.stderr));
+        trace.lines().count()
+    };
+    let (few, many) = (lists(3, 0), lists(12, 0));
+    assert!(many <= 5 * few, "{few} and {many}");
+    let linked = lists(3, 60);
+    assert!(linked <= few + 4, "{few} and {linked}");
+}
+
+/// C12: what is mounted below a root is another file system's, unless it is asked for.
+#[test]
+#[ignore = "needs strace"]
+fn mounts_are_crossed_when_asked_for() {
+    let temp = tempfile::tempdir().expect("directory");
+    let mailbox = fixtures().join("2.3.19.1-maildir-chain/files/Maildir");
+    copy(&mailbox, &temp.path().join("here"));
+    fs::create_dir(temp.path().join("there")).expect("directory");
+    let script = "mount -t tmpfs none \"$1/there\" && cp -r \"$2\" \"$1/there/box\" && shift 2 && exec \"$@\"";
+    for (more, folders) in [(&[][..], 1), (&["--one-file-system"], 1), (&["--cross"], 2)] {
+        for verb in ["scan", "check", "simulate"] {
+            let mut command = Command::new("unshare");
+            command.args(["-m", "sh", "-c", script, "sh"]).arg(temp.path()).arg(&mailbox);
+            command.arg(env!("CARGO_BIN_EXE_idx")).args([verb, "-f", "json"]).args(more).arg(temp.path());
+            let (code, report, stderr) = answer(&command.output().expect("unshare"));
+            if stderr.contains("Operation not permitted") {
+                println!("skipped: {stderr}");
+                return;
+            }
+            assert_eq!(code, 0, "{verb} {more:?}: {stderr}");
+            let told = report.to_string().matches("there/box").count();
+            match verb {
+                "check" => assert_eq!(report["summary"]["mailboxes"], 2 * folders, "{more:?}: {report}"),
+                _ => assert_eq!(told > 0, folders == 2, "{verb} {more:?}: {report}"),
+            }
+        }
+    }
 }

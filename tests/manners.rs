@@ -513,10 +513,10 @@ fn full_and_closed_streams() {
             assert!(!said(&output).contains("panic"), "{what} {streams}: {}", said(&output));
         }
         // The same where there is something to complain of.
-        let run = |streams: &str| Subject::new(OsStr::new("box"), "").run(verb, &["/nowhere/at/all"], format, streams);
+        let run = |streams: &str| Subject::new(OsStr::new("box"), "").run(verb, &["/dev/null/at/all"], format, streams);
         let whole = run("");
         for streams in ["2>/dev/full", "2>&-"] {
-            assert_eq!(run(streams).status, whole.status, "{what} /nowhere {streams}");
+            assert_eq!(run(streams).status, whole.status, "{what} /dev/null/at/all {streams}");
         }
     });
 }

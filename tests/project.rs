@@ -119,6 +119,16 @@ fn units_are_understood() {
     }
 }
 
+/// A crate that is known to be bad is used for a reason that is written down.
+#[test]
+fn excuses_have_reasons() {
+    let file = std::fs::read_to_string(Path::new(TOP).join("deny.toml")).expect("deny.toml");
+    for line in file.lines().filter(|line| line.contains("RUSTSEC-")) {
+        let reason = line.split_once("reason = \"").map_or("", |(_, reason)| reason);
+        assert!(reason.len() > 20, "{line}");
+    }
+}
+
 #[test]
 fn the_profile_is_understood() {
     let Some(output) = run("apparmor_parser", &["-Q", "-K", "-S", "contrib/apparmor/usr.bin.idx"]) else { return };

@@ -18,10 +18,12 @@ mod rules;
 mod state;
 mod transactions;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::format::log::LogFile;
 use crate::model::ChainFile;
+use crate::render::text::printable;
 use crate::source::{Family, MailboxFiles, Meta, MmapPolicy, Role, Snapshot, Stat};
 
 pub use rules::{Code, RULES, Rule, Severity};
@@ -158,15 +160,17 @@ impl Finding {
     }
 }
 
-/// A path as a shell takes it.
+/// A path as a shell takes it: what is no text, or would not be seen as it is, as `$'\xff'`.
 fn quote(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=,:@%".contains(c);
-    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
-        return text.into_owned();
+    let bytes = path.as_os_str().as_bytes();
+    let start = if bytes.starts_with(b"-") { "./" } else { "" };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+=,:@%".contains(byte);
+    let each = |byte: &u8| if is_plain(byte) { char::from(*byte).into() } else { format!("\\x{byte:02x}") };
+    match std::str::from_utf8(bytes) {
+        Ok(text) if start.is_empty() && !text.is_empty() && bytes.iter().all(is_plain) => text.to_owned(),
+        Ok(text) if printable(bytes) == text => format!("'{start}{}'", text.replace('\'', "'\\''")),
+        _ => format!("$'{start}{}'", bytes.iter().map(each).collect::<String>()),
     }
-    let dashed = if text.starts_with('-') { format!("./{text}") } else { text.into_owned() };
-    format!("'{}'", dashed.replace('\'', "'\\''"))
 }
 
 /// How much to look at. Every rule is the same at each level; a level only leaves rules out.

@@ -8,6 +8,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::grammar;
 use crate::render::Format;
+use crate::source::Walk;
 use crate::store::lock::LockMethod;
 
 /// A value of an option: its name, what it means, what it stands for.
@@ -38,18 +39,24 @@ pub struct Targets {
     pub paths: Vec<PathBuf>,
 }
 
-/// How many threads work on a tree.
+/// How trees are walked, and by how many threads.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Jobs {
+pub struct Trees {
     /// Threads that read mailboxes [default: one per processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
+    /// Also search file systems that are mounted below a directory
+    #[arg(long, overrides_with = "one_file_system")]
+    cross: bool,
+    /// Stay on the file system of each directory that is named; this is the default
+    #[arg(long, overrides_with = "cross")]
+    one_file_system: bool,
 }
 
-impl Jobs {
-    /// Their number.
-    pub fn count(self) -> usize {
-        self.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+impl From<Trees> for Walk {
+    fn from(trees: Trees) -> Walk {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        Walk { cross: trees.cross, ..Walk::from(trees.jobs.map_or_else(all, usize::from)) }
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::args::{Ask, Choice, Jobs, choice};
+use super::args::{Ask, Choice, Trees, choice};
 use super::progress::Progress;
-use super::{Context, EXIT_STATUS, Status, grammar, paths};
+use super::{Context, EXIT_STATUS, ROOT_READS, Status, grammar, paths};
 use crate::check::deep::NotCompared;
 use crate::check::{Options, Severity};
 use crate::format::ext::Visit;
@@ -42,7 +42,7 @@ pub struct Check {
     #[arg(long)]
     deep: bool,
     #[command(flatten)]
-    jobs: Jobs,
+    trees: Trees,
     /// What makes the exit code 1
     #[arg(long, default_value = "error", value_name = "SEVERITY", value_parser = choice(FAIL_ON))]
     fail_on: Severity,
@@ -73,7 +73,8 @@ Examples:
 ",
     EXIT_STATUS,
     "
-With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN"
+With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN",
+    ROOT_READS
 );
 
 const FAIL_ON: &[Choice<Severity>] =
@@ -189,7 +190,7 @@ impl Run<'_> {
     fn all(&mut self, paths: &[PathBuf], mut take: impl FnMut(&Unit, &Checked) -> io::Result<()>) -> io::Result<()> {
         let one_each = paths.iter().all(|path| !path.is_dir()).then_some(paths.len() as u64);
         let progress = Progress::new(self.progress, "mailboxes", one_each, false);
-        let tree = TreeOptions { check: self.options.clone(), jobs: self.check.jobs.count(), deep: self.check.deep };
+        let tree = TreeOptions { check: self.options.clone(), walk: self.check.trees.into(), deep: self.check.deep };
         let mut done = Ok(());
         for group in paths.chunk_by(|a, b| a.is_dir() && b.is_dir()) {
             if group.iter().all(|path| path.is_dir()) {

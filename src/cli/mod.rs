@@ -28,7 +28,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::args::{ASK, Ask, Choice, FORMATS, choice};
-pub use self::exit::{EXIT_STATUS, Status};
+pub use self::exit::{EXIT_STATUS, ROOT_READS, ROOT_WRITES, Status};
 use self::out::Out;
 use crate::check::{Finding, Severity};
 use crate::render::text::{printable, shown};

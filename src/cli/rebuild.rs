@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::{Choice, Lock, Targets, choice};
-use super::{Context, EXIT_STATUS, Status, paths};
+use super::{Context, EXIT_STATUS, ROOT_WRITES, Status, paths};
 use crate::ops::rebuild::{self, Options, RebuildReport};
 use crate::render::text::shown;
 use crate::render::{self, Report};
@@ -64,7 +64,8 @@ Examples:
   idx rebuild -f json -o /tmp/new ~/Maildir/.Sent | jq '.status, .lost'
 
 ",
-    EXIT_STATUS
+    EXIT_STATUS,
+    ROOT_WRITES
 );
 
 /// A grade of losses.

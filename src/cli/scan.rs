@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::Jobs;
+use super::args::Trees;
 use super::out::Out;
 use super::progress::Progress;
-use super::{Context, EXIT_STATUS, MOST_ERRORS, Status, paths};
+use super::{Context, EXIT_STATUS, MOST_ERRORS, ROOT_READS, Status, paths};
 use crate::ops::scan::{self, Options, Row, State};
 use crate::render::Format;
 use crate::render::document::{Document, Part};
@@ -29,7 +29,7 @@ pub struct Scan {
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
-    jobs: Jobs,
+    trees: Trees,
 }
 
 const EXAMPLES: &str = const_format::concatcp!(
@@ -40,7 +40,8 @@ Examples:
   idx scan -f ndjson /var/vmail | jq -r 'select(.state != \"sound\") | .path'
 
 ",
-    EXIT_STATUS
+    EXIT_STATUS,
+    ROOT_READS
 );
 
 impl Scan {
@@ -52,7 +53,7 @@ impl Scan {
         let Some(roots) = paths::expand(context, &self.roots)? else {
             return Ok(context.error_document(scan::SCHEMA, Path::new("-"), &"no paths on standard input")?);
         };
-        let options = Options { jobs: self.jobs.count(), all: self.all, mmap: context.mmap };
+        let options = Options { walk: self.trees.into(), all: self.all, mmap: context.mmap };
         if context.format == Format::Table {
             self.table(&roots, &options, context)
         } else {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::args::{Choice, Jobs, choice};
+use super::args::{Choice, Trees, choice};
 use super::grammar::{self, Time, When};
 use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, paths};
@@ -48,7 +48,7 @@ pub struct Simulate {
     #[arg(long, value_name = "N", default_value_t = 50)]
     worst: usize,
     #[command(flatten)]
-    jobs: Jobs,
+    trees: Trees,
 
     /// Repeat the mailbox's own past: its records, sizes and rhythm (the default with a PATH)
     #[arg(long, help_heading = "Workload", conflicts_with_all = ["synthetic", "trace"])]
@@ -209,7 +209,7 @@ impl Simulate {
         for group in paths.chunk_by(|a, b| is_tree(a) && is_tree(b)) {
             if group.iter().all(is_tree) {
                 walked = true;
-                verb::trees(&mut simulation, &options, group, self.jobs.count(), |one| {
+                verb::trees(&mut simulation, &options, group, self.trees.into(), |one| {
                     progress.step();
                     progress.aside(|| tell(one, context));
                 });

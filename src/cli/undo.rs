@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::{Lock, Targets};
-use super::{Context, EXIT_STATUS, paths};
+use super::{Context, EXIT_STATUS, ROOT_WRITES, paths};
 use crate::ops::undo::{self, Options, Status, Task, UndoReport};
 use crate::render::text::shown;
 use crate::render::{self, Report};
@@ -46,7 +46,8 @@ Examples:
   idx undo -f json ~/Maildir | jq .restored
 
 ",
-    EXIT_STATUS
+    EXIT_STATUS,
+    ROOT_WRITES
 );
 
 impl Undo {

@@ -204,8 +204,8 @@ fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Opti
 pub struct TreeOptions {
     /// What to judge by; the time is taken anew for each mailbox.
     pub check: Options,
-    /// Threads that read mailboxes.
-    pub jobs: usize,
+    /// How to walk them.
+    pub walk: Walk,
     /// Also against the mail storage.
     pub deep: bool,
 }
@@ -221,7 +221,7 @@ pub fn trees(roots: &[PathBuf], options: &TreeOptions, mut each: impl FnMut(Unit
     let mut go_on = ControlFlow::Continue(());
     walk(
         roots,
-        Walk { bare: true, ..Walk::from(options.jobs) },
+        Walk { bare: true, ..options.walk },
         |found| (found.top().to_owned(), directory(&found, &lists, options)),
         |result| {
             go_on = match result {

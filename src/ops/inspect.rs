@@ -219,8 +219,8 @@ fn at_rest(files: &MailboxFiles, roles: &[Role], read: &Snapshot) -> bool {
 }
 
 /// True when no file was written to in the last ten seconds: longer than any change of several files takes without a
-/// lock.
+/// lock. A time in the future is no recent change: anybody can give his files one.
 fn untouched(read: &Snapshot, now: i64) -> bool {
     let mut mtimes = Role::ALL.into_iter().filter_map(|role| read.get(role)).map(|input| input.stat.mtime.0);
-    mtimes.all(|mtime| mtime < now.saturating_sub(10))
+    mtimes.all(|mtime| !(0..=10).contains(&now.saturating_sub(mtime)))
 }

@@ -9,7 +9,7 @@ use crate::check::{self, Severity};
 use crate::format::log::LogFile;
 use crate::model::Mailbox;
 use crate::model::replay::Until;
-use crate::source::{Family, Found, MmapPolicy, PathError, Role, Signs, Unit, WalkError, walk};
+use crate::source::{Family, Found, MmapPolicy, PathError, Role, Signs, Unit, Walk, WalkError, walk};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.scan/1";
@@ -17,8 +17,8 @@ pub const SCHEMA: &str = "idx.scan/1";
 /// How to scan.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Threads that read mailboxes.
-    pub jobs: usize,
+    /// How to walk the trees.
+    pub walk: Walk,
     /// Also the indexes that are not of a mailbox: lists, mdbox maps, private flags, and caches kept elsewhere.
     pub all: bool,
     /// When to map files.
@@ -113,7 +113,7 @@ pub fn scan(roots: &[PathBuf], options: &Options, mut each: impl FnMut(Result<Ro
     let lists = Lists::new(options.mmap);
     walk(
         roots,
-        options.jobs,
+        options.walk,
         |found| rows(&found, &lists, options),
         |rows| match rows {
             Err(error) => each(Err(error)),

@@ -14,7 +14,7 @@ use crate::simulate::past::State;
 use crate::simulate::question::prepare;
 use crate::simulate::survey::Row;
 use crate::simulate::{Options, SimulateError, Simulation, Subject, now};
-use crate::source::{Family, Found, Generation, MailboxFiles, PathError, Role, Snapshot, Unit, walk};
+use crate::source::{Family, Found, Generation, MailboxFiles, PathError, Role, Snapshot, Unit, Walk, walk};
 
 /// Reads a mailbox and prepares what happens to it.
 ///
@@ -89,14 +89,14 @@ pub fn is_tree(path: &Path, recursive: bool) -> bool {
 /// What came of one mailbox: what is wrong with its files although it was simulated, or why it was not.
 pub type Told = Result<Vec<(PathBuf, String)>, SimulateError>;
 
-/// Simulates every mailbox below directories on `jobs` threads. `each` is told of each in the order of the walk. One
+/// Simulates every mailbox below directories as they are to be walked. `each` is told of each in the order of the walk. One
 /// that cannot be simulated does not stop the others; a root without mailboxes is an error like one that cannot be
 /// read.
 pub fn trees(
     simulation: &mut Simulation<'_>,
     options: &Options,
     roots: &[PathBuf],
-    jobs: usize,
+    how: Walk,
     mut each: impl FnMut(Told),
 ) {
     let crowd = simulation.crowd();
@@ -120,7 +120,7 @@ pub fn trees(
             each(Err(error));
         }
     };
-    walk(roots, jobs, rows, |result| {
+    walk(roots, how, rows, |result| {
         match result {
             Ok((top, rows)) => {
                 if !rows.is_empty() {
