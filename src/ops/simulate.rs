@@ -1,7 +1,9 @@
 //! `idx simulate`: reads mailboxes, one by one or below directories in parallel, and hands them to the simulation.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::names::Lists;
@@ -152,7 +154,7 @@ fn read(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Result<
     };
     let snapshot = found.read(unit, &[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
     let (mut subject, state) = subject(&path, &unit.files, &snapshot, options)?;
-    subject.name = Some(String::from_utf8_lossy(&lists.name(found, Some(&state)).text).into_owned());
+    subject.name = Some(OsString::from_vec(lists.name(found, Some(&state)).text).into());
     subject.user = found.user();
     Ok(subject)
 }

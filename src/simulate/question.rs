@@ -94,7 +94,7 @@ pub struct Subject {
     /// Where it is; `None` for traffic without a mailbox.
     pub path: Option<PathBuf>,
     /// Its proper name, if it was found in a tree.
-    pub name: Option<String>,
+    pub name: Option<PathBuf>,
     /// Whose mailbox it is, if it was found in a tree that tells.
     pub user: Option<String>,
     /// What its files say.

@@ -90,13 +90,14 @@ pub struct ExactTime {
 /// What is said of one of many mailboxes. Names that [`Body`] has too mean the same.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// The mailbox's proper name, where the place of its files tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    /// The mailbox's proper name, where the place of its files tells; its bytes need be no text.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "crate::render::optional_path_text")]
+    pub name: Option<PathBuf>,
     /// The user, where the path tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Where it is.
+    #[serde(serialize_with = "crate::render::optional_path_text")]
     pub path: Option<PathBuf>,
     /// The present.
     pub now: Option<RowNow>,

@@ -77,7 +77,7 @@ fn cells(row: &Row) -> Vec<Cell> {
         Cell::optional(row.disk.map(|disk| bytes(disk.mean_bytes))),
         Cell::number(exact.join(" ")),
         Cell::text(row.want.map_or("", |want| if want.kept { "kept" } else { "missed" })),
-        Cell::text(row.name.as_ref().map_or(String::new(), |name| printable(name.as_bytes()))),
+        Cell::text(row.name.as_ref().map_or(String::new(), |name| shown(name))),
         Cell::text(row.user.as_ref().map_or(String::new(), |user| printable(user.as_bytes()))),
         Cell::text(row.path.as_ref().map_or(String::new(), |path| shown(path))),
     ]
