@@ -31,6 +31,8 @@ const CASES: u64 = 300;
 const SEED: u64 = 20_261_128;
 /// Cases of that run in which something is still lost without a word, or found again by `check`: this may only fall.
 const KNOWN: usize = 17;
+/// A user who owns nothing here.
+const STRANGER: u32 = 64_999;
 /// A value above the truth that a client may be told after a loss.
 const MARGIN: u64 = 4 << 20;
 
@@ -243,7 +245,7 @@ fn boundaries(bytes: &[u8]) -> Vec<usize> {
 }
 
 /// Does one damage to the files in `dir`; says what, or `None` when it does not fit.
-fn damage(random: &mut Rng, dir: &Path, others: &[PathBuf]) -> Option<(&'static str, String)> {
+fn damage(random: &mut Rng, dir: &Path, others: &[PathBuf], twins: &[PathBuf]) -> Option<(&'static str, String)> {
     let there: Vec<&str> = ROLES.into_iter().filter(|role| dir.join(role).exists()).collect();
     let role = *random.pick(&there);
     let path = dir.join(role);
@@ -253,7 +255,7 @@ fn damage(random: &mut Rng, dir: &Path, others: &[PathBuf]) -> Option<(&'static 
     }
     let other = random.pick(others).join(role);
     let write = |bytes: &[u8]| fs::write(&path, bytes).expect("write");
-    match random.below(16) {
+    match random.below(20) {
         0..=2 => {
             let at = random.below(bytes.len());
             let bit = random.below(8);
@@ -346,6 +348,55 @@ fn damage(random: &mut Rng, dir: &Path, others: &[PathBuf]) -> Option<(&'static 
             ]);
             fs::copy(dir.join(from), dir.join(to)).ok()?;
             Some(("half restored", format!("{from} as {to}")))
+        }
+        15 => {
+            // The same mailbox, deleted and made again: other ids, the same UIDs.
+            let twin = random.pick(twins);
+            let roles: Vec<&str> = ROLES.into_iter().filter(|role| twin.join(role).exists()).collect();
+            let mut what = twin.display().to_string();
+            for role in roles.into_iter().filter(|_| random.below(2) == 0).collect::<Vec<_>>() {
+                fs::copy(twin.join(role), dir.join(role)).expect("copy");
+                what.push(' ');
+                what.push_str(role);
+            }
+            Some(("other life", what))
+        }
+        16 => {
+            // A log of before, and the index of then or of now.
+            let role = "dovecot.index.log";
+            let bytes = fs::read(dir.join(role)).ok()?;
+            let at = *random.pick(&boundaries(&bytes));
+            fs::write(dir.join(role), &bytes[..at]).expect("write");
+            let mut what = format!("{role} of before, {at} bytes");
+            for (from, to) in [("dovecot.index.backup", "dovecot.index"), ("", "dovecot.index.cache")] {
+                if random.below(2) == 0 {
+                    continue;
+                }
+                let done = match from {
+                    "" => fs::remove_file(dir.join(to)).is_ok(),
+                    from => fs::copy(dir.join(from), dir.join(to)).is_ok(),
+                };
+                if done {
+                    what.push_str(&format!(" + {to} {from}"));
+                }
+            }
+            Some(("older set", what))
+        }
+        17 => {
+            let role = "dovecot.index.log";
+            let bytes = fs::read(dir.join(role)).ok()?;
+            let starts = boundaries(&bytes);
+            let i = random.below(starts.len());
+            let end = starts.get(i + 1).copied().unwrap_or(bytes.len());
+            let from = *starts.get(i)?;
+            let twice = [&bytes[..end], &bytes[from..]].concat();
+            fs::write(dir.join(role), twice).expect("write");
+            Some(("record doubled", format!("{role} {from}..{end}")))
+        }
+        18 => {
+            // Only root can; for others the case has one damage less.
+            let _ = std::os::unix::fs::chown(&path, Some(STRANGER), Some(STRANGER));
+            Some(("wrong owner", role.to_owned()))
         }
         _ => {
             fs::remove_file(&path).expect("remove");
@@ -486,13 +537,17 @@ fn case(seed: u64, number: u64, all: &[Recorded]) -> Outcome {
     let anybody: Vec<PathBuf> =
         all.iter().filter(|one| one.name != mailbox.name).map(|o| o.files.join(&o.dir)).collect();
     let others = if family.is_empty() { anybody } else { family };
+    let scenario = |one: &Recorded| one.name.split_once('-').map(|(_, rest)| rest.to_owned());
+    let is_twin = |one: &&Recorded| one.name != mailbox.name && scenario(one) == scenario(mailbox);
+    let twins: Vec<PathBuf> = all.iter().filter(is_twin).map(|one| one.files.join(&one.dir)).collect();
+    let twins = if twins.is_empty() { others.clone() } else { twins };
     let mut outcome = Outcome { mailbox: mailbox.name.clone(), ..Outcome::default() };
     let wanted = *random.pick(&[1, 1, 1, 2, 3]);
     while outcome.damages.len() < wanted {
         if !ROLES.iter().any(|role| dir.join(role).exists()) {
             break;
         }
-        outcome.damages.extend(damage(&mut random, &dir, &others));
+        outcome.damages.extend(damage(&mut random, &dir, &others, &twins));
     }
     mailbox.settle(home.path());
     let before = index_files(&dir);
@@ -585,6 +640,11 @@ fn case(seed: u64, number: u64, all: &[Recorded]) -> Outcome {
             fault("a second run changes nothing", format!("{:?} {:?} {:?}", again.status, again.actions, again.reason))
         }
         Err(error) => fault("a second run changes nothing", error.to_string()),
+    }
+    use std::os::unix::fs::MetadataExt;
+    let is_strangers = fs::metadata(dir.join("dovecot.index")).is_ok_and(|meta| meta.uid() == STRANGER);
+    if report.status == rebuild::Status::Rebuilt && is_strangers {
+        fault("what is written is the owner's", "it is a stranger's".into());
     }
     if report.status == rebuild::Status::Rebuilt {
         let options = undo::Options {

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 
 use super::candidates::Candidate;
+use super::loss::Loss;
 use super::order::Logs;
-use super::plan::Inputs;
+use super::plan::{Base, Inputs};
 use super::storage::Storage;
-use crate::model::Mailbox;
 use crate::model::diff::{Difference, compare};
+use crate::model::{Mailbox, UidSet};
 
 /// An index and a log that starts from nothing: if the log holds all that the index does, the log counts, as for
 /// Dovecot. If not, Dovecot would wipe the index without a word, and it is the log that has to give way.
@@ -146,7 +147,39 @@ pub fn choose(
         (candidate.missing, Reverse(candidate.replayed.position), candidate.gap, !candidate.lost.is_empty())
     };
     let best = (0..list.len()).min_by_key(|i| cost(&list[*i]))?;
-    Some((list.swap_remove(best), notes))
+    let mut best = list.swap_remove(best);
+    if inputs.storage.as_ref().is_none_or(|storage| storage.flags.is_none()) {
+        let disputed = disputed(&best, &list);
+        if !disputed.is_empty() {
+            best.lost.push(Loss::Disputed(disputed));
+        }
+    }
+    Some((best, notes))
+}
+
+/// Messages whose flags an index or a backup with damage elsewhere has otherwise than the logs make them. One message
+/// alone may be a flipped bit in its record.
+fn disputed(best: &Candidate, others: &[Candidate]) -> UidSet {
+    let mut uids = UidSet::new();
+    let is_whole = |one: &&Candidate| {
+        one.base != Base::Log && !one.damaged && !one.gap && !one.wiped && !one.beyond && one.lost.is_empty()
+    };
+    if best.base != Base::Log {
+        return uids;
+    }
+    for other in others.iter().filter(is_whole) {
+        let found = differences(&other.replayed.mailbox, &best.replayed.mailbox);
+        let is_flag = |one: &&Difference| match one {
+            Difference::Flags { .. } => true,
+            Difference::ExtRecord { name, .. } => name == b"keywords",
+            _ => false,
+        };
+        let differs: Vec<u32> = found.iter().filter(is_flag).filter_map(Difference::uid).collect();
+        if differs.len() > 1 {
+            differs.into_iter().for_each(|uid| uids.insert(uid));
+        }
+    }
+    uids
 }
 
 pub fn no_base(inputs: &Inputs<'_>, logs: &Logs<'_>) -> String {

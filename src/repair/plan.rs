@@ -205,7 +205,9 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
     };
     notes.splice(0..0, foreign.notes());
     chosen.lost.extend(cut_off);
-    chosen.lost.extend(foreign.undecided.clone().map(Loss::Whose));
+    if !chosen.is_as_is(&logs) {
+        chosen.lost.extend(foreign.undecided.clone().map(Loss::Whose));
+    }
     missing_end(&mut chosen, &logs, index_view.as_ref());
     if chosen.missing > 0 || chosen.gap {
         fill(&mut chosen, &logs);

@@ -319,7 +319,7 @@ fn put_back(chosen: &mut Candidate, back: &UidSet) {
 fn flags_of_names(mailbox: &mut Mailbox, pending: &UidSet, storage: &Storage) -> (UidSet, UidSet) {
     let (mut touched, mut contested) = (UidSet::new(), UidSet::new());
     let Some(flags) = &storage.flags else { return (touched, contested) };
-    let letters = &storage.letters;
+    let (letters, all_named) = (&storage.letters, storage.names_all_keywords());
     let names: Vec<Vec<u8>> = mailbox.keywords().to_vec();
     let has_letter = |name: &[u8]| letters.iter().any(|known| known.eq_ignore_ascii_case(name));
     let mut add: HashMap<&[u8], Vec<u32>> = HashMap::new();
@@ -334,7 +334,10 @@ fn flags_of_names(mailbox: &mut Mailbox, pending: &UidSet, storage: &Storage) ->
         let named = || set.iter().filter_map(|id| names.get(*id));
         let fresh = (have & !flag::IMAP) | wanted;
         if have & flag::DIRTY != 0 || pending.contains(uid) {
-            if fresh != have || keywords.iter().any(|name| lacks(&name)) || named().any(|name| is_new(&name)) {
+            let is_other =
+                |name: &&Vec<u8>| all_named && !keywords.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+            let more = named().any(|name| is_new(&name) || is_other(&name));
+            if fresh != have || keywords.iter().any(|name| lacks(&name)) || more {
                 contested.insert(uid);
             }
             continue;
@@ -420,25 +423,26 @@ fn settle_grades(chosen: &mut Candidate, keeps_flags: bool, logs: &Logs<'_>) {
 
 /// Messages of an mdbox: each refers to a mail of the map, and the map counts who refers to it.
 fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool) {
-    let torn = logs.head().is_some_and(|log| log.tail.is_some());
-    if !(doubt || torn || chosen.cut_short || chosen.base == Base::Storage) || map.counts.is_empty() {
+    if map.counts.is_empty() {
         return;
     }
-    let Some(elsewhere) = &map.elsewhere else { return };
+    let torn = logs.head().is_some_and(|log| log.tail.is_some());
     let mailbox = &chosen.replayed.mailbox;
-    let mine: HashSet<u32> = mailbox.positions().filter_map(|i| map_uid(mailbox, i)).collect();
-    let mut orphans: Vec<u32> = map
-        .counts
-        .iter()
-        .filter(|(uid, count)| **count > 0 && !mine.contains(uid) && !elsewhere.contains(**uid))
-        .map(|(uid, _)| *uid)
-        .collect();
-    orphans.sort_unstable();
+    let Some((mut orphans, over)) = map.balance(&references(mailbox)) else { return };
+    // No sound mailbox has a message without a mail, or a mail more often than the map counts it.
+    let over: HashSet<u32> = over.into_iter().collect();
+    let of = |i: usize| map_uid(mailbox, i).unwrap_or(0);
+    let is_wrong = |i: usize| of(i) == 0 || (over.contains(&of(i)) && !orphans.is_empty());
+    let doubt = doubt || mailbox.positions().any(is_wrong);
+    if !(doubt || torn || chosen.cut_short || chosen.base == Base::Storage) {
+        return;
+    }
     let mut gone = UidSet::new();
     let limit = first_append_after(logs, last_doubt(chosen));
     for i in mailbox.positions().filter(|i| mailbox.uid(*i) < limit) {
         let known = map_uid(mailbox, i).filter(|uid| *uid != 0);
-        if known.is_some_and(|uid| map.counts.get(&uid).is_none_or(|count| *count == 0)) {
+        let is_gone = |uid: u32| map.counts.get(&uid).is_none_or(|count| *count == 0) || over.contains(&uid);
+        if known.is_some_and(is_gone) {
             gone.insert(mailbox.uid(i));
         }
     }
@@ -452,7 +456,8 @@ fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool
     let back = link(chosen, &mut orphans, logs);
     let mailbox = &chosen.replayed.mailbox;
     let mut unlinked = UidSet::new();
-    let bare = mailbox.positions().filter(|i| map_uid(mailbox, *i).is_none_or(|uid| uid == 0));
+    let is_bare = |uid: u32| uid == 0 || (over.contains(&uid) && !orphans.is_empty());
+    let bare = mailbox.positions().filter(|i| map_uid(mailbox, *i).is_none_or(is_bare));
     bare.for_each(|i| unlinked.insert(mailbox.uid(i)));
     if !unlinked.is_empty() {
         let records = mailbox.positions().filter(|i| !unlinked.contains(mailbox.uid(*i)));
@@ -478,6 +483,14 @@ fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool
     chosen.lost.push(Loss::Orphans(mails));
 }
 
+/// How often the messages of a mailbox refer to each mail.
+pub fn references(mailbox: &Mailbox) -> HashMap<u32, u32> {
+    let mut own = HashMap::new();
+    let uids = mailbox.positions().filter_map(|i| map_uid(mailbox, i)).filter(|uid| *uid != 0);
+    uids.for_each(|uid| *own.entry(uid).or_insert(0) += 1);
+    own
+}
+
 /// Gives messages their mails again where only one order of both is possible: between two messages whose mails are
 /// known the same number of UIDs and of mails that nobody refers to. Returns messages that had no record.
 fn link(chosen: &mut Candidate, orphans: &mut Vec<u32>, logs: &Logs<'_>) -> UidSet {
@@ -492,7 +505,10 @@ fn link(chosen: &mut Candidate, orphans: &mut Vec<u32>, logs: &Logs<'_>) -> UidS
     fixed.extend(known.iter().copied().filter(|(_, map)| *map != 0));
     fixed.push((top, u32::MAX));
     let mut links: Vec<(u32, u32)> = Vec::new();
-    for pair in fixed.windows(2) {
+    // How many UIDs were given behind the end of the logs nobody knows.
+    let torn = logs.head().is_some_and(|log| log.tail.is_some());
+    let ends = usize::from(chosen.cut_short || torn || first_append_after(logs, last_doubt(chosen)) == u32::MAX);
+    for pair in fixed.windows(2).take(fixed.len().saturating_sub(1 + ends)) {
         let &[(low, low_map), (high, high_map)] = pair else { continue };
         if low_map >= high_map {
             continue;

@@ -9,7 +9,7 @@ use super::{Maildir, MessageFile, Sdbox, Witness, list};
 use crate::format::Disk;
 use crate::format::ext::{MaildirHeader, MboxHeader};
 use crate::format::record::flag;
-use crate::model::{Mailbox, UidSet};
+use crate::model::Mailbox;
 use crate::source::{Dir, Family, MailboxFiles, MmapPolicy};
 
 /// What a storage proves of the messages of one mailbox.
@@ -51,8 +51,25 @@ pub enum SyncState {
 pub struct MapState {
     /// How often each mail is counted, by map UID.
     pub counts: HashMap<u32, u16>,
-    /// Mails that another mailbox refers to; `None` when one of those cannot be read.
-    pub elsewhere: Option<UidSet>,
+    /// How often the other mailboxes refer to each mail; `None` when one of those cannot be read.
+    pub elsewhere: Option<HashMap<u32, u32>>,
+}
+
+impl MapState {
+    /// Mails of which more references are counted than these and those of the other mailboxes, and mails of which fewer
+    /// are; `None` when another mailbox cannot be read.
+    pub fn balance(&self, own: &HashMap<u32, u32>) -> Option<(Vec<u32>, Vec<u32>)> {
+        let elsewhere = self.elsewhere.as_ref()?;
+        let known = |all: &HashMap<u32, u32>, uid: u32| all.get(&uid).copied().unwrap_or(0);
+        let seen = |uid: u32| known(own, uid).saturating_add(known(elsewhere, uid));
+        let counts = self.counts.iter().map(|(uid, count)| (*uid, u32::from(*count)));
+        let mut orphans: Vec<u32> = counts.filter(|(uid, count)| *count > seen(*uid)).map(|(uid, _)| uid).collect();
+        let count = |uid: &u32| self.counts.get(uid).map_or(0, |count| u32::from(*count));
+        let mut over: Vec<u32> = own.keys().copied().filter(|uid| seen(*uid) > count(uid)).collect();
+        orphans.sort_unstable();
+        over.sort_unstable();
+        Some((orphans, over))
+    }
 }
 
 impl Messages {
@@ -133,7 +150,7 @@ impl Messages {
             others.and_then(|all| dbox::references(all, MmapPolicy::default(), Some(&own), &mut Vec::new()));
         Some(Messages {
             format: "mdbox",
-            map: Some(MapState { counts: counts(&map), elsewhere: elsewhere.map(|all| uids_of(&all)) }),
+            map: Some(MapState { counts: counts(&map), elsewhere: elsewhere.map(references) }),
             ..Messages::default()
         })
     }
@@ -157,7 +174,8 @@ impl Messages {
 
     /// Whether every keyword that a message may have is among its names: a Maildir has letters for 26 of them only.
     pub fn names_all_keywords(&self) -> bool {
-        self.format == "mbox" || (self.flags.is_some() && self.letters.iter().any(Vec::is_empty))
+        self.format == "mbox"
+            || (self.flags.is_some() && self.letters.iter().all(|name| !name.is_empty()) == self.letters.is_empty())
     }
 
     /// Whether an index says that it was synchronised with the storage as it is now.
@@ -189,8 +207,8 @@ impl Messages {
     }
 }
 
-fn uids_of(references: &HashMap<u32, MapReference>) -> UidSet {
-    references.keys().map(|uid| (*uid, *uid)).collect()
+fn references(all: HashMap<u32, MapReference>) -> HashMap<u32, u32> {
+    all.into_iter().map(|(uid, reference)| (uid, reference.count)).collect()
 }
 
 /// The `ref` records of a map.

@@ -11,8 +11,18 @@ use crate::repair::plan::{Base, Inputs};
 
 pub fn hints<'h>(inputs: &'h Inputs<'_>, logs: &Logs<'_>, indexid: u32) -> Hints<'h> {
     let mut hints = Hints { indexid, storage: inputs.storage.as_ref(), ..Hints::default() };
+    let head = inputs
+        .index
+        .and_then(|bytes| IndexFile::parse(bytes).ok())
+        .map_or((0, 0), |index| (index.header.log_file_seq, u64::from(index.header.log_file_head_offset)));
     for log in &logs.files {
         for record in log.file().records() {
+            if record.kind() == Some(RecordType::KeywordUpdate)
+                && (log.seq(), record.offset) < head
+                && let Some((_, name, _)) = record.keyword_update()
+            {
+                hints.seen_keywords.insert(name.to_vec());
+            }
             match record.kind() {
                 Some(RecordType::Expunge | RecordType::ExpungeGuid) => {
                     record.expunged().for_each(|(first, last)| hints.expunged.insert_range(first, last));

@@ -29,6 +29,8 @@ pub struct Hints<'h> {
     pub log_next_uid: u32,
     /// uid_validity as the logs set it; 0 if they do not say.
     pub uid_validity: u32,
+    /// Keyword names in records that the index has seen.
+    pub seen_keywords: HashSet<Vec<u8>>,
     /// uid_validity in the backup, where it is of the same mailbox.
     pub of_backup: Option<u32>,
 }

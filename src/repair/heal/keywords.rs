@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::index::{Hints, Mended};
 use crate::format::ext::{KeywordsHeader, keywords_header};
 use crate::format::{Endian, align8};
+use crate::repair::choose::bits_apart;
 use crate::repair::loss::Loss;
 
 /// Bytes of a keywords header that are searched for names.
@@ -15,6 +16,7 @@ impl Mended {
     pub fn keywords(&mut self, hints: &Hints<'_>) {
         let endian = self.mailbox.endian;
         let Some(id) = self.mailbox.extension_id(b"keywords") else { return };
+        self.flipped_name(id, hints);
         let ext = &self.mailbox.extensions[id];
         let header = ext.header().to_vec();
         let problems = KeywordsHeader::parse(&header, 0, endian).problems;
@@ -39,6 +41,33 @@ impl Mended {
             None => self.lost.push(Loss::KeywordNames),
         }
         self.mailbox.reload_keywords();
+    }
+
+    /// A name one bit away from one that records before the index's position give, and which the index lacks.
+    fn flipped_name(&mut self, id: usize, hints: &Hints<'_>) {
+        let names = self.mailbox.keywords().to_vec();
+        let has = |list: &[Vec<u8>], name: &[u8]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let lacking: Vec<&Vec<u8>> = hints.seen_keywords.iter().filter(|name| !has(&names, name)).collect();
+        let strange = names.iter().filter(|name| !hints.seen_keywords.contains(*name));
+        let like = |one: &Vec<u8>| {
+            let mut fits = lacking.iter().filter(|name| bits_apart(one, name) == Some(1));
+            fits.next().filter(|_| fits.next().is_none()).map(|right| (one.clone(), (*right).clone()))
+        };
+        // The backup has the same names in the same order, as far as it goes.
+        let pairs = names.iter().zip(&hints.keywords).filter(|(one, old)| bits_apart(one, old) == Some(1));
+        let older = pairs.filter(|(_, old)| !has(&names, old)).map(|(one, old)| (one.clone(), old.clone()));
+        let mut fits: Vec<(Vec<u8>, Vec<u8>)> = strange.filter_map(like).chain(older).collect();
+        fits.dedup();
+        let [(was, right)] = &fits[..] else { return };
+        let data = &mut self.mailbox.extensions[id].data;
+        let ends = |at: usize| data.get(at + was.len()) == Some(&0) && at.checked_sub(1).is_none_or(|j| data[j] == 0);
+        let at = data.windows(was.len()).position(|part| part == was.as_slice()).filter(|at| ends(*at));
+        if let Some(to) = at.and_then(|at| data.get_mut(at..at + right.len())) {
+            to.copy_from_slice(right);
+            let [was, right] = [was, right].map(|name| String::from_utf8_lossy(name).into_owned());
+            self.flaw(format!("the keyword {was} can only be {right}, which the logs name before the index"));
+            self.mailbox.reload_keywords();
+        }
     }
 
     fn highest_keyword_bit(&self, id: usize) -> Option<usize> {

@@ -11,6 +11,7 @@ use crate::format::record::RecordType;
 use crate::model::replay::Until;
 use crate::model::{Chain, ChainFile, Mailbox};
 use crate::repair::plan::Inputs;
+use crate::repair::storage::references;
 use crate::source::Role;
 use crate::storage::own_guid;
 
@@ -45,6 +46,7 @@ impl Foreign {
         found.against_guid(inputs, &claims);
         found.against_storage(inputs, &claims);
         found.against_mails(inputs, &claims);
+        found.against_map(inputs, &claims);
         claims.iter().filter(|one| matches!(one.role, Role::Index | Role::Backup)).for_each(|one| {
             found.against_logs(inputs, &claims, one);
         });
@@ -55,7 +57,10 @@ impl Foreign {
     fn against_guid(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
         let Some(known) = inputs.storage.as_ref().and_then(|storage| storage.guid) else { return };
         let bits = |guid: &[u8; 16]| guid.iter().zip(&known).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
-        for one in claims.iter().filter(|one| one.guid.as_ref().is_some_and(|guid| bits(guid) > 1)) {
+        // Where some of its bytes are zero it is damaged.
+        let is_whole = |guid: &&[u8; 16]| !guid.windows(3).any(|bytes| bytes == [0; 3]);
+        let is_other = |guid: &[u8; 16]| bits(guid) > 8;
+        for one in claims.iter().filter(|one| one.guid.as_ref().filter(is_whole).is_some_and(is_other)) {
             self.add(one.role, "it has the GUID of another mailbox".into());
         }
         self.successor(inputs, claims);
@@ -94,12 +99,35 @@ impl Foreign {
         self.successor(inputs, claims);
     }
 
+    /// Messages whose mails the other mailboxes have, more often than the map counts them.
+    fn against_map(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
+        let Some(map) = inputs.storage.as_ref().and_then(|storage| storage.map.as_ref()) else { return };
+        for one in claims.iter().filter(|one| one.role != Role::Backup) {
+            let Some(mailbox) = inputs.bytes(one.role).and_then(|bytes| state_of(one.role, bytes)) else { continue };
+            let own = references(&mailbox);
+            let Some((orphans, over)) = map.balance(&own) else { return };
+            if over.len() * 2 > own.len() && !orphans.is_empty() {
+                self.add(one.role, format!("other mailboxes have {} of its {} mails", over.len(), own.len()));
+                let logs = claims.iter().filter(|log| matches!(log.role, Role::Log | Role::OldLog));
+                for log in logs.filter(|_| one.stands.is_some_and(|place| stands_in(inputs, place))) {
+                    self.add(log.role, "the index that goes with it is another mailbox's".into());
+                }
+            }
+        }
+        self.successor(inputs, claims);
+    }
+
     fn against_storage(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
         let Some((storage, known)) = inputs.storage.as_ref().and_then(|one| Some((one, one.uid_validity?))) else {
             return;
         };
         // A list of mailboxes may be out of date; the storage itself is not.
         if storage.flags.is_none() && !claims.iter().any(|one| one.uid_validity == Some(known)) {
+            let other = |one: &&Claim| one.uid_validity.is_some_and(|theirs| (theirs ^ known).count_ones() > 1);
+            if let Some(theirs) = claims.iter().find(other).and_then(|one| one.uid_validity) {
+                let why = format!("they have uid_validity {theirs}, and the list of mailboxes has {known}");
+                self.undecided = Some(why);
+            }
             return;
         }
         for one in claims {
@@ -140,6 +168,13 @@ impl Foreign {
             .rev()
             .find_map(|one| one.uid_validity)
             .or_else(|| akin.filter_map(|one| one.uid_validity).next());
+        if index.role == Role::Index
+            && let Some(view) = inputs.index.and_then(|bytes| IndexFile::parse(bytes).ok())
+            && self.why(index.role).is_none()
+            && counts_otherwise(inputs, &view)
+        {
+            self.undecided = Some("index and logs meet where they count other modseqs".into());
+        }
         let Some(theirs) = told else { return };
         let Some((ours, place)) = index.uid_validity.zip(index.stands) else { return };
         let fits = index.indexid == log.indexid && stands_in(inputs, place);
@@ -224,21 +259,42 @@ fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {
         .flat_map(|record| record.header_chunks().map(move |chunk| (chunk, record.endian)))
         .filter_map(|(chunk, endian)| IndexHeader::uid_validity.u32_in(chunk.data, chunk.offset as usize, endian))
         .last();
-    let guid = log.header.starts_empty().then(|| guid_of(&log, bytes)).flatten();
+    let guid = state_of(role, bytes).as_ref().and_then(own_guid);
     Some(Claim { role, indexid: log.header.indexid, uid_validity, guid, stands: None })
 }
 
-/// The GUID that a log which begins with the mailbox gives it.
-fn guid_of(log: &LogFile, bytes: &[u8]) -> Option<[u8; 16]> {
-    let chain = Chain::new([ChainFile::new(log.clone(), bytes)]);
-    let replayed = chain.replay(chain.empty_mailbox(), Until::End).ok()?;
-    own_guid(&replayed.mailbox)
+/// The state that an index has, or that a log leads to which begins with the mailbox.
+fn state_of(role: Role, bytes: &[u8]) -> Option<Mailbox> {
+    if matches!(role, Role::Index | Role::Backup) {
+        return IndexFile::parse(bytes).ok().map(|index| Mailbox::load(&index));
+    }
+    let log = LogFile::parse(bytes, bytes.len() as u64).ok().filter(|log| log.header.starts_empty())?;
+    let chain = Chain::new([ChainFile::new(log, bytes)]);
+    chain.replay(chain.empty_mailbox(), Until::End).ok().map(|replayed| replayed.mailbox)
 }
 
 /// The UIDs that an index has.
 fn uids_of(bytes: &[u8]) -> Option<HashSet<u32>> {
     let index = IndexFile::parse(bytes).ok()?;
     Some(index.iter().filter_map(|record| index.endian.u32_at(record, 0)).collect())
+}
+
+/// Whether the logs count another modseq at the place of an index than the index has: its place is there by chance.
+fn counts_otherwise(inputs: &Inputs<'_>, index: &IndexFile<'_>) -> bool {
+    let mailbox = Mailbox::load(index);
+    let top = mailbox.positions().filter_map(|i| mailbox.record_modseq(i)).max().unwrap_or(0);
+    let is_whole = |highest: u64| index.problems.is_empty() && highest != 0 && highest >= top;
+    let Some(header) = mailbox.modseq_header().filter(|header| is_whole(header.highest_modseq)) else { return false };
+    let (seq, offset) = (index.header.log_file_seq, u64::from(index.header.log_file_head_offset));
+    let logs = [inputs.log, inputs.old_log].into_iter().flatten();
+    let counts = logs.filter_map(|bytes| {
+        let log = LogFile::parse(bytes, bytes.len() as u64).ok().filter(|log| log.header.file_seq == seq)?;
+        let mut scan = log.records(bytes);
+        while scan.pos() < offset && scan.next().is_some() {}
+        (log.header.minor_version >= 3 && scan.pos() == offset).then(|| scan.modseq())
+    });
+    // A flipped bit is no other mailbox.
+    counts.into_iter().next().is_some_and(|count| (count ^ header.highest_modseq).count_ones() > 1)
 }
 
 /// Whether one of the logs has a record's end at that place, or continues from it.

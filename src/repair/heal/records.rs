@@ -23,6 +23,10 @@ const MODSEQ_LIMIT: u64 = 1 << 40;
 /// A modseq that a log may begin with although it begins with the mailbox.
 const FIRST_LIMIT: u64 = 1 << 10;
 
+/// A modseq of which this or a higher bit is set, and no other of them, was damaged: counting changes does not get so
+/// far, and a position of the scheme of 2008 has more of them.
+const LONE_BIT: u64 = 1 << 32;
+
 /// A field of a record in one of the logs.
 #[derive(Clone, Copy)]
 struct Field {
@@ -103,6 +107,7 @@ pub fn heal(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'
     }
     for log in &mut logs.files {
         modseqs(log);
+        modseq_sizes(log);
     }
     keywords(logs, &beside);
 }
@@ -343,7 +348,7 @@ fn printable(name: &[u8]) -> bool {
 
 /// A modseq of which one bit stands far above what counting reaches.
 fn without_lone_bit(modseq: u64) -> Option<u64> {
-    let high = modseq / MODSEQ_LIMIT * MODSEQ_LIMIT;
+    let high = modseq / LONE_BIT * LONE_BIT;
     high.is_power_of_two().then_some(modseq ^ high)
 }
 
@@ -363,6 +368,27 @@ fn modseqs(log: &mut Survey<'_>) {
         if let Some(to) = log.readable.to_mut().get_mut(at..at + 8) {
             to.copy_from_slice(&bytes);
             log.mended.push(format!("record at {record}: the modseq {was} can only be {right}"));
+        }
+    }
+}
+
+/// Sizes of the modseq extension, which are the same everywhere (`mail-index-modseq.c`).
+fn modseq_sizes(log: &mut Survey<'_>) {
+    let mut mended = Vec::new();
+    for record in log.file().records().filter(|record| record.kind() == Some(RecordType::ExtIntro)) {
+        for one in record.intros().filter(|one| one.name == b"modseq") {
+            if (one.intro.hdr_size, one.intro.record_size, one.intro.record_align) != (16, 8, 8) {
+                // Behind the two numbers of the extension (`struct mail_transaction_ext_intro`).
+                mended.push((record.offset, place(&record, one.at + 8)));
+            }
+        }
+    }
+    let endian = log.log.endian;
+    for (record, at) in mended {
+        let bytes = [endian.u32_bytes(16).as_slice(), &endian.u16_bytes(8), &endian.u16_bytes(8)].concat();
+        if let Some(to) = log.readable.to_mut().get_mut(at..at + bytes.len()) {
+            to.copy_from_slice(&bytes);
+            log.mended.push(format!("record at {record}: the sizes of modseq can only be 16 and 8"));
         }
     }
 }
