@@ -365,7 +365,8 @@ fn damage(random: &mut Rng, dir: &Path, others: &[PathBuf], twins: &[PathBuf]) -
             // A log of before, and the index of then or of now.
             let role = "dovecot.index.log";
             let bytes = fs::read(dir.join(role)).ok()?;
-            let at = *random.pick(&boundaries(&bytes));
+            let starts = boundaries(&bytes);
+            let at = *starts.get(random.below(starts.len().max(1)))?;
             fs::write(dir.join(role), &bytes[..at]).expect("write");
             let mut what = format!("{role} of before, {at} bytes");
             for (from, to) in [("dovecot.index.backup", "dovecot.index"), ("", "dovecot.index.cache")] {
@@ -386,7 +387,7 @@ fn damage(random: &mut Rng, dir: &Path, others: &[PathBuf], twins: &[PathBuf]) -
             let role = "dovecot.index.log";
             let bytes = fs::read(dir.join(role)).ok()?;
             let starts = boundaries(&bytes);
-            let i = random.below(starts.len());
+            let i = random.below(starts.len().max(1));
             let end = starts.get(i + 1).copied().unwrap_or(bytes.len());
             let from = *starts.get(i)?;
             let twice = [&bytes[..end], &bytes[from..]].concat();

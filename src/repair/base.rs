@@ -88,7 +88,7 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
     mailbox.positions().map(|i| mailbox.uid(i)).filter(|uid| older.contains(*uid)).for_each(|uid| kept.insert(uid));
     kept.iter().for_each(|uid| candidate.touched.insert(uid));
     if !kept.is_empty() {
-        lost.push(if storage.flags.is_some() { Loss::ModseqsOf(kept) } else { Loss::Flags(kept) });
+        lost.push(if storage.names_all_keywords() { Loss::ModseqsOf(kept) } else { Loss::Flags(kept) });
     }
     lost.push(Loss::AllExpunges);
     candidate.lost.splice(0..0, lost);

@@ -145,7 +145,7 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
     // In a dbox a mail goes after the record that expunges it is written.
     let mailbox = &chosen.replayed.mailbox;
     let is_gone = |i: usize| !storage.has(mailbox.uid(i)) && mailbox.flags(i) & flag::BACKEND == 0;
-    above |= torn && storage.flags.is_none() && mailbox.positions().any(is_gone);
+    above |= torn && mailbox.positions().any(is_gone);
     // Flags that only names have were changed by what the log has lost.
     if torn && !chosen.cut_short && storage.flags.is_some() {
         take_flags(chosen, storage, logs);
@@ -173,7 +173,8 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
     if stale && storage.flags.is_some() {
         // What the logs ask for and the storage has not done yet may be damage, too.
         let contested = take_flags(chosen, storage, logs);
-        if !contested.is_empty() && (doubt || mended || torn || chosen.cut_short) {
+        let is_sure = !(doubt || mended || torn || chosen.cut_short || chosen.base == Base::Storage);
+        if !contested.is_empty() && !is_sure {
             chosen.lost.push(Loss::Stale(contested));
         }
         if !chosen.touched.is_empty() && chosen.flaws.is_empty() {
@@ -341,6 +342,10 @@ fn flags_of_names(mailbox: &mut Mailbox, pending: &UidSet, storage: &Storage) ->
                 contested.insert(uid);
             }
             continue;
+        }
+        // Without a letter although letters are left: the storage has never seen it.
+        if all_named && named().any(|name| !has_letter(name)) {
+            contested.insert(uid);
         }
         for name in keywords.iter().filter(lacks) {
             add.entry(name).or_default().push(uid);

@@ -47,8 +47,12 @@ impl Mended {
     fn flipped_name(&mut self, id: usize, hints: &Hints<'_>) {
         let names = self.mailbox.keywords().to_vec();
         let has = |list: &[Vec<u8>], name: &[u8]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
-        let lacking: Vec<&Vec<u8>> = hints.seen_keywords.iter().filter(|name| !has(&names, name)).collect();
-        let strange = names.iter().filter(|name| !hints.seen_keywords.contains(*name));
+        let letters = hints.storage.filter(|storage| storage.names_all_keywords()).map(|storage| &storage.letters);
+        let seen = || hints.seen_keywords.iter().chain(letters.into_iter().flatten());
+        let mut lacking: Vec<&Vec<u8>> = seen().filter(|name| !name.is_empty() && !has(&names, name)).collect();
+        lacking.sort_unstable();
+        lacking.dedup();
+        let strange = names.iter().filter(|name| !seen().any(|other| other == *name));
         let like = |one: &Vec<u8>| {
             let mut fits = lacking.iter().filter(|name| bits_apart(one, name) == Some(1));
             fits.next().filter(|_| fits.next().is_none()).map(|right| (one.clone(), (*right).clone()))

@@ -288,7 +288,10 @@ fn counts_otherwise(inputs: &Inputs<'_>, index: &IndexFile<'_>) -> bool {
     let (seq, offset) = (index.header.log_file_seq, u64::from(index.header.log_file_head_offset));
     let logs = [inputs.log, inputs.old_log].into_iter().flatten();
     let counts = logs.filter_map(|bytes| {
-        let log = LogFile::parse(bytes, bytes.len() as u64).ok().filter(|log| log.header.file_seq == seq)?;
+        let log = LogFile::parse(bytes, bytes.len() as u64).ok().filter(|log| {
+            // One that starts from nothing is another matter: it would wipe the index.
+            log.header.file_seq == seq && !log.header.starts_empty()
+        })?;
         let mut scan = log.records(bytes);
         while scan.pos() < offset && scan.next().is_some() {}
         (log.header.minor_version >= 3 && scan.pos() == offset).then(|| scan.modseq())
