@@ -93,7 +93,7 @@ impl MboxMail {
             while lines.next()? && !lines.line.is_empty() {
                 said.take(&lines.line);
             }
-            begins = lines.to_next(said.length)?;
+            begins = lines.go_to_next(said.length)?;
             // A UID that does not rise is none: the message gets another.
             if said.uid > mail.uids.last().copied().unwrap_or(0) {
                 mail.uids.push(said.uid);
@@ -155,7 +155,7 @@ impl Lines {
     }
 
     /// Goes to the next message, past a body that has this length if one begins there; false when there is none.
-    fn to_next(&mut self, length: Option<u64>) -> Option<bool> {
+    fn go_to_next(&mut self, length: Option<u64>) -> Option<bool> {
         let at = self.from.stream_position().ok()?;
         if let Some(length) = length.filter(|length| at.saturating_add(*length) <= self.size) {
             self.from.seek(SeekFrom::Start(at.saturating_add(length))).ok()?;
