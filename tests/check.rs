@@ -482,6 +482,15 @@ fn thresholds_are_the_administrators() {
     assert_eq!(codes(&tight(None, Some(100), None)), [Code::T2]);
     assert_eq!(codes(&tight(None, None, Some(u64::MAX))), [Code::T3]);
     assert_eq!(codes(&tight(Some(1 << 30), Some(1 << 30), Some(0))), []);
+    // A log that the newest does not continue is of no use to a client that comes back.
+    let mut gap = set.clone();
+    let (old, new) = (gap.number(Role::OldLog, 20), gap.number(Role::Log, 20));
+    assert!(old < new, "{old} {new}");
+    let since_new = tight(None, None, Some(u64::try_from(options().now - i64::from(new) + 1).expect("later")));
+    assert_eq!(codes(&since_new), []);
+    gap.add(Role::OldLog, 8, u32::MAX);
+    gap.add(Role::OldLog, 12, u32::MAX);
+    assert!(gap.check(&since_new).iter().any(|one| one.code == Code::T3));
     // A log from the beginning covers everything.
     assert_eq!(Set::load(FRESH).check(&tight(None, None, Some(u64::MAX))), []);
 }

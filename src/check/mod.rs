@@ -21,8 +21,8 @@ mod transactions;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::format::log::LogFile;
-use crate::model::ChainFile;
+use crate::format::log::{LogFile, LogHeader};
+use crate::model::{ChainFile, reach};
 use crate::render::text::printable;
 use crate::source::{Family, MailboxFiles, Meta, MmapPolicy, Role, Snapshot, Stat};
 
@@ -530,15 +530,13 @@ fn thresholds(subject: &Subject<'_>, found: &mut Findings) {
             found.add(Finding::new(code, subject.path(role), format!("{size} bytes, more than {limit}")));
         }
     }
-    let oldest = subject.history().last();
-    if let (Some(wanted), Some(oldest)) = (options.min_window, oldest)
-        // A log from the beginning covers everything there ever was.
-        && !oldest.file.log.header.starts_empty()
+    let log = |role| Some(&subject.log(role)?.file.log);
+    let window = log(Role::Log).and_then(|new| reach::window(new, log(Role::OldLog), options.now));
+    if let (Some(wanted), Some((oldest, window))) = (options.min_window, window)
+        && window < wanted
+        && let Some(log) = subject.numbered(oldest.header.file_seq)
     {
-        let window = options.now.saturating_sub(i64::from(oldest.file.log.header.create_stamp)).max(0);
-        if window.unsigned_abs() < wanted {
-            let message = format!("the logs reach back {window} s, less than {wanted} s");
-            found.add(Finding::new(Code::T3, &oldest.path, message).at(20));
-        }
+        let message = format!("the logs reach back {window} s, less than {wanted} s");
+        found.add(Finding::new(Code::T3, &log.path, message).at(LogHeader::create_stamp.at()));
     }
 }

@@ -40,8 +40,13 @@ impl LogHeader {
 
     /// True when the log starts from an empty mailbox: `(0, _)`, or `(1, 0)` as Dovecot 1.x to 2.1 wrote it.
     pub fn starts_empty(&self) -> bool {
-        self.prev_file_seq == 0 || (self.prev_file_seq == 1 && self.prev_file_offset == 0)
+        starts_empty(self.prev_file_seq, self.prev_file_offset)
     }
+}
+
+/// What [`LogHeader::starts_empty`] says, by the two fields of the header.
+pub const fn starts_empty(prev_file_seq: u32, prev_file_offset: u32) -> bool {
+    matches!((prev_file_seq, prev_file_offset), (0, _) | (1, 0))
 }
 
 /// A log file's header, decoded as far as the bytes allow.

@@ -8,7 +8,7 @@
 use super::mailbox::{Mailbox, ModseqHeader};
 use super::reach::{Births, Whole, Why};
 use super::{LogPos, UidSet};
-use crate::format::log::{EndReason, LogEnd, LogFile};
+use crate::format::log::{EndReason, LogEnd, LogFile, starts_empty};
 use crate::format::record::Record;
 use crate::format::{Endian, Flaw};
 
@@ -111,9 +111,9 @@ impl Segment {
     }
 
     /// True when the log continues none: the index was created with it, or begun anew. That the *mailbox* was empty
-    /// then is another claim, see [`Births`]. `(1, 0)` is what Dovecot 1.x to 2.1 wrote for none.
+    /// then is another claim, see [`Births`].
     pub fn starts_empty(&self) -> bool {
-        self.prev_file_seq == 0 || (self.prev_file_seq, self.prev_file_offset) == (1, 0)
+        starts_empty(self.prev_file_seq, self.prev_file_offset)
     }
 }
 

@@ -1,8 +1,9 @@
 //! How far back the logs know, as claims with their proofs: that nothing is missing is said only where it follows.
 
-use super::chain::{Segment, Unlinked, follows};
+use super::chain::{Segment, Unlinked, belongs, follows};
 use super::{LogPos, UidSet};
 use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::log::LogFile;
 use crate::format::record::Record;
 
 /// Ranges of appended UIDs that are kept before they are put in order.
@@ -97,6 +98,15 @@ pub fn segment_of(segments: &[Segment], modseq: u64) -> Result<usize, TooOld> {
 /// The lowest modseq whose expunges are all still in the logs.
 pub fn oldest_modseq(segments: &[Segment]) -> Option<u64> {
     segments.get(super::chain::oldest_linked(segments)?).map(|segment| segment.initial_modseq)
+}
+
+/// How far back the two logs of a mailbox reach at `now`, UNIX seconds: the oldest one that the newest continues, and the
+/// seconds since it was begun. `None` where that began with the mailbox: then everything is covered.
+pub fn window<'f>(log: &'f LogFile, old: Option<&'f LogFile>, now: i64) -> Option<(&'f LogFile, u64)> {
+    let is_linked = |old: &&LogFile| belongs(&Segment::of_header(old), &Segment::of_header(log)).is_ok();
+    let oldest = old.filter(is_linked).unwrap_or(log);
+    let age = now.saturating_sub(i64::from(oldest.header.create_stamp)).max(0).unsigned_abs();
+    (!oldest.header.starts_empty()).then_some((oldest, age))
 }
 
 /// Which UIDs came into being in the logs, gathered from their records in order.

@@ -10,6 +10,7 @@ use crate::check::deep::{NotCompared, Verdict};
 use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Level, Options, Severity};
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
+use crate::model::reach;
 use crate::source::{Family, MailboxFiles, PathError, Role, Snapshot, Tail, with_suffix};
 use crate::storage::Depth;
 
@@ -196,13 +197,10 @@ impl Checked {
         let sizes = Role::ALL.into_iter().filter_map(|role| Some((role, read.get(role)?.bytes.len() as u64))).collect();
         let header = |role: Role| {
             let input = read.get(role)?;
-            LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header)
+            LogFile::parse(&input.bytes, input.bytes.len() as u64).ok()
         };
-        let oldest = header(Role::Log).filter(|header| !header.starts_empty());
-        let oldest = oldest.map(|header_of_log| header(Role::OldLog).unwrap_or(header_of_log));
-        let oldest = oldest.filter(|header| !header.starts_empty());
-        let window =
-            oldest.map(|header| options.now.saturating_sub(i64::from(header.create_stamp)).max(0).unsigned_abs());
+        let (log, old) = (header(Role::Log), header(Role::OldLog));
+        let window = log.and_then(|log| Some(reach::window(&log, old.as_ref(), options.now)?.1));
         let index = read.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok());
         let next_uid = index.map(|index| index.header.next_uid);
         Checked { findings, sizes, window, next_uid, not_compared: Vec::new() }
