@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::ext::{ExtHeader, IndexFlavor, ext_hdr_check};
+use super::ext::{ExtHeader, IndexFlavor, KnownExt, ext_hdr_check};
 use super::record::{ExtIntro, ExtReset, Record, RecordType};
 
 /// Number of an extension that is introduced by its name.
@@ -65,6 +65,8 @@ struct Names {
     list: Vec<Vec<u8>>,
     ids: HashMap<Vec<u8>, usize>,
     flavor: IndexFlavor,
+    /// What each of them is in an index of that kind: looked up once.
+    known: Vec<Option<&'static KnownExt>>,
 }
 
 impl ExtNames {
@@ -110,10 +112,16 @@ impl ExtNames {
         let names = Arc::make_mut(&mut self.names);
         names.list.push(name.to_vec());
         names.ids.insert(name.to_vec(), id);
-        names.flavor = match (names.flavor, IndexFlavor::guess([name])) {
+        let flavor = match (names.flavor, IndexFlavor::guess([name])) {
             (known, IndexFlavor::Mailbox) | (known @ IndexFlavor::List, _) => known,
             (_, new) => new,
         };
+        if flavor != names.flavor {
+            names.flavor = flavor;
+            names.known.clear();
+        }
+        let unknown = names.list.iter().skip(names.known.len());
+        names.known.extend(unknown.map(|name| KnownExt::of(name, flavor)));
         id
     }
 
@@ -221,6 +229,11 @@ impl ExtNames {
     #[inline]
     pub fn current(&self) -> Option<&Introduced> {
         self.current.as_ref()
+    }
+
+    /// What the extension is that ext records are about now, if it is known.
+    pub fn current_known(&self) -> Option<&'static KnownExt> {
+        *self.names.known.get(self.current?.id)?
     }
 
     /// The name of the extension that ext records are about now, if it is known.

@@ -1,6 +1,6 @@
 //! Log records as members of a report: what `dump`, `log` and others say of a record, in the same words.
 
-use crate::format::ext::{HeaderKind, RecordKind};
+use crate::format::ext::RecordKind;
 use crate::format::index::IndexHeader;
 use crate::format::intros::{BY_NAME, ExtNames};
 use crate::format::record::{
@@ -94,7 +94,7 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
             });
         }
         Some(RecordType::ExtHdr | RecordType::ExtHdr32) => {
-            let header = names.current_name().and_then(|name| HeaderKind::lookup(name, names.flavor(), u32::MAX));
+            let header = names.current_known().and_then(|known| known.header_kind(u32::MAX));
             emit_list(emit, record.header_chunks(), |emit, chunk| {
                 emit.number("offset", u64::from(chunk.offset));
                 emit.number("size", chunk.data.len() as u64);
@@ -132,9 +132,9 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
         Some(RecordType::ExtRec) => {
             // How long its elements are is not known without an introduction.
             let Some(intro) = names.current() else { return emit.hex("data", record.payload) };
-            let (name, size) = (names.current_name(), intro.record_size);
-            let kind = name.and_then(|name| RecordKind::lookup(name, names.flavor(), size));
-            let text = String::from_utf8_lossy(name.unwrap_or_default());
+            let size = intro.record_size;
+            let kind = names.current_known().and_then(|known| known.record_kind(size));
+            let text = String::from_utf8_lossy(names.current_name().unwrap_or_default());
             emit_list(emit, record.ext_recs(size), |emit, (uid, data)| {
                 emit.number("uid", u64::from(uid));
                 emit.hex("data", data);

@@ -179,6 +179,22 @@ impl KnownExt {
         KNOWN.iter().filter(|known| !known.is_pro).map(|known| known.name)
     }
 
+    /// What its records of `record_size` bytes hold; `None` when that size does not suit it.
+    pub fn record_kind(&self, record_size: u16) -> Option<RecordKind> {
+        let size = usize::from(record_size);
+        let fits = |kind: &RecordKind| match kind {
+            RecordKind::U16 | RecordKind::U32 | RecordKind::U64 => size == kind.least(),
+            _ => size >= kind.least(),
+        };
+        self.records.iter().copied().find(fits)
+    }
+
+    /// What its header of `hdr_size` bytes holds; `None` when it has none.
+    pub fn header_kind(&self, hdr_size: u32) -> Option<HeaderKind> {
+        let exact = |kind: &&HeaderKind| u32::try_from(fields_size(kind.fields())) == Ok(hdr_size);
+        self.headers.iter().find(exact).or(self.headers.first()).copied()
+    }
+
     /// False for sizes, in bytes, that it has had in no version since 2.2, where these are the same in all.
     pub fn suits(&self, hdr_size: u32, record_size: u16, record_align: u16) -> bool {
         let Some(align) = self.align else { return true };
@@ -215,12 +231,7 @@ impl RecordKind {
     /// Finds what the records of extension `name` hold; `None` when the name is unknown or `record_size` (bytes) does
     /// not suit it, so that the bytes are best shown as they are.
     pub fn lookup(name: impl AsRef<[u8]>, flavor: IndexFlavor, record_size: u16) -> Option<RecordKind> {
-        let size = usize::from(record_size);
-        let fits = |kind: &RecordKind| match kind {
-            RecordKind::U16 | RecordKind::U32 | RecordKind::U64 => size == kind.least(),
-            _ => size >= kind.least(),
-        };
-        KnownExt::of(name, flavor)?.records.iter().copied().find(fits)
+        KnownExt::of(name, flavor)?.record_kind(record_size)
     }
 
     /// The fewest bytes that hold one.
@@ -286,9 +297,7 @@ impl HeaderKind {
     /// Finds what the header of extension `name` holds; `None` when the name is unknown or has no header (`hdr_size` in
     /// bytes), so that the bytes are best shown as they are.
     pub fn lookup(name: impl AsRef<[u8]>, flavor: IndexFlavor, hdr_size: u32) -> Option<HeaderKind> {
-        let kinds = KnownExt::of(name, flavor).filter(|_| hdr_size != 0)?.headers;
-        let exact = |kind: &&HeaderKind| u32::try_from(fields_size(kind.fields())) == Ok(hdr_size);
-        kinds.iter().find(exact).or(kinds.first()).copied()
+        KnownExt::of(name, flavor).filter(|_| hdr_size != 0)?.header_kind(hdr_size)
     }
 
     /// The fixed fields at the start of the header, with their offsets in bytes; empty for `box-name`.
