@@ -274,7 +274,7 @@ fn many_messages_of_a_storage() {
     });
     grows_slowly("indexes in a directory", 2_000, &["check", "scan"], &|dir, count| {
         fs::create_dir_all(dir).expect("directory");
-        (0..count).for_each(|i| _ = fs::write(dir.join(format!("x{i}.index.log")), log_of(1)).expect("file"));
+        (0..count).for_each(|i| fs::write(dir.join(format!("x{i}.index.log")), log_of(1)).expect("file"));
     });
     grows_slowly("mailboxes of one mdbox", 200, &["check --deep", "scan"], &|dir, count| {
         let records: Vec<u8> = (1..=count * 100).flat_map(|uid| words(&[uid, 0, 1, 20, 100, 1])).collect();
