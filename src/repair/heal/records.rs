@@ -397,7 +397,9 @@ fn modseq_sizes(log: &mut Survey<'_>) {
 fn headers(logs: &mut Logs<'_>, index: Option<&IndexFile<'_>>) {
     for i in 0..logs.files.len() {
         let before = i.checked_sub(1).and_then(|j| logs.files.get(j));
-        let end = before.filter(|log| log.holes.is_empty() && log.tail.is_none()).map(|log| log.file().end_modseq);
+        // A log that follows one without modseqs begins with 1.
+        let whole = before.filter(|log| log.holes.is_empty() && log.tail.is_none());
+        let end = whole.map(|log| log.file().end_modseq.max(1));
         let log = &logs.files[i];
         let have = log.log.header.initial_modseq;
         if log.log.header.minor_version < 3 {
