@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -13,6 +14,8 @@ use idx::format::index::{IndexFile, IndexHeader};
 use idx::format::log::{LogFile, LogHeader};
 use idx::format::{Disk, Endian};
 use idx::source::{MailboxFiles, MmapPolicy, PathError, Role};
+use support::dovecot::{Dovecot, Format};
+use support::workload::Workload;
 
 fn log(seq: u32) -> Vec<u8> {
     LogHeader {
@@ -188,5 +191,93 @@ fn a_file_that_is_cut_while_it_is_read_kills_nobody() {
                 std::panic::resume_unwind(panic);
             }
         });
+    }
+}
+
+/// Settings under which almost every session rotates the log and writes the index anew.
+const RESTLESS: [(&str, &str); 5] = [
+    ("mail_index_log_rotate_min_size", "512"),
+    ("mail_index_log_rotate_max_size", "1k"),
+    ("mail_index_log_rotate_min_age", "1 s"),
+    ("mail_index_rewrite_min_log_bytes", "256"),
+    ("mail_index_rewrite_max_log_bytes", "512"),
+];
+
+/// Which of its openat(2) calls a run makes for files of a mailbox: numbers as strace counts them, each thread by itself.
+fn opens(args: &[&str], path: &Path) -> BTreeSet<usize> {
+    let trace = tempfile::NamedTempFile::new().expect("file");
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=openat", "-o"])
+        .arg(trace.path())
+        .arg(env!("CARGO_BIN_EXE_idx"))
+        .args(args)
+        .arg(path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("strace");
+    assert_eq!(status.code(), Some(0), "{args:?}");
+    let (mut counts, mut wanted) = (BTreeMap::new(), BTreeSet::new());
+    for line in fs::read_to_string(trace.path()).expect("a trace").lines().filter(|line| line.contains("openat(")) {
+        let count = counts.entry(line.split_whitespace().next().unwrap_or_default().to_owned()).or_insert(0);
+        *count += 1;
+        if ["dovecot", "\"cur\"", "\"new\"", "\".\"", "\"u."].iter().any(|name| line.contains(name)) {
+            wanted.insert(*count);
+        }
+    }
+    wanted
+}
+
+/// Between two opens of a verb that reads, a real server rotates the log, writes the index anew, takes a message in and
+/// throws one away: nothing is called damaged, and what is shown is a state that there was.
+#[test]
+#[ignore = "needs dovecot"]
+fn a_busy_server_between_two_opens_is_no_damage() {
+    let verbs: [&[&str]; 7] =
+        [&["check"], &["check", "--deep"], &["show"], &["scan"], &["log"], &["expunges"], &["modseq"]];
+    for (format, step) in [(Format::Maildir, 2), (Format::Sdbox, 5), (Format::Mdbox, 5)] {
+        let dovecot = Dovecot::new(format, &RESTLESS);
+        Workload::new(8).operations(25).run(&dovecot);
+        let dir = dovecot.index_dir("INBOX");
+        let mut session = dovecot.imap();
+        (0..3).for_each(|_| _ = session.append("INBOX", &[], None, b"Subject: before\r\n\r\nbody\r\n"));
+        session.logout();
+        for verb in verbs {
+            for n in opens(verb, &dir).into_iter().step_by(step) {
+                let child = Command::new("strace")
+                    .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject=openat:delay_exit=150000:when={n}")])
+                    .arg(env!("CARGO_BIN_EXE_idx"))
+                    .args(verb)
+                    .args(["-f", "json"])
+                    .arg(&dir)
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .expect("strace");
+                std::thread::sleep(std::time::Duration::from_millis(40));
+                let mut session = dovecot.imap();
+                session.select("INBOX");
+                session.append("INBOX", &[], None, b"Subject: meanwhile\r\n\r\nbody\r\n");
+                session.ok("STORE 1 +FLAGS (\\Deleted)");
+                session.ok("EXPUNGE");
+                session.ok("STORE 1:* +FLAGS (kw)");
+                session.logout();
+                if format == Format::Mdbox {
+                    dovecot.doveadm_mail(&["purge"], &[]);
+                }
+                let output = child.wait_with_output().expect("strace ends");
+                let text = String::from_utf8_lossy(&output.stdout);
+                let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+                let what = format!("{format:?} {verb:?}, openat {n}: {:?}: {text}", output.status.code());
+                let found = [&report["findings"], &report["problems"]].into_iter().filter_map(|list| list.as_array());
+                let errors = found.flatten().filter(|one| one["severity"] == "error").count();
+                assert_eq!(errors, 0, "{what}");
+                assert_ne!(report["mailboxes"][0]["state"], "damaged", "{what}");
+                // Changed too often to be read is an answer, too.
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                let is_busy = stderr.contains("busy") || stderr.contains("replaced") || text.contains("busy");
+                assert!(output.status.code() == Some(0) || is_busy, "{what}: {stderr}");
+            }
+        }
     }
 }
