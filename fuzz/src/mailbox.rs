@@ -20,7 +20,7 @@ use idx::ops::{check, expunges, inspect, modseq, past, qresync, scan, show};
 use idx::render::document::{JsonDocument, LinesDocument};
 use idx::render::{Format, Style};
 use idx::repair::Grade;
-use idx::source::{Family, MailboxFiles, MmapPolicy, Role};
+use idx::source::{Family, MailboxFiles, MmapPolicy, Role, Walk};
 use idx::store::lock::LockMethod;
 use idx::view;
 
@@ -126,7 +126,7 @@ fn mutate(files: &mut Files, instructions: &[u8]) {
             10 if c % 4 == 0 => bytes.truncate(at % (bytes.len() + 1)),
             11 if !bytes.is_empty() => {
                 // A sector that was never written, or that of another file.
-                let from = at % bytes.len() & !511;
+                let from = (at % bytes.len()) & !511;
                 let end = (from + 512).min(bytes.len());
                 let patch = other.get(from..).unwrap_or_default();
                 for (k, byte) in bytes[from..end].iter_mut().enumerate() {
@@ -137,7 +137,7 @@ fn mutate(files: &mut Files, instructions: &[u8]) {
             13 => *name = renamed(name, c, e),
             14 => *bytes = other,
             15 if c % 8 == 0 => bytes.clear(),
-            16 => set_word(bytes, at % 64 & !3, |old| if c % 2 == 0 { word } else { old.wrapping_add(u32::from(e)) }),
+            16 => set_word(bytes, (at % 64) & !3, |old| if c % 2 == 0 { word } else { old.wrapping_add(u32::from(e)) }),
             17 if c % 4 == 0 => {
                 files.remove(i);
             }
@@ -153,7 +153,7 @@ fn mutate(files: &mut Files, instructions: &[u8]) {
 }
 
 fn set_word(bytes: &mut [u8], at: usize, change: impl FnOnce(u32) -> u32) {
-    let at = at % bytes.len().max(1) & !3;
+    let at = (at % bytes.len().max(1)) & !3;
     let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()) else { return };
     *place = change(u32::from_le_bytes(*place)).to_le_bytes();
 }
@@ -168,9 +168,9 @@ fn records(bytes: &mut Vec<u8>, what: u8, at: usize, value: usize, word: u32, ot
     let Some(&(start, end)) = all.get(at % all.len().max(1)) else { return };
     match what {
         3 => {
-            let payload = start + 8 + (value % (end - start).max(1) & !3);
+            let payload = start + 8 + ((value % (end - start).max(1)) & !3);
             if payload + 4 <= end {
-                set_word(bytes, payload, |old| if value % 3 == 0 { word } else { old ^ 1 << (value % 32) });
+                set_word(bytes, payload, |old| if value.is_multiple_of(3) { word } else { old ^ 1 << (value % 32) });
             }
         }
         4 => {
@@ -203,7 +203,11 @@ fn index_record(bytes: &mut [u8], exchanged: bool, at: usize, value: usize, word
         let to = from + value % count * size;
         (0..size).for_each(|k| bytes.swap(place + k, to + k));
     } else {
-        set_word(bytes, place + value % size, |old| if value % 2 == 0 { word } else { old ^ 1 << (value % 32) });
+        set_word(
+            bytes,
+            place + value % size,
+            |old| if value.is_multiple_of(2) { word } else { old ^ 1 << (value % 32) },
+        );
     }
 }
 
@@ -233,7 +237,7 @@ fn lines(bytes: &mut Vec<u8>, at: usize, value: usize, how: u8) {
 fn renamed(name: &str, how: u8, value: u8) -> String {
     let (dir, base) = name.rsplit_once('/').unwrap_or(("", name));
     let base = match (base.split_once(":2,"), base.split_once('.')) {
-        (Some((base, _)), _) if how % 3 == 0 => base.to_owned(),
+        (Some((base, _)), _) if how.is_multiple_of(3) => base.to_owned(),
         (Some((base, letters)), _) => format!("{base}:2,{letters}{}", char::from(b'A' + value % 58)),
         (None, Some(("u" | "m", _))) => format!("{}.{}", &base[..1], u32::from(value) << (how % 33)),
         (None, _) => return name.to_owned(),
@@ -306,9 +310,9 @@ fn run(files: &Files) {
 /// The verbs that read.
 fn look(home: &Path, by: &CheckOptions) {
     let roots = [home.to_owned()];
-    let tree = check::TreeOptions { check: by.clone(), jobs: 1, deep: true };
+    let tree = check::TreeOptions { check: by.clone(), walk: Walk::from(1), deep: true };
     check::trees(&roots, &tree, |_, _| ControlFlow::Continue(()));
-    let options = scan::Options { jobs: 1, all: true, mmap: MmapPolicy::Never };
+    let options = scan::Options { walk: Walk::from(1), all: true, mmap: MmapPolicy::Never };
     scan::scan(&roots, &options, |_| ControlFlow::Continue(()));
     for index in indexes(home) {
         let mut out = sink();
@@ -328,16 +332,18 @@ fn look(home: &Path, by: &CheckOptions) {
                 let _ = modseq::decode_in(&mut past, modseq);
             }
             let mut out = LinesDocument::new(modseq::SCHEMA, &mut out);
-            let _ = view::modseq::write_history(&index, &mut past.logs, None, &mut out);
+            let _ = view::modseq::write_history(&index, &mut past, None, &mut out);
         }
         let options = expunges::Options::default();
         if let Ok(mut report) = expunges::read(&index, &options, MmapPolicy::Never, by.now) {
             let _ = view::expunges::write(&index, &mut report, false, &mut JsonDocument::new("x", &mut out));
         }
         if let Ok(mut opened) = idx::ops::log::Opened::open(&index, true, MmapPolicy::Never, by.now) {
-            if let Ok(mut writer) = view::log::LogWriter::begin(&index, Format::Ndjson, Style::default(), &mut out) {
-                let _ = opened.history.records(&LogOptions::default(), &mut writer);
-            }
+            let options = view::log::Options { format: Format::Ndjson, style: Style::default(), whole: true };
+            let _ = view::log::write(&index, &options, &mut out, &mut |sink| {
+                let result = opened.history.records(&LogOptions::default(), sink);
+                (opened.problems(), result)
+            });
         }
     }
 }

@@ -146,7 +146,7 @@ pub fn transcript(data: &[u8]) {
         let outcome = qresync::run(home, &opened, &options).ok()?;
         let mut out = sink();
         let mut document = JsonDocument::new(qresync::SCHEMA, &mut out);
-        qresync::write(home, &outcome, false, &mut document).expect("a sink takes everything");
+        idx::view::qresync::write(home, &outcome, false, &mut document).expect("a sink takes everything");
         Some((outcome.differences.unwrap_or_default(), outcome.not_judged))
     };
     let Some((differences, not_judged)) = judged() else { return };
