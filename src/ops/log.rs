@@ -23,7 +23,7 @@ impl Opened {
     /// # Errors
     /// When there is no readable log.
     pub fn open(path: &Path, is_timed: bool, mmap: MmapPolicy, now: i64) -> Result<Opened, LogError> {
-        let Past { generation, logs, verdict, now } = Past::open(path, mmap, now)?;
+        let Past { generation, logs, verdict, now, .. } = Past::open(path, mmap, now)?;
         Ok(Opened { history: History::of(generation, logs, is_timed, now)?, verdict })
     }
 

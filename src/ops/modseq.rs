@@ -65,8 +65,11 @@ pub fn overview<'s>(path: &Path, opened: &'s Opened) -> Result<Overview<'s>, Sho
 /// When a log cannot be read.
 pub fn locate_in(past: &mut Past, modseq: u64) -> Result<Located, LogError> {
     past.logs.find_ends()?;
-    let indexed = super::expunges::indexed(&past.generation, Indexed::highest_modseq_of)?.unwrap_or(0);
-    Ok(locate(&mut past.logs, modseq, indexed)?)
+    let indexed = match past.highest_modseq {
+        Some(modseq) => Some(modseq),
+        None => super::expunges::indexed(&past.generation, Indexed::highest_modseq_of)?,
+    };
+    Ok(locate(&mut past.logs, modseq, indexed.unwrap_or(0))?)
 }
 
 /// Takes a number apart.

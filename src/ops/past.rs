@@ -5,8 +5,10 @@ use std::path::Path;
 
 use super::inspect::{self, Look};
 use crate::check::{self, Finding, Level, Severity, codes};
+use crate::format::index::IndexFile;
 use crate::logs::history::{LogError, Logs};
 use crate::logs::walk::is_stray;
+use crate::model::reach::Indexed;
 use crate::source::{Generation, MmapPolicy, Role, Subject};
 
 /// Logs up to this many bytes are judged in memory; of larger ones only what the walk through them finds is said.
@@ -23,6 +25,8 @@ pub struct Past {
     pub logs: Logs,
     /// What is wrong with the files.
     pub verdict: Verdict,
+    /// `highest_modseq` of the index, where it was read to be judged and can be used.
+    pub(super) highest_modseq: Option<u64>,
     /// The time at which they were opened, UNIX seconds.
     pub now: i64,
 }
@@ -44,21 +48,23 @@ impl Past {
         let generation = Generation::open(&subject.files, &ROLES)?;
         if is_stray(&subject, &generation) {
             let logs = Logs::stray(&generation, now)?;
-            return Ok(Past { generation, logs, verdict: Verdict { judged: None }, now });
+            return Ok(Past { generation, logs, verdict: Verdict { judged: None }, highest_modseq: None, now });
         }
         let size = |role| generation.meta(role).map_or(0, |meta| meta.stat.size);
         if size(Role::Log).max(size(Role::OldLog)) > JUDGED {
             let logs = Logs::of(&generation, now)?;
-            return Ok(Past { generation, logs, verdict: Verdict { judged: None }, now });
+            return Ok(Past { generation, logs, verdict: Verdict { judged: None }, highest_modseq: None, now });
         }
         let by = check::Options { level: Level::Files, mmap, ..check::Options::at(now) };
         let Look { snapshot, mut findings, .. } = inspect::look(&subject.files, &ROLES, &by)?;
         findings.retain(|finding| finding.severity > Severity::Info);
+        let index = snapshot.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok());
+        let highest_modseq = index.map(|index| Indexed::highest_modseq_of(&index));
         let Some(generation) = snapshot.into_generation() else {
             return Err(LogError::NoLog(path.to_owned()));
         };
         let logs = Logs::of(&generation, now)?;
-        Ok(Past { generation, logs, verdict: Verdict { judged: Some(findings) }, now })
+        Ok(Past { generation, logs, verdict: Verdict { judged: Some(findings) }, highest_modseq, now })
     }
 }
 
