@@ -24,12 +24,18 @@ pub struct Json<'w> {
     error: Option<io::Error>,
 }
 
+impl Default for Json<'_> {
+    fn default() -> Self {
+        Json { buf: Vec::new(), comma: false, out: None, enough: usize::MAX, error: None }
+    }
+}
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl<'w> Json<'w> {
     /// A writer with an empty buffer, which keeps everything.
     pub fn new() -> Json<'w> {
-        Json { buf: Vec::new(), comma: false, out: None, enough: usize::MAX, error: None }
+        Json::default()
     }
 
     /// A writer that passes on each time when there are `enough` bytes, also within a value, and the rest when it is
