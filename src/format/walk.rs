@@ -1,5 +1,5 @@
-//! Reading a log over bytes that are no records: the one way past damage, for logs in memory and for those that are read
-//! in pieces.
+//! Reading a log over bytes that are no records: the one way past damage, for logs in memory and for those that are
+//! read in pieces.
 
 use std::convert::Infallible;
 
@@ -68,8 +68,8 @@ pub trait Records {
     /// When the bytes cannot be had.
     fn resynchronize(&mut self, from: u64) -> Result<Option<u64>, Self::Error>;
 
-    /// True for a transaction, with a boundary of 12 bytes at `at`, of which only a part was written: it runs past the end
-    /// of the file, and no other one begins inside it. Its records never were.
+    /// True for a transaction, with a boundary of 12 bytes at `at`, of which only a part was written: it runs past the
+    /// end of the file, and no other one begins inside it. Its records never were.
     ///
     /// # Errors
     /// When the bytes cannot be had.
@@ -100,8 +100,8 @@ pub trait Records {
     }
 }
 
-/// Reads records from here on, over what are none, until `visit` says so (`false`) or the file ends. Where reading ends,
-/// `is_being_written` says whether somebody writes there; `None` from it ends the walk, for more may come.
+/// Reads records from here on, over what are none, until `visit` says so (`false`) or the file ends. Where reading
+/// ends, `is_being_written` says whether somebody writes there; `None` from it ends the walk, for more may come.
 ///
 /// # Errors
 /// When the bytes cannot be had. The inner error is that of `visit`.

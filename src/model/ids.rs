@@ -3,10 +3,10 @@
 use crate::format::Endian;
 use crate::format::cache::CacheHeader;
 
-/// The `indexid` of most files, 0 apart, which marks a corrupted log. `ids` are those of log, index, `.log.2` and backup,
-/// as far as there are such files; of equally common ones the first counts, as for Dovecot, which opens the log first
-/// and gives a missing one the id of the index (`mail-index.c`). A cache does not tell its byte order, so it can only
-/// second what others say; `None` when no file says anything.
+/// The `indexid` of most files, 0 apart, which marks a corrupted log. `ids` are those of log, index, `.log.2` and
+/// backup, as far as there are such files; of equally common ones the first counts, as for Dovecot, which opens the log
+/// first and gives a missing one the id of the index (`mail-index.c`). A cache does not tell its byte order, so it can
+/// only second what others say; `None` when no file says anything.
 pub fn common_indexid(ids: [Option<u32>; 4], cache: Option<&[u8]>) -> Option<u32> {
     let told: Vec<u32> = ids.into_iter().flatten().filter(|id| *id != 0).collect();
     let of = |endian: Endian| endian.u32_at(cache?, CacheHeader::indexid.offset);

@@ -100,8 +100,8 @@ pub fn oldest_modseq(segments: &[Segment]) -> Option<u64> {
     segments.get(super::chain::oldest_linked(segments)?).map(|segment| segment.initial_modseq)
 }
 
-/// How far back the two logs of a mailbox reach at `now`, UNIX seconds: the oldest one that the newest continues, and the
-/// seconds since it was begun. `None` where that began with the mailbox: then everything is covered.
+/// How far back the two logs of a mailbox reach at `now`, UNIX seconds: the oldest one that the newest continues, and
+/// the seconds since it was begun. `None` where that began with the mailbox: then everything is covered.
 pub fn window<'f>(log: &'f LogFile, old: Option<&'f LogFile>, now: i64) -> Option<(&'f LogFile, u64)> {
     let is_linked = |old: &&LogFile| belongs(&Segment::of_header(old), &Segment::of_header(log)).is_ok();
     let oldest = old.filter(is_linked).unwrap_or(log);

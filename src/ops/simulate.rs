@@ -91,8 +91,8 @@ pub fn is_tree(path: &Path, recursive: bool) -> bool {
 /// What came of one mailbox: what is wrong with its files although it was simulated, or why it was not.
 pub type Told = Result<Vec<(PathBuf, String)>, SimulateError>;
 
-/// Simulates every mailbox below directories as they are to be walked. `each` is told of each in the order of the walk. One
-/// that cannot be simulated does not stop the others; a root without mailboxes is an error like one that cannot be
+/// Simulates every mailbox below directories as they are to be walked. `each` is told of each in the order of the walk.
+/// One that cannot be simulated does not stop the others; a root without mailboxes is an error like one that cannot be
 /// read.
 pub fn trees(
     simulation: &mut Simulation<'_>,

@@ -212,8 +212,8 @@ impl<'w> Json<'w> {
     }
 }
 
-/// True for ASCII without anything that JSON escapes; looks at eight bytes at a time, so that it costs little also for the
-/// names that the compiler does not check.
+/// True for ASCII without anything that JSON escapes; looks at eight bytes at a time, so that it costs little also for
+/// the names that the compiler does not check.
 #[inline(always)]
 fn is_plain(text: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;

@@ -16,8 +16,8 @@ use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, Mailbox, UidSet};
 
 /// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a
-/// change takes 20 bytes at least: no log holds more changes than this. Neither it nor a few times as much is a power of
-/// two: a number that was raised must not look like one with a bit that has flipped.
+/// change takes 20 bytes at least: no log holds more changes than this. Neither it nor a few times as much is a power
+/// of two: a number that was raised must not look like one with a bit that has flipped.
 pub const MARGIN: u64 = 65_537;
 
 /// One change on disk. They are made in the order of the plan; the index is the last.

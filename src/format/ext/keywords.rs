@@ -14,8 +14,8 @@ pub fn keyword_bits(bitmap: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// The bytes of a `keywords` header with more names behind those of `old`, padded to a multiple of 4, and how many names
-/// it then has (`keywords_get_header_buf`). What is in an old header that cannot be read is left out.
+/// The bytes of a `keywords` header with more names behind those of `old`, padded to a multiple of 4, and how many
+/// names it then has (`keywords_get_header_buf`). What is in an old header that cannot be read is left out.
 pub fn keywords_header(old: Option<&[u8]>, more: &[impl AsRef<[u8]>], endian: Endian) -> (Vec<u8>, usize) {
     let parts = old.and_then(|header| {
         let count = endian.u32_at(header, 0)? as usize;

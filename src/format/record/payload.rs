@@ -259,7 +259,8 @@ pub struct Attribute<'a> {
 /// Bytes of a header-update of one field of four bytes.
 pub const TAIL_UPDATE_SIZE: u32 = 16;
 
-/// The first word in the payload of a header-update of nothing but `log_file_tail_offset`: offset and size of the field.
+/// The first word in the payload of a header-update of nothing but `log_file_tail_offset`: offset and size of the
+/// field.
 pub const fn tail_update_word(endian: Endian) -> u32 {
     const TAIL: Field = IndexHeader::log_file_tail_offset;
     #[allow(clippy::cast_possible_truncation, reason = "offsets and sizes in the header are below 120")]
