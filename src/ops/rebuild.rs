@@ -15,7 +15,7 @@ use crate::repair::{
 };
 use crate::source::place::DBOX_MAILS;
 use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, PathError, Role};
-use crate::storage;
+use crate::storage::{self, Roots};
 use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
 use crate::store::output::OutputDir;
@@ -95,6 +95,14 @@ pub struct RebuildReport {
 /// # Errors
 /// [`RebuildError`]: in all cases but `CommitError::Torn` nothing has changed.
 pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError> {
+    run_among(path, options, &Roots::default())
+}
+
+/// The same as one of many: what is known of the roots that mailboxes share is not read for each of them.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_among(path: &Path, options: &Options, roots: &Roots) -> Result<RebuildReport, RebuildError> {
     // The backup stands for its mailbox; it is never itself rebuilt.
     let stem = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);
     let path = stem.filter(|_| !path.is_dir()).unwrap_or(path);
@@ -112,7 +120,7 @@ pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError
     let home = Home::open(&files, options.any_owner)?;
     let elsewhere = options.output.as_deref().filter(|_| !options.dry_run);
     let output = elsewhere.map(|dir| OutputDir::open(dir, home.dir())).transpose()?;
-    let (report, result) = home.as_owner(|| rebuild(&home, &files.index, options))??;
+    let (report, result) = home.as_owner(|| rebuild(&home, &files.index, options, roots))??;
     if let Some(output) = output {
         for (name, bytes) in result {
             output.write(&name, &bytes)?;
@@ -140,7 +148,12 @@ type Written = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// All but the writing elsewhere. Everything is read, thought about and summed up before the lock is taken; under it
 /// only the states of the files are compared, and when one has changed it all begins anew.
-fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildReport, Written), RebuildError> {
+fn rebuild(
+    home: &Home,
+    index: &Path,
+    options: &Options,
+    roots: &Roots,
+) -> Result<(RebuildReport, Written), RebuildError> {
     let elsewhere = options.dry_run || options.output.is_some();
     for attempt in 0..TRIES {
         if attempt > 0 {
@@ -160,7 +173,15 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
         let interrupted = saved.steps.pop_if(|step| step.was_interrupted(home, &survey));
         let before = before(home, &survey, interrupted.as_ref());
         let names = home.files();
-        let plan = plan(&names, &inputs(&before, &names, options.base));
+        let mut inputs = inputs(&before, &names, options.base, roots);
+        let mut made = plan(&names, &inputs);
+        if !made.asks.is_empty()
+            && let Some(map) = inputs.storage.as_mut().and_then(|storage| storage.map.as_mut())
+        {
+            map.ask(made.asks.iter());
+            made = plan(&names, &inputs);
+        }
+        let plan = made;
         let mut after = after(&before, &plan);
         if survey.is_one_log()
             && before.iter().chain(&after).all(|(role, bytes)| *role != Role::OldLog || bytes.is_none())
@@ -243,6 +264,7 @@ fn rebuild(home: &Home, index: &Path, options: &Options) -> Result<(RebuildRepor
             false => whole_files(home, &survey, interrupted.as_ref(), &after),
         };
         Transaction::commit(home, &lock, &survey, undo.as_ref(), &changes)?;
+        roots.changed(&names);
         return Ok((report, Vec::new()));
     }
     Err(PathError::Busy(index.to_owned()).into())

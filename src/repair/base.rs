@@ -1,7 +1,5 @@
 //! The state that storage and logs tell together, without any index and without logs that reach back to the beginning.
 
-use sha2::{Digest, Sha256};
-
 use super::candidates::{Candidate, replay};
 use super::heal::index::Hints;
 use super::loss::Loss;
@@ -9,7 +7,7 @@ use super::order::Logs;
 use super::plan::{Base, Inputs};
 use super::storage::{Storage, first_append_after};
 use super::told::Told;
-use crate::format::ext::SdboxHeader;
+use crate::format::ext::{MdboxHeader, SdboxHeader};
 use crate::format::log::LogHeader;
 use crate::format::{Disk, Endian};
 use crate::model::{LogPos, Mailbox, UidSet};
@@ -24,11 +22,7 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
     match storage.format {
         "maildir" | "mbox" => {}
         "sdbox" if !storage.uids.is_empty() => {}
-        "mdbox" => {
-            return Err("the map of an mdbox does not tell which UIDs its mails have: \
-                        doveadm force-resync gives them new ones"
-                .into());
-        }
+        "mdbox" => left_over(storage)?,
         _ => return Err("the mail storage beside it has no messages".into()),
     }
     let endian = logs.files.first().map_or(Endian::NATIVE, |log| log.log.endian);
@@ -47,13 +41,7 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
     mailbox.set_records(records);
     let above = storage.uids.last().map_or(1, |uid| uid.saturating_add(1)).max(storage.next_uid);
     mailbox.header.next_uid = if first == u32::MAX { above } else { first };
-    if storage.format == "sdbox" {
-        let mut told = Told::new(endian);
-        let mailbox_guid = storage.guid.unwrap_or_else(|| new_guid(inputs, storage));
-        let header = SdboxHeader { rebuild_count: 0, mailbox_guid, flags: 0, unused: [0; 3] };
-        told.extension(b"dbox-hdr", &header.to_bytes(endian));
-        mailbox = told.onto(&mailbox).unwrap_or(mailbox);
-    }
+    mailbox = with_headers(mailbox, storage);
     let known = mailbox.extensions.len();
     let mut candidate = match logs.files.first() {
         Some(log) => {
@@ -120,12 +108,61 @@ pub fn identity(mailbox: &mut Mailbox, lost: &mut Vec<Loss>, keeps_own: bool, no
     Ok(())
 }
 
-/// A GUID that no other mailbox has.
-fn new_guid(inputs: &Inputs<'_>, storage: &Storage) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(inputs.now.to_le_bytes());
-    storage.uids.iter().for_each(|uid| hash.update(uid.to_le_bytes()));
-    let mut guid = [0; 16];
-    guid.iter_mut().zip(hash.finalize()).for_each(|(to, byte)| *to = byte);
-    guid
+/// What every index of a dbox has: the header with the mailbox's GUID, in an mdbox also the places of map UIDs and
+/// GUIDs.
+fn with_headers(mailbox: Mailbox, storage: &Storage) -> Mailbox {
+    let mut told = Told::new(mailbox.endian);
+    let mailbox_guid = storage.guid.unwrap_or(storage.fresh_guid);
+    match (storage.format, &storage.map) {
+        ("sdbox", _) => {
+            let header = SdboxHeader { rebuild_count: 0, mailbox_guid, flags: 0, unused: [0; 3] };
+            told.extension(b"dbox-hdr", &header.to_bytes(mailbox.endian));
+        }
+        ("mdbox", Some(map)) => {
+            let header = MdboxHeader { map_uid_validity: map.uid_validity(), mailbox_guid, flags: 0, unused: [0; 3] };
+            told.extension(b"mdbox-hdr", &header.to_bytes(mailbox.endian));
+            told.in_records(b"mdbox", 8, 4);
+            told.in_records(b"guid", 16, 1);
+        }
+        _ => {}
+    }
+    told.onto(&mailbox).unwrap_or(mailbox)
+}
+
+/// A dbox mailbox whose GUID is gone gets it back from the mailbox list, or a new one: without it Dovecot rebuilds the
+/// index as soon as it is opened (`sdbox-storage.c`, `mdbox-storage.c`).
+pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) {
+    let Some(storage) = &inputs.storage else { return };
+    let place = SdboxHeader::mailbox_guid.offset..SdboxHeader::mailbox_guid.offset + 16;
+    let name: &[u8] = if storage.map.is_some() { b"mdbox-hdr" } else { b"dbox-hdr" };
+    let header = mailbox.extension(name).map(|ext| ext.header().to_vec());
+    let Some(mut header) = header.filter(|header| header.get(place.clone()) == Some(&[0; 16])) else { return };
+    if let Some(to) = header.get_mut(place) {
+        to.copy_from_slice(&storage.guid.unwrap_or(storage.fresh_guid));
+    }
+    let mut told = Told::new(mailbox.endian);
+    told.extension(name, &header);
+    if let Some(fresh) = told.onto(mailbox) {
+        *mailbox = fresh;
+    }
+}
+
+/// Whether the map of an mdbox tells which mails this mailbox had.
+///
+/// # Errors
+/// Why not, and what Dovecot would do.
+fn left_over(storage: &Storage) -> Result<(), String> {
+    let alone = "Dovecot alone begins with an empty mailbox and a new UIDVALIDITY, and doveadm force-resync gives the \
+                 mails that no mailbox refers to new UIDs";
+    let Some(map) = &storage.map else { return Err(format!("the map cannot be read. {alone}")) };
+    if !map.is_complete() {
+        return Err(format!(
+            "another mailbox of this mdbox cannot be read, so that nobody knows whose the mails of the map are: \
+             rebuild that one first. {alone}"
+        ));
+    }
+    match map.rest().is_empty() {
+        true => Err(format!("all mails of the map belong to other mailboxes. {alone}")),
+        false => Ok(()),
+    }
 }

@@ -44,6 +44,8 @@ pub struct Candidate {
     pub cut_short: bool,
     /// Messages that are not as the logs leave them: they get the highest modseq.
     pub touched: UidSet,
+    /// Mails of a map whose metadata would tell more.
+    pub asks: UidSet,
 }
 
 impl Candidate {
@@ -68,6 +70,7 @@ impl Candidate {
             refutes: None,
             cut_short: false,
             touched: UidSet::new(),
+            asks: UidSet::new(),
         }
     }
 
@@ -182,6 +185,7 @@ pub fn replay(
         refutes: None,
         cut_short: false,
         touched: UidSet::new(),
+        asks: UidSet::new(),
     })
 }
 

@@ -6,6 +6,7 @@ use super::plan::{Base, Inputs, Plan};
 use super::steps::Step;
 use super::storage::Storage;
 use crate::source::{MailboxFiles, Role, Stat};
+use crate::storage::Roots;
 use crate::store::home::{Home, Survey};
 use crate::store::transaction::Change;
 use crate::store::undo;
@@ -61,14 +62,14 @@ pub(crate) fn before<'a>(home: &Home, survey: &'a Survey, interrupted: Option<&'
     Role::ALL.into_iter().map(|role| (role, of(role))).collect()
 }
 
-pub(crate) fn inputs<'a>(files: &Files<'a>, names: &MailboxFiles, base: Option<Base>) -> Inputs<'a> {
+pub(crate) fn inputs<'a>(files: &Files<'a>, names: &MailboxFiles, base: Option<Base>, roots: &Roots) -> Inputs<'a> {
     Inputs {
         index: bytes(files, Role::Index),
         backup: bytes(files, Role::Backup),
         old_log: bytes(files, Role::OldLog),
         log: bytes(files, Role::Log),
         cache: bytes(files, Role::Cache),
-        storage: Storage::beside(names),
+        storage: Storage::among(names, roots),
         now: u32::try_from(crate::source::now()).unwrap_or(u32::MAX),
         base,
     }

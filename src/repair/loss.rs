@@ -93,6 +93,13 @@ pub enum Loss {
     Unlinked(UidSet),
     /// Mails in the map, by their UIDs there, which no mailbox refers to any more.
     Orphans(UidSet),
+    /// Messages under new UIDs: their mails are in the map of an mdbox, and nothing tells which UIDs they had.
+    Renumbered {
+        /// The UIDs that they get.
+        fresh: UidSet,
+        /// These, and all that they may have had.
+        all: UidSet,
+    },
     /// One of the others, held against the storage: it comes to no more than this.
     Compared {
         /// What is lost.
@@ -142,6 +149,7 @@ impl Loss {
             Loss::Compared { grade, .. } => *grade,
             Loss::Unlinked(_)
             | Loss::Orphans(_)
+            | Loss::Renumbered { .. }
             | Loss::Records { .. }
             | Loss::Skipped(_)
             | Loss::Hole { .. }
@@ -174,6 +182,7 @@ impl Loss {
             | Loss::Gone(uids)
             | Loss::Stale(uids)
             | Loss::Unlinked(uids)
+            | Loss::Renumbered { all: uids, .. }
             | Loss::Orphans(uids) => Some(uids),
             Loss::Compared { uids, .. } if !uids.is_empty() => Some(uids),
             _ => None,
@@ -184,6 +193,7 @@ impl Loss {
     pub fn count(&self) -> Option<u64> {
         match self {
             Loss::Records { count, .. } => Some(u64::from(*count)),
+            Loss::Renumbered { fresh, .. } => Some(fresh.count()),
             _ => self.uids().map(UidSet::count),
         }
     }
@@ -199,7 +209,9 @@ impl Loss {
             Loss::Stale(_) => Some("takes the flags of its last index, or none"),
             Loss::Gone(_) => Some("drops them as well, when somebody reads them"),
             Loss::Unlinked(_) => Some("logs that their map uid is lost, and rebuilds the storage"),
-            Loss::Orphans(_) => Some("gives them new UIDs and no flags when the storage is rebuilt"),
+            Loss::Renumbered { .. } | Loss::Orphans(_) => {
+                Some("gives them new UIDs and no flags when the storage is rebuilt")
+            }
             Loss::UidValidity => Some("invents one, and clients download everything again"),
             Loss::Hole { .. } => Some("marks the log corrupted and loses this and all that follows"),
             Loss::Unread { .. } => Some("stops reading there as well"),
@@ -253,6 +265,11 @@ impl fmt::Display for Loss {
             Loss::Compared { what, grade: Grade::Messages, uids } => {
                 write!(f, "{what}; UIDs {uids} were given, and no mail of theirs is here")
             }
+            Loss::Renumbered { fresh, .. } => write!(
+                f,
+                "{} messages whose mails are in the map get new UIDs {fresh}, and no flags: nothing tells their own",
+                fresh.count()
+            ),
             Loss::Compared { what, grade: Grade::Flags, uids } => write!(
                 f,
                 "{what}; the storage has no message more, but flags and keywords of UIDs {uids} may be older ones"

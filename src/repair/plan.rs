@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::base::{from_storage, identity, told_validity};
+use super::base::{from_storage, identity, keep_guid, told_validity};
 use super::candidates::{Candidate, follow, full_replay};
 use super::choose::{choose, compare_with_logs, no_base, settle_reset};
 use super::heal::fill::{fill, hints};
@@ -23,6 +23,7 @@ use super::steps::{Step, finish};
 use super::storage::{Storage, hold, name_flags, skip_lost_uids};
 use super::verify::{Demands, Unchanged, judge};
 use crate::format::index::IndexFile;
+use crate::model::UidSet;
 use crate::source::{MailboxFiles, Role};
 
 /// Where a state comes from.
@@ -124,6 +125,8 @@ pub struct Plan {
     pub refusal: Option<String>,
     /// The index at the end of the logs, whether it is to be written or not.
     pub index: Vec<u8>,
+    /// Mails of a map whose metadata this rests on, and that were not read.
+    pub asks: UidSet,
 }
 
 impl<'a> Inputs<'a> {
@@ -220,6 +223,7 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
         }
     }
     let mailbox = &mut chosen.replayed.mailbox;
+    keep_guid(mailbox, inputs);
     if mailbox.header.uid_validity == 0 && mailbox.header.next_uid > 1 {
         let storage = inputs.storage.clone().unwrap_or_default();
         mailbox.header.uid_validity = told_validity(&storage, &hints);
@@ -229,7 +233,8 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
             return Plan { refusal: Some(why), ..Plan::default() };
         }
     }
-    finish(inputs, &logs, indexid, chosen, notes, demands)
+    let asks = std::mem::take(&mut chosen.asks);
+    Plan { asks, ..finish(inputs, &logs, indexid, chosen, notes, demands) }
 }
 
 /// Names what stood in a newest log that is gone: there is none, or it is the one before once more.

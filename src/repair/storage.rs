@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 use super::candidates::Candidate;
 use super::heal::index::Hints;
 use super::loss::{Grade, Loss};
+pub use super::map::references;
+use super::map::{hold_map, renumber};
 use super::order::Logs;
 use super::plan::Base;
 use super::steps::MARGIN;
@@ -13,7 +15,6 @@ use super::told::Told;
 use crate::format::record::flag;
 use crate::model::{LogPos, Mailbox, UidSet};
 pub use crate::storage::Messages as Storage;
-use crate::storage::{MapState, map_uid};
 
 /// Bytes of log that one appended message takes at least, and one raise of the modseq.
 const BYTES_PER_CHANGE: u64 = 16;
@@ -36,8 +37,9 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
     if !unseen.is_empty() && !chosen.cut_short {
         ends_early(chosen);
     }
+    let mut orphans = Vec::new();
     match &storage.map {
-        Some(map) => hold_map(chosen, map, logs, doubt),
+        Some(map) => orphans = hold_map(chosen, map, logs, doubt),
         None if !storage.uids.is_empty() => hold_files(chosen, storage, logs, hints, doubt),
         None => {
             for loss in chosen.lost.iter_mut().filter(|loss| is_end(loss) && !unseen.is_empty()) {
@@ -59,6 +61,9 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
     // The storage of dbox does not tell which UIDs it gave to mails that are expunged since.
     if storage.flags.is_none() {
         skip_lost_uids(chosen, logs);
+    }
+    if let Some(map) = &storage.map {
+        renumber(chosen, &orphans, map, &hints.expunged);
     }
 }
 
@@ -91,7 +96,7 @@ pub fn skip_lost_uids(chosen: &mut Candidate, logs: &Logs<'_>) {
 }
 
 /// Whether the records that are lost may have told of anything.
-const fn is_doubt(loss: &Loss) -> bool {
+pub(super) const fn is_doubt(loss: &Loss) -> bool {
     matches!(loss, Loss::Hole { .. } | Loss::Unread { .. } | Loss::Between(..) | Loss::After(_) | Loss::Records { .. })
 }
 
@@ -215,7 +220,7 @@ fn unseen_uids(chosen: &Candidate, given: u32, logs: &Logs<'_>) -> UidSet {
 }
 
 /// The storage has seen more than the logs hold: records behind their end are lost.
-fn ends_early(chosen: &mut Candidate) {
+pub(super) fn ends_early(chosen: &mut Candidate) {
     chosen.lost.push(Loss::After(chosen.replayed.position));
     chosen.margin = chosen.margin.max(MARGIN);
     chosen.cut_short = true;
@@ -244,7 +249,7 @@ fn expunged_in_the_dark(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'
     take_out(chosen, gone);
 }
 
-fn take_out(chosen: &mut Candidate, gone: UidSet) {
+pub(super) fn take_out(chosen: &mut Candidate, gone: UidSet) {
     if gone.is_empty() {
         return;
     }
@@ -256,7 +261,7 @@ fn take_out(chosen: &mut Candidate, gone: UidSet) {
 }
 
 /// The end of the last stretch of log that is lost; everything after it is known.
-fn last_doubt(chosen: &Candidate) -> LogPos {
+pub(super) fn last_doubt(chosen: &Candidate) -> LogPos {
     let end = LogPos { seq: u32::MAX, offset: u64::MAX };
     let ends = chosen.lost.iter().filter_map(|loss| match uncompared(loss) {
         _ if chosen.cut_short => Some(end),
@@ -287,7 +292,7 @@ pub fn first_append_after(logs: &Logs<'_>, pos: LogPos) -> u32 {
 }
 
 /// Gives messages a record again, without flags.
-fn put_back(chosen: &mut Candidate, back: &UidSet) {
+pub(super) fn put_back(chosen: &mut Candidate, back: &UidSet) {
     if back.is_empty() {
         return;
     }
@@ -402,7 +407,7 @@ fn pending_uids(mailbox: &Mailbox, logs: &Logs<'_>) -> UidSet {
 
 /// What a loss of log records comes to when the storage has been asked: no message, but flags where the storage has
 /// none.
-fn settle_grades(chosen: &mut Candidate, keeps_flags: bool, logs: &Logs<'_>) {
+pub(super) fn settle_grades(chosen: &mut Candidate, keeps_flags: bool, logs: &Logs<'_>) {
     if chosen.missing > 0 {
         return;
     }
@@ -424,144 +429,4 @@ fn settle_grades(chosen: &mut Candidate, keeps_flags: bool, logs: &Logs<'_>) {
         let grade = if uids.is_empty() { Grade::History } else { grade };
         *loss = Loss::Compared { what: Box::new(loss.clone()), grade, uids };
     }
-}
-
-/// Messages of an mdbox: each refers to a mail of the map, and the map counts who refers to it.
-fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool) {
-    if map.counts.is_empty() {
-        return;
-    }
-    let torn = logs.head().is_some_and(|log| log.tail.is_some());
-    let mailbox = &chosen.replayed.mailbox;
-    let Some((mut orphans, over)) = map.balance(&references(mailbox)) else { return };
-    // No sound mailbox has a message without a mail, or a mail more often than the map counts it.
-    let over: HashSet<u32> = over.into_iter().collect();
-    let of = |i: usize| map_uid(mailbox, i).unwrap_or(0);
-    let is_wrong = |i: usize| of(i) == 0 || (over.contains(&of(i)) && !orphans.is_empty());
-    let doubt = doubt || mailbox.positions().any(is_wrong);
-    if !(doubt || torn || chosen.cut_short || chosen.base == Base::Storage) {
-        return;
-    }
-    let mut gone = UidSet::new();
-    let limit = first_append_after(logs, last_doubt(chosen));
-    for i in mailbox.positions().filter(|i| mailbox.uid(*i) < limit) {
-        let known = map_uid(mailbox, i).filter(|uid| *uid != 0);
-        let is_gone = |uid: u32| map.counts.get(&uid).is_none_or(|count| *count == 0) || over.contains(&uid);
-        if known.is_some_and(is_gone) {
-            gone.insert(mailbox.uid(i));
-        }
-    }
-    if orphans.is_empty() && gone.is_empty() && !doubt {
-        return;
-    }
-    if !chosen.lost.iter().any(is_doubt) {
-        ends_early(chosen);
-    }
-    take_out(chosen, gone);
-    let back = link(chosen, &mut orphans, logs);
-    let mailbox = &chosen.replayed.mailbox;
-    let mut unlinked = UidSet::new();
-    let is_bare = |uid: u32| uid == 0 || (over.contains(&uid) && !orphans.is_empty());
-    let bare = mailbox.positions().filter(|i| map_uid(mailbox, *i).is_none_or(is_bare));
-    bare.for_each(|i| unlinked.insert(mailbox.uid(i)));
-    if !unlinked.is_empty() {
-        let records = mailbox.positions().filter(|i| !unlinked.contains(mailbox.uid(*i)));
-        let records = records.flat_map(|i| mailbox.record(i).to_vec()).collect();
-        chosen.replayed.mailbox.set_records(records);
-        chosen.lost.push(Loss::Unlinked(unlinked));
-    }
-    if !back.is_empty() {
-        chosen.lost.push(Loss::Flags(back));
-    }
-    if orphans.is_empty() {
-        settle_grades(chosen, false, logs);
-        return;
-    }
-    let mut stale = UidSet::new();
-    let mailbox = &chosen.replayed.mailbox;
-    mailbox.positions().map(|i| mailbox.uid(i)).filter(|uid| *uid < limit).for_each(|uid| stale.insert(uid));
-    if !stale.is_empty() {
-        chosen.lost.push(Loss::Stale(stale));
-    }
-    let mut mails = UidSet::new();
-    orphans.into_iter().for_each(|uid| mails.insert(uid));
-    chosen.lost.push(Loss::Orphans(mails));
-}
-
-/// How often the messages of a mailbox refer to each mail.
-pub fn references(mailbox: &Mailbox) -> HashMap<u32, u32> {
-    let mut own = HashMap::new();
-    let uids = mailbox.positions().filter_map(|i| map_uid(mailbox, i)).filter(|uid| *uid != 0);
-    uids.for_each(|uid| *own.entry(uid).or_insert(0) += 1);
-    own
-}
-
-/// Gives messages their mails again where only one order of both is possible: between two messages whose mails are
-/// known the same number of UIDs and of mails that nobody refers to. Returns messages that had no record.
-fn link(chosen: &mut Candidate, orphans: &mut Vec<u32>, logs: &Logs<'_>) -> UidSet {
-    let mut back = UidSet::new();
-    let mailbox = &chosen.replayed.mailbox;
-    let known: Vec<(u32, u32)> =
-        mailbox.positions().map(|i| (mailbox.uid(i), map_uid(mailbox, i).unwrap_or(0))).collect();
-    let appended = appended(logs);
-    let top = mailbox.header.next_uid;
-    // Neighbours with a mail, and the ends.
-    let mut fixed: Vec<(u32, u32)> = vec![(0, 0)];
-    fixed.extend(known.iter().copied().filter(|(_, map)| *map != 0));
-    fixed.push((top, u32::MAX));
-    let mut links: Vec<(u32, u32)> = Vec::new();
-    // How many UIDs were given behind the end of the logs nobody knows.
-    let torn = logs.head().is_some_and(|log| log.tail.is_some());
-    let ends = usize::from(chosen.cut_short || torn || first_append_after(logs, last_doubt(chosen)) == u32::MAX);
-    for pair in fixed.windows(2).take(fixed.len().saturating_sub(1 + ends)) {
-        let &[(low, low_map), (high, high_map)] = pair else { continue };
-        if low_map >= high_map {
-            continue;
-        }
-        let here: Vec<u32> = orphans.iter().copied().filter(|map| *map > low_map && *map < high_map).collect();
-        if here.is_empty() {
-            continue;
-        }
-        let bare = known.iter().filter(|(uid, _)| *uid > low && *uid < high).map(|(uid, _)| *uid);
-        // UIDs that no record tells of: appended among the records that are lost.
-        let dark = (low.saturating_add(1)..high).take(here.len() + 1).filter(|uid| !appended.contains(*uid));
-        let mut slots: Vec<u32> = bare.chain(dark).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        if slots.len() == here.len() {
-            links.extend(slots.into_iter().zip(here));
-        }
-    }
-    if links.is_empty() || mailbox.extension(b"mdbox").is_none_or(|ext| ext.record_size < 4) {
-        return back;
-    }
-    let have: HashSet<u32> = known.iter().map(|(uid, _)| *uid).collect();
-    links.iter().filter(|(uid, _)| !have.contains(uid)).for_each(|(uid, _)| back.insert(*uid));
-    put_back(chosen, &back);
-    let mailbox = &mut chosen.replayed.mailbox;
-    for (uid, map) in &links {
-        set_map_uid(mailbox, *uid, *map);
-    }
-    orphans.retain(|map| !links.iter().any(|(_, linked)| linked == map));
-    back
-}
-
-fn set_map_uid(mailbox: &mut Mailbox, uid: u32, map: u32) {
-    let bytes = mailbox.endian.u32_bytes(map);
-    let at = mailbox.extension(b"mdbox").map(|ext| usize::from(ext.record_offset));
-    if let (Some(i), Some(at)) = (mailbox.lookup(uid), at)
-        && let Some(to) = mailbox.record_mut(i).get_mut(at..at + 4)
-    {
-        to.copy_from_slice(&bytes);
-    }
-}
-
-/// All UIDs that the readable logs append.
-fn appended(logs: &Logs<'_>) -> UidSet {
-    let mut uids = UidSet::new();
-    for log in &logs.files {
-        let file = log.file();
-        file.records().flat_map(|record| record.appended()).for_each(|uid| uids.insert(uid));
-    }
-    uids
 }

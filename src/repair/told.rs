@@ -55,20 +55,30 @@ impl Told {
     /// An extension with data in the header of the index and none in records: introduced by its name, and its data set
     /// (`struct mail_transaction_ext_intro`, `struct mail_transaction_ext_hdr_update`).
     pub fn extension(&mut self, name: &[u8], data: &[u8]) {
-        let (Ok(len), Ok(size)) = (u16::try_from(name.len()), u16::try_from(data.len())) else { return };
+        let Ok(size) = u16::try_from(data.len()) else { return };
+        self.intro(name, u32::from(size), 0, 0);
+        let mut payload = [self.endian.u16_bytes(0), self.endian.u16_bytes(size)].concat();
+        payload.extend(data);
+        payload.resize(payload.len().next_multiple_of(4), 0);
+        self.push(RecordType::ExtHdr, &payload);
+    }
+
+    /// An extension with so many bytes in each record, aligned to `align`.
+    pub fn in_records(&mut self, name: &[u8], size: u16, align: u16) {
+        self.intro(name, 0, size, align);
+    }
+
+    fn intro(&mut self, name: &[u8], hdr_size: u32, record_size: u16, record_align: u16) {
+        let Ok(len) = u16::try_from(name.len()) else { return };
         let mut payload = self.endian.u32_bytes(u32::MAX).to_vec();
         payload.extend([0; 4]);
-        payload.extend(self.endian.u32_bytes(u32::from(size)));
-        for word in [0, 0, 0, len] {
+        payload.extend(self.endian.u32_bytes(hdr_size));
+        for word in [record_size, record_align, 0, len] {
             payload.extend(self.endian.u16_bytes(word));
         }
         payload.extend(name);
         payload.resize(payload.len().next_multiple_of(4), 0);
         self.push(RecordType::ExtIntro, &payload);
-        let mut payload = [self.endian.u16_bytes(0), self.endian.u16_bytes(size)].concat();
-        payload.extend(data);
-        payload.resize(payload.len().next_multiple_of(4), 0);
-        self.push(RecordType::ExtHdr, &payload);
     }
 
     /// The state after them; `None` when they change nothing.

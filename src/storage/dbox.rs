@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::cached::Believed;
 use super::{Lost, Missing, Witness, load, piece, roots};
@@ -11,7 +11,7 @@ use crate::format::Disk;
 use crate::format::ext::{MapRecord, MdboxRecord};
 use crate::format::record::flag;
 use crate::model::Mailbox;
-use crate::source::place::DBOX_MAILS;
+use crate::source::place::{self, DBOX_MAILS};
 use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, Role, Special};
 
 /// Levels of mailboxes below each other that are looked into.
@@ -25,6 +25,8 @@ const MESSAGE_HEADER: u64 = 30;
 const BEHIND: &[u8] = b"\n\x01\x03\n";
 /// Bytes that a file has besides its message, at least and as a rule at most: headers, `BEHIND`, metadata.
 const BESIDES: std::ops::RangeInclusive<u64> = 50..=2048;
+/// Bytes of metadata behind a mail that are read.
+const MAX_METADATA: usize = 4096;
 
 /// The message files of an sdbox mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +232,7 @@ impl MapFiles {
         }
         let mut without_index = Vec::new();
         let below = dir.above().and_then(|(root, _)| root.below("mailboxes").ok());
-        let references = below.and_then(|dir| references(dir, mmap, None, &mut without_index));
+        let references = below.and_then(|dir| references(dir, mmap, &mut without_index));
         let files = files.map(|(dir, sizes)| (dir.path().to_owned(), sizes));
         MapFiles { references, files, is_certain: roots::has_control(dir), alt_is_away, flaws, without_index }
     }
@@ -271,15 +273,32 @@ fn sizes_in(dir: &Dir) -> Option<HashMap<u32, u64>> {
     (!ids.is_empty()).then(|| ids.into_iter().filter_map(size).collect())
 }
 
-/// The references of all mailboxes below a directory, but not those of the index `except`. Where another root begins,
-/// or another file system, they end.
+/// The references of all mailboxes below a directory. Where another root begins, or another file system, they end.
 pub(super) fn references(
     mailboxes: Dir,
     mmap: MmapPolicy,
-    except: Option<&Path>,
     without_index: &mut Vec<PathBuf>,
 ) -> Option<HashMap<u32, MapReference>> {
     let mut all: HashMap<u32, MapReference> = HashMap::new();
+    each_mailbox(mailboxes, without_index, &mut |files| {
+        let mailbox = load(&files, mmap)?;
+        for i in mailbox.positions() {
+            let Some(uid) = map_uid(&mailbox, i) else { continue };
+            let entry = all.entry(uid).or_default();
+            entry.count = entry.count.saturating_add(1);
+            entry.alt |= mailbox.flags(i) & flag::BACKEND != 0;
+        }
+        Some(())
+    })?;
+    Some(all)
+}
+
+/// Hands the index files of every mailbox below a directory to `visit`, which may end it with `None`.
+pub(super) fn each_mailbox(
+    mailboxes: Dir,
+    without_index: &mut Vec<PathBuf>,
+    visit: &mut dyn FnMut(MailboxFiles) -> Option<()>,
+) -> Option<()> {
     let dev = mailboxes.meta().ok()?.stat.dev;
     let mut stack = vec![(mailboxes, 0)];
     while let Some((dir, depth)) = stack.pop() {
@@ -293,17 +312,12 @@ pub(super) fn references(
             let name = files.name(role);
             entries.iter().any(|entry| entry.special.is_none() && entry.name == name)
         };
-        let is_wanted = except != Some(files.path(Role::Index).as_path());
-        if is_wanted && [Role::Index, Role::Log, Role::OldLog, Role::Backup].into_iter().any(has) {
-            let mailbox = load(&files, mmap)?;
-            for i in mailbox.positions() {
-                let Some(uid) = map_uid(&mailbox, i) else { continue };
-                let entry = all.entry(uid).or_default();
-                entry.count = entry.count.saturating_add(1);
-                entry.alt |= mailbox.flags(i) & flag::BACKEND != 0;
-            }
+        let lacks_index = is_mails(&dir) && ![Role::Index, Role::Log].into_iter().any(has);
+        let is_mailbox = [Role::Index, Role::Log, Role::OldLog, Role::Backup].into_iter().any(has);
+        if is_mailbox {
+            visit(files)?;
         }
-        if is_mails(&dir) && ![Role::Index, Role::Log].into_iter().any(has) {
+        if lacks_index {
             without_index.push(dir.path().to_owned());
         }
         // Mails have no mailboxes below them.
@@ -317,7 +331,36 @@ pub(super) fn references(
             }
         }
     }
-    Some(all)
+    Some(())
+}
+
+/// What the metadata of a mail in a file `m.N` say of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Key `B`: the storage name of the mailbox that it was first saved in.
+    pub mailbox: Option<Vec<u8>>,
+    /// Key `G`: its GUID, 128 bits.
+    pub guid: Option<[u8; 16]>,
+}
+
+impl Origin {
+    /// Reads the metadata behind a mail whose header is at an offset.
+    pub(super) fn read(file: &File, at: u64, end: u64) -> Option<Origin> {
+        let told = piece(file, at, 30).get(13..29).and_then(hex_number)?;
+        let behind = at.checked_add(MESSAGE_HEADER)?.checked_add(told)?;
+        let size = usize::try_from(end.checked_sub(behind)?).ok()?.min(MAX_METADATA);
+        let bytes = piece(file, behind, size);
+        let lines = bytes.strip_prefix(BEHIND)?.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
+        let mut origin = Origin::default();
+        for line in lines {
+            match line.split_first() {
+                Some((b'B', name)) => origin.mailbox = Some(name.to_vec()),
+                Some((b'G', text)) => origin.guid = place::guid_of(text),
+                _ => {}
+            }
+        }
+        Some(origin)
+    }
 }
 
 fn is_mails(dir: &Dir) -> bool {

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 
-use super::dbox::{self, MapReference};
+use sha2::{Digest, Sha256};
+
 use super::mbox::MboxMail;
-use super::{Maildir, MessageFile, Sdbox, Witness, list};
+use super::mdbox_root::{MapState, Roots};
+use super::{Maildir, MessageFile, Sdbox, Witness, dbox, list};
 use crate::format::Disk;
 use crate::format::ext::{MaildirHeader, MboxHeader};
 use crate::format::record::flag;
@@ -35,6 +37,8 @@ pub struct Messages {
     pub map: Option<MapState>,
     /// What an index remembers that was synchronised with the storage as it is now.
     pub state: Option<SyncState>,
+    /// A GUID that no mailbox has, should this one need it.
+    pub fresh_guid: [u8; 16],
 }
 
 /// What tells whether a storage has changed since an index was synchronised with it.
@@ -46,36 +50,15 @@ pub enum SyncState {
     Mbox(u64, i64),
 }
 
-/// What the map of an mdbox says of its mails, and the other mailboxes of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MapState {
-    /// How often each mail is counted, by map UID.
-    pub counts: HashMap<u32, u16>,
-    /// How often the other mailboxes refer to each mail; `None` when one of those cannot be read.
-    pub elsewhere: Option<HashMap<u32, u32>>,
-}
-
-impl MapState {
-    /// Mails of which more references are counted than these and those of the other mailboxes, and mails of which fewer
-    /// are; `None` when another mailbox cannot be read.
-    pub fn balance(&self, own: &HashMap<u32, u32>) -> Option<(Vec<u32>, Vec<u32>)> {
-        let elsewhere = self.elsewhere.as_ref()?;
-        let known = |all: &HashMap<u32, u32>, uid: u32| all.get(&uid).copied().unwrap_or(0);
-        let seen = |uid: u32| known(own, uid).saturating_add(known(elsewhere, uid));
-        let counts = self.counts.iter().map(|(uid, count)| (*uid, u32::from(*count)));
-        let mut orphans: Vec<u32> = counts.filter(|(uid, count)| *count > seen(*uid)).map(|(uid, _)| uid).collect();
-        let count = |uid: &u32| self.counts.get(uid).map_or(0, |count| u32::from(*count));
-        let mut over: Vec<u32> = own.keys().copied().filter(|uid| seen(*uid) > count(uid)).collect();
-        orphans.sort_unstable();
-        over.sort_unstable();
-        Some((orphans, over))
-    }
-}
-
 impl Messages {
     /// Asks the storage beside an index, whose files need not be sound; `None` when there is none, or none that knows
     /// messages.
     pub fn beside(files: &MailboxFiles) -> Option<Messages> {
+        Messages::among(files, &Roots::default())
+    }
+
+    /// The same, with what is known already of the roots of this run.
+    pub fn among(files: &MailboxFiles, roots: &Roots) -> Option<Messages> {
         let dir = files.dir().ok()?;
         match files.family() {
             Family::Mailbox => {}
@@ -85,7 +68,7 @@ impl Messages {
         let mut found = Messages::of_maildir(dir)
             .or_else(|| Messages::of_mbox(dir))
             .or_else(|| Messages::of_sdbox(dir))
-            .or_else(|| Messages::of_mdbox(dir, files))
+            .or_else(|| Messages::of_mdbox(dir, files, roots))
             .unwrap_or_default();
         if let Some(node) = list::node_of(dir) {
             // The storage's own word counts for more than what the list has copied.
@@ -96,7 +79,11 @@ impl Messages {
                 found.next_uid = found.next_uid.max(node.msgs.map_or(0, |msgs| msgs.uidnext));
             }
         }
-        (found != Messages::default()).then_some(found)
+        if found == Messages::default() {
+            return None;
+        }
+        found.fresh_guid = fresh_guid(dir);
+        Some(found)
     }
 
     fn of_maildir(dir: &Dir) -> Option<Messages> {
@@ -141,24 +128,15 @@ impl Messages {
         Some(Messages { format: "sdbox", uids: sdbox.uids, next_uid, ..Messages::default() })
     }
 
-    fn of_mdbox(dir: &Dir, files: &MailboxFiles) -> Option<Messages> {
-        let Witness::Map(map) = dbox::map_of(dir, MmapPolicy::default()) else { return None };
-        let (root, _) = super::roots::dbox_root(dir)?;
-        let own = files.path(crate::source::Role::Index);
-        let others = root.below("mailboxes").ok();
-        let elsewhere =
-            others.and_then(|all| dbox::references(all, MmapPolicy::default(), Some(&own), &mut Vec::new()));
-        Some(Messages {
-            format: "mdbox",
-            map: Some(MapState { counts: counts(&map), elsewhere: elsewhere.map(references) }),
-            ..Messages::default()
-        })
+    fn of_mdbox(dir: &Dir, files: &MailboxFiles, roots: &Roots) -> Option<Messages> {
+        let map = MapState::new(roots.of(dir)?, files)?;
+        Some(Messages { format: "mdbox", map: Some(map), ..Messages::default() })
     }
 
     /// For the map itself: the mails that mailboxes refer to.
     fn of_map(dir: &Dir) -> Option<Messages> {
         let (root, _) = dir.above()?;
-        let references = dbox::references(root.below("mailboxes").ok()?, MmapPolicy::default(), None, &mut Vec::new())?;
+        let references = dbox::references(root.below("mailboxes").ok()?, MmapPolicy::default(), &mut Vec::new())?;
         let mut uids: Vec<u32> = references.keys().copied().filter(|uid| *uid != 0).collect();
         uids.sort_unstable();
         let next_uid = uids.last().map_or(0, |uid| uid.saturating_add(1));
@@ -207,13 +185,14 @@ impl Messages {
     }
 }
 
-fn references(all: HashMap<u32, MapReference>) -> HashMap<u32, u32> {
-    all.into_iter().map(|(uid, reference)| (uid, reference.count)).collect()
-}
-
-/// The `ref` records of a map.
-fn counts(map: &Mailbox) -> HashMap<u32, u16> {
-    map.positions().map(|i| (map.uid(i), dbox::refcount(map, i).unwrap_or(0))).collect()
+/// 128 bits over the place of a mailbox and the time.
+fn fresh_guid(dir: &Dir) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(dir.path().as_os_str().as_encoded_bytes());
+    hash.update(crate::source::now().to_le_bytes());
+    let mut guid = [0; 16];
+    guid.iter_mut().zip(hash.finalize()).for_each(|(to, byte)| *to = byte);
+    guid
 }
 
 impl Maildir {

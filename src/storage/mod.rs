@@ -7,6 +7,7 @@ mod dbox;
 mod list;
 mod maildir;
 mod mbox;
+mod mdbox_root;
 mod messages;
 mod roots;
 
@@ -15,11 +16,12 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 pub use cached::Believed;
-pub use dbox::{MailFlaw, MapFiles, MapReference, Sdbox, map_uid, refcount};
+pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, map_uid, refcount};
 pub use list::{InList, Listed, ListedMailbox, own_guid};
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
 pub use mbox::Mbox;
-pub use messages::{MapState, Messages, SyncState};
+pub use mdbox_root::{MapState, Roots};
+pub use messages::{Messages, SyncState};
 
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;

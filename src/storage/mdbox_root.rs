@@ -1,0 +1,251 @@
+//! The map of an mdbox and all mailboxes that refer to its mails, read once for everybody who asks about one of them
+//! (`mdbox-storage-rebuild.c` reads them together as well).
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::dbox::{self, Origin};
+use super::{Witness, load, roots};
+use crate::format::Disk;
+use crate::format::ext::MapRecord;
+use crate::model::Mailbox;
+use crate::source::place::DBOX_MAILS;
+use crate::source::{Dir, Family, MailboxFiles, Meta, MmapPolicy, Role};
+
+/// Roots that were read in this run. A root is read again when its map has changed: no mail is saved, copied or
+/// expunged in an mdbox without that.
+#[derive(Debug, Default)]
+pub struct Roots(Mutex<HashMap<Id, Arc<MdboxRoot>>>);
+
+/// A directory, by device and inode: whatever path led to it.
+type Id = (u64, u64);
+
+fn id(dir: &Dir) -> Option<Id> {
+    dir.meta().ok().map(|meta| (meta.stat.dev, meta.stat.ino))
+}
+
+impl Roots {
+    /// The root that a mailbox is in; `None` when it is in no mdbox, or when the map cannot be read.
+    pub(super) fn of(&self, dir: &Dir) -> Option<Arc<MdboxRoot>> {
+        let (path, _) = roots::dbox_root(dir)?;
+        let key = id(&path)?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = known.get(&key).filter(|root| root.holds()) {
+            return Some(Arc::clone(root));
+        }
+        let root = Arc::new(MdboxRoot::read(dir, &path)?);
+        known.insert(key, Arc::clone(&root));
+        Some(root)
+    }
+
+    /// Reads a mailbox again, whose index was written.
+    pub fn changed(&self, files: &MailboxFiles) {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = files.dir().ok().and_then(roots::dbox_root).and_then(|(path, _)| id(&path));
+        if let Some(root) = key.and_then(|key| known.get(&key)) {
+            root.write(|refs| refs.take(files));
+        }
+    }
+}
+
+/// All mailboxes of the root, by their directories.
+#[derive(Debug, Default)]
+struct AllRefs {
+    /// The mails that a mailbox refers to.
+    by_dir: HashMap<Id, Vec<u32>>,
+    /// How often each mail of the map is referred to.
+    total: HashMap<u32, u32>,
+    /// Mailboxes whose files are not sound.
+    unreadable: HashSet<Id>,
+}
+
+impl AllRefs {
+    /// Takes in what a mailbox refers to, in place of what it did.
+    fn take(&mut self, files: &MailboxFiles) {
+        let Some(index) = files.dir().ok().and_then(id) else { return };
+        if let Some(before) = self.by_dir.remove(&index) {
+            before.iter().for_each(|mail| {
+                self.total.entry(*mail).and_modify(|count| *count = count.saturating_sub(1));
+            });
+        }
+        let Some(mailbox) = load(files, MmapPolicy::default()) else {
+            self.unreadable.insert(index);
+            return;
+        };
+        self.unreadable.remove(&index);
+        let mail = |i: usize| dbox::map_uid(&mailbox, i).filter(|mail| *mail != 0);
+        let mails: Vec<u32> = mailbox.positions().filter_map(mail).collect();
+        mails.iter().for_each(|mail| *self.total.entry(*mail).or_default() += 1);
+        self.by_dir.insert(index, mails);
+    }
+}
+
+/// An mdbox: its map and who refers to the mails in it.
+#[derive(Debug)]
+pub struct MdboxRoot {
+    /// The directory with the map and the files `m.N`.
+    storage: Dir,
+    /// The map's files when it was read.
+    stamp: [Option<Meta>; 3],
+    /// How often each mail is counted, by map UID (`ref` records).
+    counts: HashMap<u32, u16>,
+    /// Where each mail is.
+    places: HashMap<u32, MapRecord>,
+    /// `uid_validity` of the map, which each mailbox has a copy of.
+    uid_validity: u32,
+    /// Every directory below the root could be read.
+    is_whole: bool,
+    /// Directories of mailboxes without an index.
+    bare: Vec<Option<Id>>,
+    refs: RwLock<AllRefs>,
+}
+
+impl MdboxRoot {
+    /// The map first: a mail is in it before a mailbox refers to it.
+    fn read(dir: &Dir, path: &Dir) -> Option<MdboxRoot> {
+        let storage = path.below("storage").ok()?;
+        let stamp = stamp(&storage);
+        let Witness::Map(map) = dbox::map_of(dir, MmapPolicy::default()) else { return None };
+        let mut refs = AllRefs::default();
+        let mut bare = Vec::new();
+        let mailboxes = path.below("mailboxes").ok()?;
+        let all = dbox::each_mailbox(mailboxes, &mut bare, &mut |files| {
+            refs.take(&files);
+            Some(())
+        });
+        let place = |i: usize| Some((map.uid(i), place_of(&map, i)?));
+        let root = MdboxRoot {
+            storage,
+            stamp,
+            counts: map.positions().map(|i| (map.uid(i), dbox::refcount(&map, i).unwrap_or(0))).collect(),
+            places: map.positions().filter_map(place).collect(),
+            uid_validity: map.header.uid_validity,
+            is_whole: all.is_some(),
+            bare: bare.iter().map(|dir: &PathBuf| Dir::open(dir).ok().as_ref().and_then(id)).collect(),
+            refs: RwLock::default(),
+        };
+        root.write(|all| *all = refs);
+        Some(root)
+    }
+
+    fn holds(&self) -> bool {
+        self.stamp == stamp(&self.storage)
+    }
+
+    fn refs<T>(&self, ask: impl FnOnce(&AllRefs) -> T) -> T {
+        ask(&self.refs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, change: impl FnOnce(&mut AllRefs)) {
+        change(&mut self.refs.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn place_of(map: &Mailbox, i: usize) -> Option<MapRecord> {
+    let bytes = map.ext_bytes(i, map.extension(b"map")?).filter(|bytes| bytes.len() >= MapRecord::SIZE)?;
+    Some(MapRecord::read(bytes, map.endian))
+}
+
+fn stamp(storage: &Dir) -> [Option<Meta>; 3] {
+    let files = MailboxFiles::within(storage, Family::Map.prefix().as_bytes());
+    [Role::Index, Role::Log, Role::OldLog].map(|role| files.stat(role).ok())
+}
+
+/// What the map and the other mailboxes of the root say of the mails of one mailbox.
+#[derive(Clone, Debug)]
+pub struct MapState {
+    root: Arc<MdboxRoot>,
+    /// The directory of this mailbox, and its path below the root.
+    own: Id,
+    below: Vec<u8>,
+    /// What the metadata of mails say that were asked for.
+    origins: HashMap<u32, Origin>,
+}
+
+impl PartialEq for MapState {
+    fn eq(&self, other: &MapState) -> bool {
+        Arc::ptr_eq(&self.root, &other.root) && self.own == other.own && self.origins == other.origins
+    }
+}
+
+impl Eq for MapState {}
+
+impl MapState {
+    pub(super) fn new(root: Arc<MdboxRoot>, files: &MailboxFiles) -> Option<MapState> {
+        let dir = files.dir().ok()?;
+        let (_, below) = roots::dbox_root(dir)?;
+        Some(MapState { root, own: id(dir)?, below, origins: HashMap::new() })
+    }
+
+    /// The mails of the map and how often each is counted.
+    pub fn counts(&self) -> impl Iterator<Item = (u32, u16)> + '_ {
+        self.root.counts.iter().map(|(mail, count)| (*mail, *count))
+    }
+
+    /// `uid_validity` of the map.
+    pub fn uid_validity(&self) -> u32 {
+        self.root.uid_validity
+    }
+
+    /// True when every other mailbox of the root can be read: then nobody else refers to a mail that is left over.
+    pub fn is_complete(&self) -> bool {
+        self.root.is_whole
+            && self.root.bare.iter().all(|dir| *dir == Some(self.own))
+            && self.root.refs(|refs| refs.unreadable.iter().all(|index| *index == self.own))
+    }
+
+    /// How often each mail is counted that other mailboxes do not account for; mails without such a rest are left out.
+    pub fn rest(&self) -> HashMap<u32, u32> {
+        self.root.refs(|refs| {
+            let mut own: HashMap<u32, u32> = HashMap::new();
+            let known = refs.by_dir.get(&self.own).into_iter().flatten();
+            known.for_each(|mail| *own.entry(*mail).or_default() += 1);
+            let taken = |mail: u32| {
+                let all = refs.total.get(&mail).copied().unwrap_or(0);
+                all.saturating_sub(own.get(&mail).copied().unwrap_or(0))
+            };
+            let rest = |(mail, count): (u32, u16)| (mail, u32::from(count).saturating_sub(taken(mail)));
+            self.counts().map(rest).filter(|(_, rest)| *rest > 0).collect()
+        })
+    }
+
+    /// Mails of which more references are counted than these and those of the other mailboxes, and mails of which fewer
+    /// are; `None` when another mailbox cannot be read.
+    pub fn balance(&self, own: &HashMap<u32, u32>) -> Option<(Vec<u32>, Vec<u32>)> {
+        if !self.is_complete() {
+            return None;
+        }
+        let rest = self.rest();
+        let known = |all: &HashMap<u32, u32>, mail: &u32| all.get(mail).copied().unwrap_or(0);
+        let mut orphans: Vec<u32> =
+            rest.iter().filter(|(mail, rest)| **rest > known(own, mail)).map(|(mail, _)| *mail).collect();
+        let mut over: Vec<u32> =
+            own.iter().filter(|(mail, count)| **count > known(&rest, mail)).map(|(mail, _)| *mail).collect();
+        orphans.sort_unstable();
+        over.sort_unstable();
+        Some((orphans, over))
+    }
+
+    /// Reads the metadata of mails, for [`MapState::origin`].
+    pub fn ask(&mut self, mails: impl Iterator<Item = u32>) {
+        for mail in mails {
+            let Some(place) = self.root.places.get(&mail) else { continue };
+            let Ok(file) = self.root.storage.file(format!("m.{}", place.file_id)) else { continue };
+            let at = u64::from(place.offset);
+            let origin = Origin::read(&file, at, at.saturating_add(place.size.into()));
+            self.origins.insert(mail, origin.unwrap_or_default());
+        }
+    }
+
+    /// What the metadata of a mail say; `None` when nobody has asked for them yet.
+    pub fn origin(&self, mail: u32) -> Option<&Origin> {
+        self.origins.get(&mail)
+    }
+
+    /// The name of this mailbox as metadata have it (`B`), where directories are called as mailboxes are.
+    pub fn name(&self) -> Option<Vec<u8>> {
+        let name = self.below.strip_prefix(b"mailboxes/")?;
+        Some(name.strip_suffix(&[b"/", DBOX_MAILS].concat()[..]).unwrap_or(name).to_vec())
+    }
+}
