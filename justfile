@@ -39,6 +39,11 @@ cases *ARGS:
 chaos SEED="1" N="1000":
     IDX_CHAOS_SEED={{SEED}} IDX_CHAOS_CASES={{N}} cargo test --locked --test chaos -- --nocapture what_a_rebuild
 
+# Fifteen bad nights on a real Dovecot 2.3, as docs/evidence/nights.md; `just nights --only 9 --show`.
+nights *ARGS:
+    cargo build --locked
+    tools/nights --out docs/evidence/nights.md {{ARGS}}
+
 # Completions and man pages, written anew.
 bless:
     IDX_BLESS=1 cargo test --locked --test generated
