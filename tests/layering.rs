@@ -200,7 +200,7 @@ fn paths_are_looked_up_in_named_places() {
         let name = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("below src");
         let name = name.to_str().expect("UTF-8");
         for (number, line) in code(&text).filter(|(_, line)| !line.trim_start().starts_with("use ")) {
-            for word in BY_PATH.iter().filter(|word| line.contains(**word)) {
+            if let Some(word) = BY_PATH.iter().find(|word| line.contains(**word)) {
                 match DOORS.iter().find(|(door, _)| *door == name) {
                     Some((door, _)) => _ = used.insert(*door),
                     None => found.push(format!("{name}:{number}: {word}")),
@@ -220,7 +220,7 @@ fn storage_opens_nothing_by_path() {
         sources().into_iter().filter(|(room, ..)| matches!(room.as_str(), "storage" | "check" | "repair"))
     {
         for (number, line) in code(&text).filter(|(_, line)| !line.trim_start().starts_with("use ")) {
-            for word in BY_PATH.iter().filter(|word| line.contains(**word)) {
+            if let Some(word) = BY_PATH.iter().find(|word| line.contains(**word)) {
                 panic!("{}:{number}: {word}", path.display());
             }
         }
