@@ -437,7 +437,10 @@ fn the_fix_of_each_finding_silences_it() {
             age(&files.path(*role), 3600);
         }
         let options = Options { now: inspect::options().now + 3600, ..inspect::options() };
-        let before = inspect::mailbox(&files, &options).expect("readable");
+        let mut before = inspect::mailbox(&files, &options).expect("readable");
+        idx::ops::remedy::try_all(&mut before, &files, None, MmapPolicy::Auto);
+        let is_told = |f: &Finding| f.fix(&files.index).or_else(|| f.advice(&files.index)).is_some();
+        assert!(before.iter().all(is_told), "{} {}: no remedy", case.code, case.what);
         let mut fixes: Vec<(Code, String)> =
             before.iter().filter_map(|f| Some((f.code, f.fix(&files.index)?))).collect();
         fixes.dedup();

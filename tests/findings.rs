@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use idx::check::RULES;
+use idx::check::{RULES, Remedy};
 
 const HEAD: &str = "\
 # Findings of idx check
@@ -19,10 +19,11 @@ names. The severity is that of the usual variant: a single finding may be graver
 fn document() -> String {
     let mut text = HEAD.to_owned();
     for rule in RULES {
-        let remedy = match (rule.fix, rule.advice) {
-            (Some(fix), _) => format!("`{}`", fix.replace("{mailbox}", "MAILBOX").replace("{file}", "FILE")),
-            (None, Some(advice)) => advice.replace("{mailbox}", "MAILBOX").replace("{file}", "FILE"),
-            (None, None) => "-".to_owned(),
+        let words = |text: &str| text.replace("{mailbox}", "MAILBOX").replace("{file}", "FILE");
+        let remedy = match &rule.remedy {
+            Remedy::Fix(command) => format!("`{}`", words(command)),
+            Remedy::Advice(text) => words(text),
+            Remedy::Rebuild => "`idx rebuild MAILBOX`, where it was tried in memory and loses nothing".to_owned(),
         };
         let cell = |text: &str| text.replace('|', "\\|");
         let _ = writeln!(

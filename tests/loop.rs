@@ -94,3 +94,91 @@ fn a_flipped_bit_is_mended_once_and_for_all() {
     }
     assert!(mended > 0);
 }
+
+/// Makes everything below a directory old enough that nobody can be at work on it.
+fn age(dir: &Path) {
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    for path in support::all_below(dir).into_iter().filter(|path| path.is_file()) {
+        let file = fs::File::options().append(true).open(&path).expect("a file");
+        if file.metadata().and_then(|meta| meta.modified()).expect("a time") > old {
+            file.set_modified(old).expect("a time");
+        }
+    }
+}
+
+/// Types every fix that `check` offers for what is below a directory into a shell, each in a fresh copy that `make` makes:
+/// it ends with 0, and its findings are gone. Every other finding has an advice. Returns how many fixes there were.
+fn fixes_hold(name: &str, make: &dyn Fn(&Path), wrong: &mut Vec<String>) -> usize {
+    let temp = tempfile::tempdir().expect("a directory");
+    let home = temp.path().join("home");
+    let fresh = || {
+        let _ = fs::remove_dir_all(&home);
+        make(&home);
+        age(&home);
+    };
+    let mut tried = 0;
+    for deep in [&["check"][..], &["check", "--deep"]] {
+        fresh();
+        let found = idx(deep, &home).1;
+        let mut fixes: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        for one in found["findings"].as_array().expect("findings") {
+            if one["fix"].is_null() && one["advice"].is_null() {
+                wrong.push(format!("{name}: {} has neither fix nor advice: {}", one["code"], one["message"]));
+            }
+            if let Some(fix) = one["fix"].as_str() {
+                fixes.entry(fix.to_owned()).or_default().push((text(&one["code"]), text(&one["file"])));
+            }
+        }
+        for (fix, of) in fixes {
+            fresh();
+            let command = fix.replacen("idx ", concat!(env!("CARGO_BIN_EXE_idx"), " "), 1);
+            let done = Command::new("sh").arg("-c").arg(&command).output().expect("a shell");
+            age(&home);
+            let after = idx(deep, &home).1;
+            let is_left =
+                |one: &&Value| one["severity"] != "info" && of.contains(&(text(&one["code"]), text(&one["file"])));
+            let left = after["findings"].as_array().expect("findings").iter().find(is_left);
+            if !done.status.success() || left.is_some() {
+                let said = String::from_utf8_lossy(&done.stderr).into_owned();
+                wrong.push(format!("{name}: {fix} for {of:?}: {}, {left:?} {said}", done.status));
+            }
+            tried += 1;
+        }
+    }
+    tried
+}
+
+/// In the judged mailboxes.
+#[test]
+fn every_fix_does_what_it_promises() {
+    let (mut wrong, mut tried) = (Vec::new(), 0);
+    for entry in fs::read_dir(support::fixtures().join("cases")).expect("cases").flatten() {
+        let archive = entry.path().join("files.tar.xz");
+        if !archive.is_file() {
+            continue;
+        }
+        let unpack = |home: &Path| {
+            fs::create_dir(home).expect("a directory");
+            let mut tar = Command::new("tar");
+            tar.arg("-xJf").arg(&archive).args(["--no-same-owner", "-C"]).arg(home);
+            assert!(tar.status().expect("tar").success());
+        };
+        tried += fixes_hold(&entry.file_name().to_string_lossy(), &unpack, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried > 30, "{tried} fixes");
+}
+
+#[test]
+#[ignore = "needs the corpus: set IDX_CORPUS"]
+fn every_fix_in_the_corpus_does_what_it_promises() {
+    let broken = PathBuf::from(std::env::var_os("IDX_CORPUS").expect("IDX_CORPUS")).join("broken");
+    let (mut wrong, mut tried) = (Vec::new(), 0);
+    for entry in fs::read_dir(broken).expect("the corpus").flatten().filter(|entry| entry.path().is_dir()) {
+        let copy = |home: &Path| support::dovecot::copy_tree(&entry.path(), home).expect("a copy");
+        tried += fixes_hold(&entry.file_name().to_string_lossy(), &copy, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried > 80, "{tried} fixes");
+}

@@ -313,8 +313,7 @@ impl Judge<'_, '_> {
                     0 => format!("record {} has UID 0", i + 1),
                     _ => format!("record {} has UID {uid}, the record before it UID {last}", i + 1),
                 };
-                // Which of the two is wrong is not told: their flags may have to go.
-                let finding = self.finding(Code::I4, at, message).uid(uid).advise(super::rules::TRY_REBUILD);
+                let finding = self.finding(Code::I4, at, message).uid(uid);
                 self.found.add(finding);
             } else if uid >= next_uid {
                 beyond = Some(beyond.map_or((at, uid, 1), |(at, uid, n)| (at, uid, n + 1)));

@@ -26,7 +26,7 @@ use crate::model::{ChainFile, reach};
 use crate::render::text::printable;
 use crate::source::{Family, MailboxFiles, Meta, MmapPolicy, Role, Snapshot, Stat};
 
-pub use rules::{Code, RULES, Rule, Severity};
+pub use rules::{Code, RULES, Remedy, Rule, Severity};
 
 /// Findings of one rule in one file beyond which only their number is told.
 const MAX_ALIKE: usize = 10;
@@ -57,7 +57,7 @@ pub struct Finding {
     /// What Dovecot logs or does about this variant, where that differs from what the rule says.
     does: Option<&'static str>,
     /// What is to be done about this variant, where that differs from what the rule says.
-    remedy: Option<rules::Remedy>,
+    remedy: Option<Remedy>,
 }
 
 impl Finding {
@@ -104,11 +104,17 @@ impl Finding {
         self
     }
 
+    /// Sets what is to be done about this variant.
+    #[must_use]
+    pub fn remedy(mut self, remedy: Remedy) -> Finding {
+        self.remedy = Some(remedy);
+        self
+    }
+
     /// Sets what is to be done about this variant, where no command mends it without loss.
     #[must_use]
-    pub fn advise(mut self, what: &'static str) -> Finding {
-        self.remedy = Some((None, Some(what)));
-        self
+    pub fn advise(self, what: &'static str) -> Finding {
+        self.remedy(Remedy::Advice(what.into()))
     }
 
     /// What is wrong, with the place: `byte 40: seen_messages_count is ...`.
@@ -133,24 +139,26 @@ impl Finding {
 
     /// The command that mends it and loses nothing, for a mailbox that is given as `mailbox` on the command line.
     pub fn fix(&self, mailbox: &Path) -> Option<String> {
-        self.remedy(self.remedies().0, mailbox)
+        self.fill(self.what_to_do().fix().filter(|_| self.severity > Severity::Info), mailbox)
     }
 
     /// What to do where no command mends it without loss, with what it costs.
     pub fn advice(&self, mailbox: &Path) -> Option<String> {
-        self.remedy(self.remedies().1, mailbox)
+        self.fill(self.what_to_do().advice(), mailbox)
     }
 
-    fn remedies(&self) -> (Option<&'static str>, Option<&'static str>) {
-        let rule = self.code.rule();
-        let in_old_log = self.file.extension().is_some_and(|end| end == "2");
-        let variant = || rules::variant(self.code, self.severity, in_old_log);
-        self.remedy.or_else(variant).unwrap_or((rule.fix, rule.advice))
+    /// True when a rebuild may mend it: whoever says so has to try.
+    pub fn may_be_rebuilt(&self) -> bool {
+        self.severity > Severity::Info && *self.what_to_do() == Remedy::Rebuild
     }
 
-    fn remedy(&self, words: Option<&str>, mailbox: &Path) -> Option<String> {
-        let words = words.filter(|_| self.severity > Severity::Info)?;
-        Some(words.replace("{mailbox}", &quote(mailbox)).replace("{file}", &quote(&self.file)))
+    fn what_to_do(&self) -> &Remedy {
+        let of_kind = || rules::variant(self.code, self.severity);
+        self.remedy.as_ref().or_else(of_kind).unwrap_or(&self.code.rule().remedy)
+    }
+
+    fn fill(&self, words: Option<&str>, mailbox: &Path) -> Option<String> {
+        Some(words?.replace("{mailbox}", &quote(mailbox)).replace("{file}", &quote(&self.file)))
     }
 
     /// True when `idx rebuild` mends it: the fix of the rule, and no variant that Dovecot itself reads on over.
@@ -161,7 +169,7 @@ impl Finding {
 }
 
 /// A path as a shell takes it: what is no text, or would not be seen as it is, as `$'\xff'`.
-fn quote(path: &Path) -> String {
+pub(crate) fn quote(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let start = if bytes.starts_with(b"-") { "./" } else { "" };
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+=,:@%".contains(byte);

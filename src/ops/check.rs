@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::inspect::{self, Checked};
 use super::names::Lists;
+use super::remedy;
 use crate::check::deep::{NotCompared, Verdict, without_index};
 use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
@@ -194,6 +195,8 @@ fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Opti
     } else {
         all.not_compared.append(&mut one.not_compared);
     }
+    let depth = if deep && !has_errors { Depth::All } else { Depth::Names };
+    remedy::try_all(&mut one.findings, files, Some(depth), options.mmap);
     all.findings.append(&mut one.findings);
     all.sizes.append(&mut one.sizes);
     all.window = all.window.or(one.window);
@@ -271,7 +274,11 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Uni
             add(&mut all, one, &unit.files, &options_now, options.deep);
         }
         all.findings.extend(name(found, lists));
-        all.findings.extend(bare);
+        if let Some(finding) = bare {
+            let mut one = [finding];
+            remedy::try_all(&mut one, &MailboxFiles::of(&found.dir, Family::Mailbox), None, options_now.mmap);
+            all.findings.extend(one);
+        }
         Ok(all)
     };
     let outcome = judge();

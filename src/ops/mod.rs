@@ -12,6 +12,7 @@ pub mod names;
 pub mod past;
 pub mod qresync;
 pub mod rebuild;
+pub mod remedy;
 pub mod scan;
 pub mod show;
 pub mod simulate;

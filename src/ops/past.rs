@@ -12,7 +12,7 @@ use crate::model::reach::Indexed;
 use crate::source::{Generation, MmapPolicy, Role, Subject};
 
 /// Logs up to this many bytes are judged in memory; of larger ones only what the walk through them finds is said.
-const JUDGED: u64 = 8 << 20;
+pub(super) const JUDGED: u64 = 8 << 20;
 /// The files that tell of the past.
 const ROLES: [Role; 4] = [Role::Index, Role::Backup, Role::OldLog, Role::Log];
 

@@ -14,7 +14,7 @@ use crate::repair::{
     Base, Grade, Kept, Loss, Messages, RebuildError, StorageState, after, before, change, inputs, plan, whole_files,
 };
 use crate::source::place::DBOX_MAILS;
-use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, PathError, Role};
+use crate::source::{Bytes, Dir, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat};
 use crate::storage::{self, Roots};
 use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
@@ -129,6 +129,37 @@ pub fn run_among(path: &Path, options: &Options, roots: &Roots) -> Result<Rebuil
     Ok(report)
 }
 
+/// What a rebuild would come to whatever it costs, and the files as it would leave them. Nothing is written or locked.
+///
+/// # Errors
+/// As [`run`].
+pub fn preview(
+    files: &MailboxFiles,
+    base: Option<Base>,
+    mmap: MmapPolicy,
+) -> Result<(RebuildReport, Snapshot), RebuildError> {
+    let options = Options {
+        dry_run: true,
+        output: None,
+        base,
+        accept: Grade::ALL.to_vec(),
+        lock_method: LockMethod::default(),
+        lock_timeout: Duration::ZERO,
+        no_undo: true,
+        any_owner: false,
+        mmap,
+    };
+    let home = Home::open(&files.index, false)?;
+    let (report, left) = home.as_owner(|| rebuild(&home, &files.index, &options))??;
+    let inputs = left.into_iter().enumerate().filter_map(|(i, (name, bytes))| {
+        let role = Role::ALL.into_iter().find(|role| home.name(*role) == name)?;
+        // Files in memory have no inode; all that counts is that they are different ones.
+        let stat = Stat { dev: 0, ino: i as u64 + 1, size: bytes.len() as u64, mtime: (0, 0) };
+        Some((role, Input { bytes: Bytes::Owned(bytes), stat }))
+    });
+    Ok((report, inputs.collect()))
+}
+
 /// The index files that a mailbox without any would have: its storage is all there is.
 fn has_storage(path: &Path) -> Option<MailboxFiles> {
     let dir = Dir::open(if path.is_dir() { path } else { path.parent()? }).ok()?;
@@ -225,7 +256,7 @@ fn rebuild(
             continue;
         }
         if elsewhere || report.status != Status::Rebuilt {
-            let wanted = options.output.is_some() && report.status != Status::Refused;
+            let wanted = elsewhere && report.status == Status::Rebuilt;
             let written = after.iter().filter_map(|(role, bytes)| Some((home.name(*role), bytes.as_ref()?.to_vec())));
             return Ok((report, if wanted { written.collect() } else { Vec::new() }));
         }

@@ -135,7 +135,11 @@ pub struct Witnesses {
 impl Witnesses {
     /// Reads what there is; `None` when the index files are not sound, which has to be mended first.
     pub fn read(files: &MailboxFiles, depth: Depth, mmap: MmapPolicy) -> Option<Witnesses> {
-        let snapshot = files.read(&Role::ALL, mmap).ok()?;
+        Witnesses::of(files, files.read(&Role::ALL, mmap).ok()?, depth, mmap)
+    }
+
+    /// The same for index files that are not, or not yet, on disk; what is beside them is.
+    pub fn of(files: &MailboxFiles, snapshot: Snapshot, depth: Depth, mmap: MmapPolicy) -> Option<Witnesses> {
         let mailbox = state_of(&snapshot)?;
         let dir = files.dir().ok()?;
         let all = depth == Depth::All;

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::check::{Finding, Severity};
 use crate::model::chain::Unlinked;
 use crate::ops::check::{Summary, Tally, WINDOWS};
+use crate::ops::remedy;
 use crate::render::document::{Document, Part};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{printable, shown};
@@ -196,6 +197,7 @@ pub fn list_problems<D: Document>(mailbox: &Path, problems: &[Finding], out: &mu
     if problems.is_empty() && D::FOR_PEOPLE {
         return Ok(());
     }
+    let problems = remedy::try_in(mailbox, problems);
     out.list("problems", |part| problems.iter().try_for_each(|one| part.item(|item| emit(mailbox, one, item))))
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Code, Finding, Findings, Severity, Subject, set_of, uids};
+use super::{Code, Finding, Findings, Remedy, Severity, Subject, set_of, uids};
 use crate::format::Disk;
 use crate::format::ext::MaildirHeader;
 use crate::format::record::flag;
@@ -159,7 +159,7 @@ fn present<'n>(
         );
         let does = "takes them from the files without a word; HIGHESTMODSEQ goes back, and clients miss changes";
         let finding = Finding::new(Code::D2, &file.path, message).uid(*first).severity(Severity::Warning);
-        found.add(finding.does(does).advise("idx rebuild {mailbox} takes them from the files and says what is lost"));
+        found.add(finding.does(does).remedy(Remedy::Rebuild));
     }
     if !subject.is_deep() {
         return;

@@ -16,7 +16,7 @@ mod sdbox;
 
 use std::path::{Path, PathBuf};
 
-use super::{Code, Finding, Findings, Severity};
+use super::{Code, Finding, Findings, Remedy, Severity};
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
 use crate::model::{LogPos, Mailbox, UidSet};
