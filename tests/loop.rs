@@ -117,34 +117,33 @@ fn fixes_hold(name: &str, make: &dyn Fn(&Path), wrong: &mut Vec<String>) -> usiz
         age(&home);
     };
     let mut tried = 0;
-    for deep in [&["check"][..], &["check", "--deep"]] {
+    let deep = ["check", "--deep"];
+    fresh();
+    let found = idx(&deep, &home).1;
+    let mut fixes: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for one in found["findings"].as_array().expect("findings") {
+        if one["fix"].is_null() && one["advice"].is_null() {
+            wrong.push(format!("{name}: {} has neither fix nor advice: {}", one["code"], one["message"]));
+        }
+        if let Some(fix) = one["fix"].as_str() {
+            fixes.entry(fix.to_owned()).or_default().push((text(&one["code"]), text(&one["file"])));
+        }
+    }
+    for (fix, of) in fixes {
         fresh();
-        let found = idx(deep, &home).1;
-        let mut fixes: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        for one in found["findings"].as_array().expect("findings") {
-            if one["fix"].is_null() && one["advice"].is_null() {
-                wrong.push(format!("{name}: {} has neither fix nor advice: {}", one["code"], one["message"]));
-            }
-            if let Some(fix) = one["fix"].as_str() {
-                fixes.entry(fix.to_owned()).or_default().push((text(&one["code"]), text(&one["file"])));
-            }
+        let command = fix.replacen("idx ", concat!(env!("CARGO_BIN_EXE_idx"), " "), 1);
+        let done = Command::new("sh").arg("-c").arg(&command).output().expect("a shell");
+        age(&home);
+        let after = idx(&deep, &home).1;
+        let is_left =
+            |one: &&Value| one["severity"] != "info" && of.contains(&(text(&one["code"]), text(&one["file"])));
+        let left = after["findings"].as_array().expect("findings").iter().find(is_left);
+        if !done.status.success() || left.is_some() {
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            wrong.push(format!("{name}: {fix} for {of:?}: {}, {left:?} {said}", done.status));
         }
-        for (fix, of) in fixes {
-            fresh();
-            let command = fix.replacen("idx ", concat!(env!("CARGO_BIN_EXE_idx"), " "), 1);
-            let done = Command::new("sh").arg("-c").arg(&command).output().expect("a shell");
-            age(&home);
-            let after = idx(deep, &home).1;
-            let is_left =
-                |one: &&Value| one["severity"] != "info" && of.contains(&(text(&one["code"]), text(&one["file"])));
-            let left = after["findings"].as_array().expect("findings").iter().find(is_left);
-            if !done.status.success() || left.is_some() {
-                let said = String::from_utf8_lossy(&done.stderr).into_owned();
-                wrong.push(format!("{name}: {fix} for {of:?}: {}, {left:?} {said}", done.status));
-            }
-            tried += 1;
-        }
+        tried += 1;
     }
     tried
 }

@@ -268,7 +268,8 @@ rules! {
     D1 Error "maildir: uid_validity is that of dovecot-uidlist",
         "logs \"UIDVALIDITY changed\" and resets the index", REBUILD;
     D2 Error "maildir: index and dovecot-uidlist have the same UIDs",
-        "logs \"Expunged message reappeared, giving a new UID\", or expunges at the next full sync", RESYNC;
+        "at the next scan of the directories, without a word: gives a message that the list lacks a new UID, and \
+         expunges one that has no file", RESYNC;
     D3 Warning "maildir: file names have the flags of the index",
         "takes the flags of the file names at the next sync", advice(
         "nothing, where the names are right: Dovecot takes over their flags; where the index is, give the files \
@@ -310,6 +311,8 @@ rules! {
     D17 Error "there is an index where there are messages",
         "sdbox, mdbox: opens an empty mailbox with a new UIDVALIDITY and gives UIDs again; \
         maildir: modseqs begin anew", REBUILD;
+    D18 Error "next_uid and HIGHESTMODSEQ are not below what the mailbox list has seen",
+        "gives UIDs again that clients know as those of other messages", REBUILD;
 
     T1 Warning "the log is below --max-log-size", "nothing", advice(
         "nothing is wrong with it; idx simulate PATH says which mail_index_log_rotate settings would keep it below");
@@ -328,9 +331,10 @@ rules! {
 /// The remedy of a variant that is milder than its rule, or in `.log.2`, where it is another.
 pub(super) fn variant(code: Code, severity: Severity) -> Option<&'static Remedy> {
     use Code::{L7, L10, L11, L12, L13, L14, L15};
+    let rule = code.rule();
     // What Dovecot reads on over without a word is in a log that is kept for its history.
     match severity {
-        Severity::Info if code.rule().severity > Severity::Info => Some(&NOTHING),
+        Severity::Info if !(rule.severity == Severity::Info && rule.remedy.fix().is_none()) => Some(&NOTHING),
         Severity::Warning if matches!(code, L7 | L10 | L11 | L12 | L13 | L14 | L15) => Some(&WATCH),
         _ => None,
     }

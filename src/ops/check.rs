@@ -10,11 +10,14 @@ use super::remedy;
 use crate::check::deep::{NotCompared, Verdict, without_index};
 use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
-use crate::source::{Family, Found, MailboxFiles, PathError, Role, Single, Subject, Walk, recognise, walk};
+use crate::source::{Dir, Family, Found, MailboxFiles, PathError, Role, Single, Subject, Walk, recognise, walk};
 use crate::storage::{Depth, Messages};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.check/1";
+
+/// Bytes of a thread index that are read: a million messages have 20 MiB.
+const MAX_THREAD: u64 = 256 << 20;
 
 /// Upper ends of the classes of `idx_qresync_window_seconds`, seconds: an hour, a day, two days, a week, 30 days.
 pub const WINDOWS: [u64; 5] = [3600, 86_400, 172_800, 604_800, 2_592_000];
@@ -195,6 +198,11 @@ fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Opti
     } else {
         all.not_compared.append(&mut one.not_compared);
     }
+    // An index is held against its whole history where the logs have it.
+    if deep && !has_errors && one.window.is_some() && files.family() == Family::Mailbox {
+        let why = "the logs do not reach back to its beginning";
+        all.not_compared.push(NotCompared { what: "index with its history", why });
+    }
     let depth = if deep && !has_errors { Depth::All } else { Depth::Names };
     remedy::try_all(&mut one.findings, files, Some(depth), options.mmap);
     all.findings.append(&mut one.findings);
@@ -274,6 +282,9 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Uni
             add(&mut all, one, &unit.files, &options_now, options.deep);
         }
         all.findings.extend(name(found, lists));
+        if options.deep {
+            all.findings.extend(thread(&found.dir));
+        }
         if let Some(finding) = bare {
             let mut one = [finding];
             remedy::try_all(&mut one, &MailboxFiles::of(&found.dir, Family::Mailbox), None, options_now.mmap);
@@ -283,6 +294,13 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Uni
     };
     let outcome = judge();
     Some((Unit { mailbox, files }, outcome))
+}
+
+/// D16: the thread index of a mailbox.
+fn thread(dir: &Path) -> Option<Finding> {
+    const NAME: &str = "dovecot.index.thread";
+    let (bytes, _) = Dir::open(dir).ok()?.read_small(NAME, MAX_THREAD).ok()?;
+    check::thread(&dir.join(NAME), &bytes)
 }
 
 /// D17: messages beside which there is no index, nor one in another root of the user.

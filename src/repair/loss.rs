@@ -300,7 +300,9 @@ impl Serialize for Loss {
         object.serialize_field("grade", &self.grade())?;
         object.serialize_field("text", &self.to_string())?;
         if let Some(uids) = self.uids() {
-            object.serialize_field("uids", &uids.to_string())?;
+            // Mails of a map are numbered by the map, not by a mailbox.
+            let key = if matches!(self, Loss::Orphans(_)) { "map_uids" } else { "uids" };
+            object.serialize_field(key, &uids.to_string())?;
         }
         if let Some(count) = self.count() {
             object.serialize_field("count", &count)?;

@@ -39,6 +39,8 @@ pub struct Sdbox {
     pub alt_is_away: Option<PathBuf>,
     /// Files that are not what they must be.
     pub flaws: Vec<(u32, MailFlaw)>,
+    /// UIDs of the files that a server found damaged and put aside (`dbox_file_fix`).
+    pub broken: Vec<u32>,
 }
 
 /// What is wrong with a stored mail.
@@ -88,11 +90,13 @@ impl Sdbox {
                 flaws.extend(file_flaw(&file, meta.stat.size).map(|flaw| (uid, flaw)));
             }
         }
+        let broken = broken_in(dir, b"u.");
         let (more, alt_is_away) = alternate(dir);
         uids.extend(more.iter().filter_map(uids_in).flatten());
         uids.sort_unstable();
         uids.dedup();
-        (!uids.is_empty()).then(|| Sdbox { dir: dir.path().to_owned(), uids, alt_is_away, flaws })
+        let is_here = !uids.is_empty() || !broken.is_empty();
+        is_here.then(|| Sdbox { dir: dir.path().to_owned(), uids, alt_is_away, flaws, broken })
     }
 
     /// The files of the mailbox in another root.
@@ -107,6 +111,15 @@ fn uids_in(dir: &Dir) -> Option<Vec<u32>> {
     dir.each(|name, special| uids.extend(number_after(name, b"u.").filter(|_| special.is_none()))).ok()?;
     uids.sort_unstable();
     Some(uids)
+}
+
+/// The numbers of files `u.N.broken` or `m.N.broken`.
+fn broken_in(dir: &Dir, prefix: &[u8]) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    let number = |name: &[u8]| number_after(name.strip_suffix(b".broken")?, prefix);
+    let _ = dir.each(|name, special| numbers.extend(number(name).filter(|_| special.is_none())));
+    numbers.sort_unstable();
+    numbers
 }
 
 /// The directory that stands for this one in the alternate storage, or where that storage should be when it is away, or
@@ -214,6 +227,8 @@ pub struct MapFiles {
     pub flaws: Vec<(u32, MailFlaw)>,
     /// Directories of mailboxes that have no index.
     pub without_index: Vec<PathBuf>,
+    /// Numbers of the files that a server found damaged and put aside (`dbox_file_fix`).
+    pub broken: Vec<u32>,
 }
 
 impl MapFiles {
@@ -234,7 +249,8 @@ impl MapFiles {
         let below = dir.above().and_then(|(root, _)| root.below("mailboxes").ok());
         let references = below.and_then(|dir| references(dir, mmap, &mut without_index));
         let files = files.map(|(dir, sizes)| (dir.path().to_owned(), sizes));
-        MapFiles { references, files, is_certain: roots::has_control(dir), alt_is_away, flaws, without_index }
+        let (is_certain, broken) = (roots::has_control(dir), broken_in(dir, b"m."));
+        MapFiles { references, files, is_certain, alt_is_away, flaws, without_index, broken }
     }
 }
 

@@ -34,6 +34,8 @@ pub struct ListedMailbox {
     pub own: Option<Own>,
     /// It should have a directory, in a root where mailboxes have theirs, and has none.
     pub lacks_directory: bool,
+    /// Whether it has a directory in this root, and no index in it.
+    pub lacks_index: bool,
 }
 
 /// What a mailbox list says of one mailbox.
@@ -43,12 +45,16 @@ pub struct InList {
     pub list: PathBuf,
     /// UIDVALIDITY.
     pub uid_validity: u32,
+    /// UIDNEXT as of the last look; 0 while unknown.
+    pub next_uid: u32,
+    /// HIGHESTMODSEQ as of the last look; 0 while unknown.
+    pub highest_modseq: u64,
 }
 
 impl InList {
-    /// Looks a mailbox up by its GUID, which not every storage keeps in the index.
-    pub(super) fn of(dir: &Dir, mailbox: &Mailbox, mmap: MmapPolicy) -> Option<InList> {
-        let guid = own_guid(mailbox)?;
+    /// Looks a mailbox up by its GUID, which is in its index or, `kept`, in its storage.
+    pub(super) fn of(dir: &Dir, mailbox: &Mailbox, kept: Option<[u8; 16]>, mmap: MmapPolicy) -> Option<InList> {
+        let guid = own_guid(mailbox).or(kept)?;
         let name = Family::List.prefix().as_bytes();
         let files = dir.upwards().take(MAX_ABOVE).find_map(|above| {
             let imap = above.below(DOT_IMAP).ok();
@@ -56,8 +62,10 @@ impl InList {
             lists.find(|files| files.stat(Role::Log).is_ok_and(|meta| meta.special.is_none()))
         })?;
         let list = MailboxList::load(&load(&files, mmap)?)?;
-        let uid_validity = list.by_guid(&guid)?.record.uid_validity;
-        (uid_validity != 0).then_some(InList { list: files.index, uid_validity })
+        let node = list.by_guid(&guid)?;
+        let (uid_validity, highest_modseq) = (node.record.uid_validity, node.highest_modseq);
+        let next_uid = node.msgs.as_ref().map_or(0, |msgs| msgs.uidnext);
+        (uid_validity != 0).then_some(InList { list: files.index, uid_validity, next_uid, highest_modseq })
     }
 }
 
@@ -82,6 +90,8 @@ pub struct Own {
     pub messages: u32,
     /// The state of the log; `None` when it changed while it was read.
     pub log: Option<Stat>,
+    /// The mailbox's GUID, where its storage keeps one in the index.
+    pub guid: Option<[u8; 16]>,
 }
 
 impl Listed {
@@ -106,8 +116,11 @@ impl Listed {
             } else {
                 is_mail_root && files.is_none() && lacks(&root, &levels)
             };
+            let is_there = |dir: &Vec<u8>| root.below(dir).is_ok();
+            let lacks_index =
+                files.is_none() && !lacks_directory && places(&levels, &node.record.guid).iter().any(is_there);
             let own = files.and_then(|files| own(&files, mmap));
-            mailboxes.push(ListedMailbox { node: node.clone(), own, lacks_directory });
+            mailboxes.push(ListedMailbox { node: node.clone(), own, lacks_directory, lacks_index });
         }
         Some(Listed { mailboxes, list, by_guid })
     }
@@ -128,7 +141,8 @@ fn own(files: &MailboxFiles, mmap: MmapPolicy) -> Option<Own> {
     let before = stat();
     let mailbox = load(files, mmap)?;
     let messages = u32::try_from(mailbox.len()).unwrap_or(u32::MAX);
-    Some(Own { header: mailbox.header, messages, log: before.filter(|_| stat() == before) })
+    let guid = own_guid(&mailbox);
+    Some(Own { header: mailbox.header, messages, log: before.filter(|_| stat() == before), guid })
 }
 
 /// The directory of a mailbox in a root where GUIDs are their names.
@@ -137,7 +151,7 @@ fn guid_dir(node: &ListNode) -> String {
 }
 
 /// A GUID as directories are called.
-fn hex(guid: &[u8; 16]) -> String {
+pub fn hex(guid: &[u8; 16]) -> String {
     guid.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 pub use cached::Believed;
 pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, map_uid, refcount};
-pub use list::{InList, Listed, ListedMailbox, own_guid};
+pub use list::{InList, Listed, ListedMailbox, Own, hex, own_guid};
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
 pub use mbox::Mbox;
 pub use mdbox_root::{MapState, Roots};
@@ -25,7 +25,7 @@ pub use messages::{Messages, SyncState};
 
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
-use crate::model::replay::Until;
+use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, Mailbox};
 use crate::source::{Dir, Family, MailboxFiles, Meta, MmapPolicy, Role, Snapshot};
 
@@ -86,6 +86,16 @@ pub enum Witness {
     Shared(Box<Mailbox>),
 }
 
+impl Witness {
+    /// The mailbox's GUID, where the storage keeps one.
+    fn guid(&self) -> Option<[u8; 16]> {
+        match self {
+            Witness::Maildir(maildir) => maildir.uidlist.as_ref().ok()?.list.guid,
+            _ => None,
+        }
+    }
+}
+
 /// A storage that is not where it must be: the mail root is here, by its control files or by the mails in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -120,6 +130,8 @@ pub enum Depth {
 pub struct Witnesses {
     /// What its index files say.
     pub mailbox: Mailbox,
+    /// HIGHESTMODSEQ.
+    pub highest_modseq: u64,
     /// The files that say it.
     pub snapshot: Snapshot,
     /// How much of the storage was looked at.
@@ -140,7 +152,8 @@ impl Witnesses {
 
     /// The same for index files that are not, or not yet, on disk; what is beside them is.
     pub fn of(files: &MailboxFiles, snapshot: Snapshot, depth: Depth, mmap: MmapPolicy) -> Option<Witnesses> {
-        let mailbox = state_of(&snapshot)?;
+        let replayed = state_of(&snapshot)?;
+        let (highest_modseq, mailbox) = (replayed.highest_modseq(), replayed.mailbox);
         let dir = files.dir().ok()?;
         let all = depth == Depth::All;
         let cache = snapshot.get(Role::Cache).filter(|_| all);
@@ -155,8 +168,8 @@ impl Witnesses {
             Family::Mailbox => of_mailbox(dir, &mailbox, Some(&believed).filter(|_| all), mmap),
         };
         let is_mailbox = files.family() == Family::Mailbox;
-        let in_list = (all && is_mailbox).then(|| InList::of(dir, &mailbox, mmap)).flatten();
-        Some(Witnesses { mailbox, snapshot, depth, storage, believed, in_list })
+        let in_list = (all && is_mailbox).then(|| InList::of(dir, &mailbox, storage.guid(), mmap)).flatten();
+        Some(Witnesses { mailbox, highest_modseq, snapshot, depth, storage, believed, in_list })
     }
 
     /// Whether there is an index, or only logs.
@@ -195,10 +208,10 @@ fn shared(dir: &Dir, mmap: MmapPolicy) -> Option<Mailbox> {
 
 /// The state of an index; `None` when its files are not sound.
 pub fn load(files: &MailboxFiles, mmap: MmapPolicy) -> Option<Mailbox> {
-    state_of(&files.read(&[Role::Index, Role::OldLog, Role::Log], mmap).ok()?)
+    Some(state_of(&files.read(&[Role::Index, Role::OldLog, Role::Log], mmap).ok()?)?.mailbox)
 }
 
-fn state_of(snapshot: &Snapshot) -> Option<Mailbox> {
+fn state_of(snapshot: &Snapshot) -> Option<Replayed> {
     let mut logs = Vec::new();
     for role in [Role::Log, Role::OldLog] {
         if let Some(input) = snapshot.get(role) {
@@ -213,7 +226,7 @@ fn state_of(snapshot: &Snapshot) -> Option<Mailbox> {
         None => chain.empty_mailbox(),
     };
     let replayed = chain.replay(base, Until::End).ok()?;
-    (replayed.stopped.is_none() && replayed.errors.is_empty()).then_some(replayed.mailbox)
+    (replayed.stopped.is_none() && replayed.errors.is_empty()).then_some(replayed)
 }
 
 /// True when the indexes of the mailbox in a directory are in another root.

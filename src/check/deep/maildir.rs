@@ -1,7 +1,7 @@
 //! D1 to D5, D13: Maildir. `dovecot-uidlist` says which UID a file has, the file's name which flags
 //! (`maildir-uidlist.c`, `maildir-sync-index.c`, `maildir-keywords.c`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::{Code, Finding, Findings, Remedy, Severity, Subject, set_of, uids};
@@ -23,6 +23,10 @@ pub(super) fn check(
     skip: &mut dyn FnMut(&'static str, &'static str),
 ) {
     let mailbox = subject.mailbox;
+    let is_named = maildir.keywords.names.iter().flatten().any(|name| !name.is_empty());
+    if subject.is_deep() && !mailbox.keywords().is_empty() && !is_named {
+        skip("keyword letters", "no dovecot-keywords tells what they mean");
+    }
     let file = match &maildir.uidlist {
         Ok(file) => file,
         Err(none) if mailbox.is_empty() => {
@@ -135,7 +139,8 @@ fn twice(uid: Option<u32>, files: [&MessageFile; 2], dir: &Path, found: &mut Fin
     });
     let mut finding = Finding::new(Code::D2, dir, format!("{one} and {other} are one message"));
     finding.uid = uid;
-    let does = "logs \"Fixed a duplicate\", gives one of them another name and a new UID";
+    let does = "logs \"Fixed a duplicate\", gives one of them another name and a new UID; 2.4.1 may keep the flags of \
+                the wrong one";
     found.add(finding.severity(Severity::Warning).does(does));
 }
 
@@ -231,6 +236,8 @@ fn flags<'n>(
     }
     let mask = if maildir.has_private_flags { flag::IMAP & !flag::SEEN } else { flag::IMAP };
     let mut lettered = Vec::new();
+    let names = Names::of(mailbox.keywords(), &maildir.keywords);
+    let mut only_here: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for i in mailbox.positions() {
         let uid = mailbox.uid(i);
         let Some(file) = file_of(uid).filter(|file| file.in_cur) else { continue };
@@ -248,10 +255,28 @@ fn flags<'n>(
             );
             found.add(Finding::new(Code::D3, subject.state_file(), message).uid(uid));
         }
+        for id in mailbox.keyword_ids(i).filter(|id| names.letter(*id).is_none()) {
+            only_here.entry(id).or_default().push(uid);
+        }
+        let lacking = mailbox.keyword_ids(i).filter_map(|id| names.letter(id)).find(|letter| !letters.contains(letter));
+        let more = letters
+            .iter()
+            .find(|letter| names.id(**letter).is_some_and(|id| !mailbox.keyword_ids(i).any(|have| have == id)));
+        if let Some(letter) = lacking.as_ref().or(more) {
+            let (letter, index) = (char::from(*letter), if lacking.is_some() { "has" } else { "lacks" });
+            let message = format!(
+                "UID {uid}: the index {index} the keyword of letter {letter}, unlike the file name {}",
+                String::from_utf8_lossy(&file.name)
+            );
+            found.add(Finding::new(Code::D3, subject.state_file(), message).uid(uid));
+        }
         if letters.iter().any(u8::is_ascii_lowercase) {
             lettered.push(uid);
             unnamed(uid, letters, &maildir.keywords, found);
         }
+    }
+    if maildir.keywords.names.is_some() {
+        only_in_index(mailbox.keywords(), &only_here, &maildir.keywords, found);
     }
     if let (None, Some(first)) = (&maildir.keywords.names, lettered.first()) {
         let message = format!(
@@ -262,6 +287,38 @@ fn flags<'n>(
         let does = "gives the letters other names, without a word: keywords are mixed up";
         let finding = Finding::new(Code::D5, &maildir.keywords.path, message).uid(*first);
         found.add(finding.severity(Severity::Error).does(does).advise(BRING_BACK));
+    }
+}
+
+/// Which keyword of the index has which letter.
+struct Names(Vec<Option<u8>>);
+
+impl Names {
+    fn of(index: &[Vec<u8>], keywords: &Keywords) -> Names {
+        let names = keywords.names.as_deref().unwrap_or_default();
+        let place = |name: &Vec<u8>| names.iter().position(|have| have.eq_ignore_ascii_case(name));
+        let letter = |at: usize| u8::try_from(at).ok().and_then(|at| b'a'.checked_add(at));
+        Names(index.iter().map(|name| place(name).and_then(letter)).collect())
+    }
+
+    fn letter(&self, id: usize) -> Option<u8> {
+        self.0.get(id).copied().flatten()
+    }
+
+    fn id(&self, letter: u8) -> Option<usize> {
+        self.0.iter().position(|have| *have == Some(letter))
+    }
+}
+
+/// D5: keywords for which there is no letter. All 26 may be taken; before that the server gives one to each keyword.
+fn only_in_index(names: &[Vec<u8>], uids: &BTreeMap<usize, Vec<u32>>, keywords: &Keywords, found: &mut Findings) {
+    for (name, uids) in uids.iter().filter_map(|(id, uids)| Some((names.get(*id)?, uids))) {
+        let name = String::from_utf8_lossy(name);
+        let message = format!(
+            "keyword {name} of UIDs {} has no letter: it is in the index alone, and lost with it",
+            set_of(uids)
+        );
+        found.add(Finding::new(Code::D5, &keywords.path, message).severity(Severity::Info));
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::sdbox::{BROKEN_STAYS, LOOK_INTO};
 use super::{Code, Finding, Findings, Severity, Subject};
 use crate::format::Disk;
 use crate::format::ext::{MapHeader, MapRecord, MdboxHeader};
@@ -83,6 +84,12 @@ pub(super) fn check_map(
     for dir in seen.without_index.iter().filter(|_| orphans > 0) {
         let message = format!("a mailbox without index, and {orphans} mails of the map are in no mailbox");
         found.add(Finding::new(Code::D17, dir, message));
+    }
+    for id in &seen.broken {
+        let dir = subject.state_file().parent().unwrap_or_else(|| subject.state_file());
+        let message = "the server has put this damaged file aside; mails that it could not read are in it alone";
+        let finding = Finding::new(Code::D8, dir.join(format!("m.{id}.broken")), message);
+        found.add(finding.severity(Severity::Warning).does(BROKEN_STAYS).advise(LOOK_INTO));
     }
     if seen.alt_is_away.is_some() {
         skip("alternate storage", "dbox-alt-root leads to a directory that is not there");

@@ -7,13 +7,18 @@ use crate::format::record::flag;
 use crate::storage::{Lost, Messages, Missing};
 
 /// A storage that must be there and is not.
-pub(super) fn check(subject: &Subject<'_>, missing: &Missing, found: &mut Findings) {
+pub(super) fn check(
+    subject: &Subject<'_>,
+    missing: &Missing,
+    found: &mut Findings,
+    skip: &mut dyn FnMut(&'static str, &'static str),
+) {
     let mailbox = subject.mailbox;
     // A message with the BACKEND bit is in the alternate storage.
     let away = |i: &usize| missing.what == Lost::MessageFiles && mailbox.flags(*i) & flag::BACKEND != 0;
     let count = mailbox.positions().filter(|i| !away(i)).count();
     if count == 0 {
-        return;
+        return skip("mail storage", "it is not there");
     }
     let finding = match missing.what {
         Lost::MessageFiles => {

@@ -55,7 +55,7 @@ pub fn judge(files: &MailboxFiles, seen: &Witnesses) -> Verdict {
         Witness::Absent(why) => skip("mail storage", why),
         // A copy of the indexes alone is as sound as they are.
         Witness::Missing(_) if !subject.is_deep() => skip("mail storage", "it is not there"),
-        Witness::Missing(lost) => missing::check(&subject, lost, &mut found),
+        Witness::Missing(lost) => missing::check(&subject, lost, &mut found, &mut skip),
         Witness::Maildir(maildir) => maildir::check(&subject, maildir, &mut found, &mut skip),
         Witness::Sdbox(sdbox) => sdbox::check(&subject, sdbox, &mut found, &mut skip),
         Witness::Map(map) => mdbox::check(&subject, map, &mut found),
@@ -64,7 +64,7 @@ pub fn judge(files: &MailboxFiles, seen: &Witnesses) -> Verdict {
         Witness::List(list) => list::check(&subject, list, &mut found),
         Witness::Shared(shared) => private::check(&subject, shared, &mut found),
     }
-    uid_validity(files, &subject, &mut found);
+    against_list(files, &subject, &mut found);
     Verdict { findings: found.finish(), not_compared }
 }
 
@@ -105,20 +105,31 @@ fn expunged_in(snapshot: &Snapshot, role: Role, uid: u32) -> Option<LogPos> {
     Some(LogPos { seq: log.header.file_seq, offset: record.offset })
 }
 
-/// D14: two files that say otherwise, and agree, against the index.
-fn uid_validity(files: &MailboxFiles, subject: &Subject<'_>, found: &mut Findings) {
-    let own = subject.mailbox.header.uid_validity;
-    let Some(listed) = subject.seen.in_list.as_ref().filter(|listed| listed.uid_validity != own) else { return };
-    let backup = subject.seen.snapshot.get(Role::Backup).and_then(|input| IndexFile::parse(&input.bytes).ok());
-    let backup = backup.filter(|backup| backup.header.uid_validity == listed.uid_validity);
-    if backup.is_some_and(|backup| backup.header.indexid == subject.mailbox.header.indexid) {
-        let message = format!(
-            "uid_validity is {own}, but {} and {} have {}",
-            files.path(Role::Backup).display(),
-            listed.list.display(),
-            listed.uid_validity
-        );
-        found.add(Finding::new(Code::D14, subject.state_file(), message).at(24));
+/// D14, D18: what the mailbox list has seen of this mailbox. It is never ahead of it.
+fn against_list(files: &MailboxFiles, subject: &Subject<'_>, found: &mut Findings) {
+    let Some(listed) = &subject.seen.in_list else { return };
+    let (header, highest) = (&subject.mailbox.header, subject.seen.highest_modseq);
+    let (own, list) = (header.uid_validity, listed.list.display());
+    if listed.uid_validity != own {
+        let backup = subject.seen.snapshot.get(Role::Backup).and_then(|input| IndexFile::parse(&input.bytes).ok());
+        let backup = backup.filter(|backup| backup.header.uid_validity == listed.uid_validity);
+        let seconds = backup.is_some_and(|backup| backup.header.indexid == subject.mailbox.header.indexid);
+        let (who, severity) = match seconds {
+            true => (format!("{} and {list} have", files.path(Role::Backup).display()), Severity::Error),
+            // A mailbox that was emptied and begun anew, which the list has not noticed yet.
+            false => (format!("{list} has"), Severity::Warning),
+        };
+        let message = format!("uid_validity is {own}, but {who} {}", listed.uid_validity);
+        return found.add(Finding::new(Code::D14, subject.state_file(), message).at(24).severity(severity));
+    }
+    if listed.next_uid > header.next_uid {
+        let message = format!("next_uid is {}, but {list} has seen {}", header.next_uid, listed.next_uid);
+        found.add(Finding::new(Code::D18, subject.state_file(), message).at(28));
+    } else if listed.highest_modseq > highest {
+        let message = format!("HIGHESTMODSEQ is {highest}, but {list} has seen {}", listed.highest_modseq);
+        let does = "counts on from there: clients that know the higher one miss changes until it is reached again";
+        let finding = Finding::new(Code::D18, subject.state_file(), message);
+        found.add(finding.severity(Severity::Warning).does(does));
     }
 }
 

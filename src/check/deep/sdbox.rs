@@ -8,6 +8,12 @@ use crate::storage::Sdbox;
 const KEEP: &str =
     "look at the file before it is removed; doveadm force-resync brings it back as a message without flags";
 
+/// What the server does with a file that it has put aside.
+pub(super) const BROKEN_STAYS: &str = "leaves it where it is, without a word";
+/// What can be done about one.
+pub(super) const LOOK_INTO: &str =
+    "what is left of the mail can be read from the file; save it anew with doveadm save, then remove the file";
+
 pub(super) fn check(
     subject: &Subject<'_>,
     files: &Sdbox,
@@ -59,6 +65,11 @@ pub(super) fn check(
         };
         let finding = Finding::new(Code::D6, path(uid), message).uid(uid).severity(Severity::Warning);
         found.add(finding.does("nothing; a rebuild of the mailbox brings it back").advise(KEEP));
+    }
+    for uid in files.broken.iter().copied() {
+        let message = "the server has put this damaged file aside: its message is gone from the mailbox";
+        let finding = Finding::new(Code::D6, files.dir.join(format!("u.{uid}.broken")), message).uid(uid);
+        found.add(finding.severity(Severity::Warning).does(BROKEN_STAYS).advise(LOOK_INTO));
     }
     for (uid, flaw) in files.flaws.iter().filter(|(uid, _)| mailbox.lookup(*uid).is_some()) {
         found.add(Finding::new(Code::D13, path(*uid), flaw.to_string()).uid(*uid));
