@@ -290,3 +290,132 @@ fn a_thread_index() {
     let found = idx::check::thread(&path, &bytes).expect("a finding");
     assert_eq!((found.code, found.severity), (Code::D16, Severity::Warning));
 }
+
+/// The mailboxes of a list index.
+fn list_of(root: &Path) -> idx::model::MailboxList {
+    let files = MailboxFiles::at(root.join("dovecot.list.index"));
+    let mailbox = idx::storage::load(&files, idx::source::MmapPolicy::Never).expect("a list index");
+    idx::model::MailboxList::load(&mailbox).expect("a list")
+}
+
+/// Replaces bytes in files wherever they are; they must be there.
+fn replace(paths: &[PathBuf], from: &[u8], to: &[u8]) {
+    assert!(paths.iter().filter(|path| path.exists()).map(|path| replace_in(path, from, to)).sum::<usize>() > 0);
+}
+
+fn replace_in(path: &Path, from: &[u8], to: &[u8]) -> usize {
+    let mut bytes = fs::read(path).expect("a file");
+    let places: Vec<usize> =
+        bytes.windows(from.len()).enumerate().filter(|(_, have)| *have == from).map(|(at, _)| at).collect();
+    places.iter().for_each(|at| bytes[*at..*at + to.len()].copy_from_slice(to));
+    fs::write(path, bytes).expect("write");
+    places.len()
+}
+
+/// The files of the list in a root.
+fn list_files(root: &Path) -> [PathBuf; 2] {
+    ["dovecot.list.index", "dovecot.list.index.log"].map(|name| root.join(name))
+}
+
+#[test]
+fn guids_of_the_list_and_of_its_mailboxes() {
+    for home in both("mdbox-list") {
+        let root = home.path().join("mdbox");
+        let index = root.join("dovecot.list.index");
+        let list = list_of(&root);
+        let guid = |name: &[u8]| {
+            let node = list.nodes.iter().find(|node| list.levels(node).is_some_and(|levels| levels == [name]));
+            node.expect("a mailbox").record.guid
+        };
+        let before = judge(&index);
+        let new = |found: Vec<Finding>| -> Vec<String> {
+            found.into_iter().filter(|one| !before.contains(one)).map(|one| one.message).collect()
+        };
+        let log = root.join("mailboxes/Sent/dbox-Mails/dovecot.index.log");
+        replace(std::slice::from_ref(&log), &guid(b"Sent"), &guid(b"Trash"));
+        let found = new(judge(&index));
+        assert!(found.len() == 1 && found[0].contains("GUID is"), "{found:?}");
+        // The list believes it, too: one mailbox twice.
+        replace(&list_files(&root), &guid(b"Sent"), &guid(b"Trash"));
+        let found = new(judge(&index));
+        assert!(found.len() == 1 && found[0].contains("same GUID"), "{found:?}");
+        // A mailbox that the list knows with messages has lost its index.
+        fs::remove_file(&log).expect("remove");
+        let found = new(judge(&index));
+        assert!(found.len() == 1 && found[0].contains("there is no index"), "{found:?}");
+    }
+}
+
+#[test]
+fn what_the_list_has_seen_was_so() {
+    for home in both("mdbox-list") {
+        let root = home.path().join("mdbox");
+        let list = list_of(&root);
+        let sent = list.nodes.iter().find(|node| list.levels(node).is_some_and(|levels| levels == [b"Sent"]));
+        let sent = sent.expect("Sent");
+        let index = root.join("mailboxes/Sent/dbox-Mails/dovecot.index");
+        let before = judge(&index);
+        assert!(before.iter().all(|one| one.code != Code::D18), "{before:?}");
+        let msgs = sent.msgs.as_ref().expect("counts");
+        let bytes = |uidnext: u32| -> Vec<u8> {
+            [sent.uid, msgs.messages, msgs.unseen, msgs.recent, uidnext].iter().flat_map(|n| n.to_le_bytes()).collect()
+        };
+        replace(&list_files(&root), &bytes(msgs.uidnext), &bytes(msgs.uidnext + 100));
+        let found: Vec<_> = judge(&index).into_iter().filter(|one| !before.contains(one)).collect();
+        assert_eq!(codes(&found), [(Code::D18, Severity::Error, None)]);
+    }
+}
+
+#[test]
+fn files_that_a_server_has_put_aside() {
+    for home in both("sdbox-fresh") {
+        let dir = home.path().join("sdbox/mailboxes/INBOX/dbox-Mails");
+        fs::copy(dir.join("u.2"), dir.join("u.9.broken")).expect("copy");
+        assert_eq!(codes(&judge(&dir.join("dovecot.index"))), [(Code::D6, Severity::Warning, Some(9))]);
+    }
+    for home in both("mdbox-fresh") {
+        let storage = home.path().join("mdbox/storage");
+        fs::copy(storage.join("m.1"), storage.join("m.1.broken")).expect("copy");
+        assert_eq!(codes(&judge(&storage.join("dovecot.map.index"))), [(Code::D8, Severity::Warning, None)]);
+    }
+}
+
+#[test]
+fn keywords_of_index_and_file_names() {
+    for home in both("maildir-fresh") {
+        let maildir = home.path().join("Maildir");
+        let index = maildir.join("dovecot.index");
+        let cur = maildir.join("cur");
+        let mut without = 0;
+        for entry in fs::read_dir(&cur).expect("cur") {
+            let name = entry.expect("entry").file_name().to_string_lossy().into_owned();
+            let (base, flags) = name.split_once(":2,").expect("flags");
+            if flags.contains('a') {
+                without += 1;
+                fs::rename(cur.join(&name), cur.join(format!("{base}:2,{}", flags.replace('a', "")))).expect("rename");
+            }
+        }
+        assert!(without > 0, "a message with the first keyword");
+        let found = judge(&index);
+        assert!(found.len() == without && found.iter().all(|one| one.code == Code::D3), "{found:?}");
+        // Without a name for the letter the keyword is in the index alone, as the 27th is.
+        let keywords = maildir.join("dovecot-keywords");
+        let text = fs::read_to_string(&keywords).expect("dovecot-keywords");
+        let rest: String =
+            text.lines().filter(|line| !line.starts_with("0 ")).map(|line| format!("{line}\n")).collect();
+        fs::write(&keywords, rest).expect("write");
+        assert_eq!(codes(&judge(&index)), [(Code::D5, Severity::Info, None)]);
+    }
+}
+
+#[test]
+fn a_thread_index_in_its_directory() {
+    for home in both("maildir-fresh") {
+        let path = home.path().join("Maildir/dovecot.index.thread");
+        let mut bytes = fs::read(&path).expect("a thread index");
+        let block = if bytes[0] == 2 { 16 } else { 8 };
+        bytes[block..block + 4].fill(0xff);
+        fs::write(&path, bytes).expect("write");
+        assert_eq!(verb(&["--deep"], home.path()).0, [("D16".to_owned(), "warning".to_owned())]);
+    }
+}
