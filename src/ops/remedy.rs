@@ -107,8 +107,8 @@ impl Trial {
     }
 }
 
-/// The same for what a verb that looks at no storage found in the index files of a mailbox. Beside large logs, which such
-/// a verb reads in pieces, nothing is tried.
+/// The same for what a verb that looks at no storage found in the index files of a mailbox. Beside large logs, which
+/// such a verb reads in pieces, nothing is tried.
 pub fn try_in(mailbox: &Path, findings: &[Finding]) -> Vec<Finding> {
     let Ok(files) = MailboxFiles::locate(mailbox) else { return findings.to_vec() };
     let is_own = |one: &Finding| Role::ALL.into_iter().any(|role| one.file == files.path(role));
