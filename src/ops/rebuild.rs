@@ -149,7 +149,7 @@ pub fn preview(
         any_owner: false,
         mmap,
     };
-    let home = Home::open(&files.index, false)?;
+    let home = Home::open(files, false)?;
     let (report, left) = home.as_owner(|| rebuild(&home, &files.index, &options))??;
     let inputs = left.into_iter().enumerate().filter_map(|(i, (name, bytes))| {
         let role = Role::ALL.into_iter().find(|role| home.name(*role) == name)?;
