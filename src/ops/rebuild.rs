@@ -150,7 +150,7 @@ pub fn preview(
         mmap,
     };
     let home = Home::open(files, false)?;
-    let (report, left) = home.as_owner(|| rebuild(&home, &files.index, &options))??;
+    let (report, left) = home.as_owner(|| rebuild(&home, &files.index, &options, &Roots::default()))??;
     let inputs = left.into_iter().enumerate().filter_map(|(i, (name, bytes))| {
         let role = Role::ALL.into_iter().find(|role| home.name(*role) == name)?;
         // Files in memory have no inode; all that counts is that they are different ones.
