@@ -22,8 +22,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::format::log::{LogFile, LogHeader};
+use crate::format::unseen::is_unseen;
 use crate::model::{ChainFile, reach};
-use crate::render::text::printable;
 use crate::source::{Family, MailboxFiles, Meta, MmapPolicy, Role, Snapshot, Stat};
 
 pub use rules::{Code, RULES, Remedy, Rule, Severity};
@@ -176,7 +176,7 @@ pub(crate) fn quote(path: &Path) -> String {
     let each = |byte: &u8| if is_plain(byte) { char::from(*byte).into() } else { format!("\\x{byte:02x}") };
     match std::str::from_utf8(bytes) {
         Ok(text) if start.is_empty() && !text.is_empty() && bytes.iter().all(is_plain) => text.to_owned(),
-        Ok(text) if printable(bytes) == text => format!("'{start}{}'", text.replace('\'', "'\\''")),
+        Ok(text) if !text.contains(is_unseen) => format!("'{start}{}'", text.replace('\'', "'\\''")),
         _ => format!("$'{start}{}'", bytes.iter().map(each).collect::<String>()),
     }
 }

@@ -54,6 +54,7 @@ const BASES: &[Choice<Choose>] = &[
     ("index", "The main index and the logs after it", Some(Base::Index)),
     ("backup", "dovecot.index.backup and the logs after it", Some(Base::Backup)),
     ("log", "Logs that start from an empty mailbox", Some(Base::Log)),
+    ("storage", "The mail storage, and what the logs tell of its messages", Some(Base::Storage)),
 ];
 
 const EXAMPLES: &str = const_format::concatcp!(

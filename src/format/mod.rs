@@ -21,6 +21,7 @@ pub mod packed;
 pub mod record;
 pub mod spans;
 pub mod thread;
+pub mod unseen;
 pub mod walk;
 
 pub use disk::{Disk, Field, Value};

@@ -10,6 +10,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::Emit;
 use crate::format::ext::Visit;
+use crate::format::unseen::is_unseen;
 
 /// Cuts bytes into pieces of at most `most` bytes; text is cut between characters.
 pub(super) fn pieces(bytes: &[u8], most: usize, is_text: bool) -> impl Iterator<Item = &[u8]> {
@@ -50,18 +51,6 @@ fn push_printable(bytes: &[u8], out: &mut String) {
 /// A path for people.
 pub fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
-}
-
-/// Control characters, and those of Unicode's categories Cf, Zl and Zp.
-fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
-            | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
-        )
 }
 
 /// UNIX seconds for people, in the zone of the system as mail logs are: `2026-11-23 03:52:08Z` where that is UTC,

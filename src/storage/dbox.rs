@@ -296,7 +296,7 @@ pub(super) fn references(
     without_index: &mut Vec<PathBuf>,
 ) -> Option<HashMap<u32, MapReference>> {
     let mut all: HashMap<u32, MapReference> = HashMap::new();
-    each_mailbox(mailboxes, without_index, &mut |files| {
+    each_mailbox(mailboxes, &mut |dir| without_index.push(dir.path().to_owned()), &mut |files| {
         let mailbox = load(&files, mmap)?;
         for i in mailbox.positions() {
             let Some(uid) = map_uid(&mailbox, i) else { continue };
@@ -309,10 +309,11 @@ pub(super) fn references(
     Some(all)
 }
 
-/// Hands the index files of every mailbox below a directory to `visit`, which may end it with `None`.
+/// Hands the index files of every mailbox below a directory to `visit`, which may end it with `None`, and the
+/// directories of mails that have none to `without_index`.
 pub(super) fn each_mailbox(
     mailboxes: Dir,
-    without_index: &mut Vec<PathBuf>,
+    without_index: &mut dyn FnMut(&Dir),
     visit: &mut dyn FnMut(MailboxFiles) -> Option<()>,
 ) -> Option<()> {
     let dev = mailboxes.meta().ok()?.stat.dev;
@@ -334,7 +335,7 @@ pub(super) fn each_mailbox(
             visit(files)?;
         }
         if lacks_index {
-            without_index.push(dir.path().to_owned());
+            without_index(&dir);
         }
         // Mails have no mailboxes below them.
         if depth >= MAX_DEPTH || is_mails(&dir) {

@@ -2,7 +2,6 @@
 //! (`mdbox-storage-rebuild.c` reads them together as well).
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::dbox::{self, Origin};
@@ -110,7 +109,7 @@ impl MdboxRoot {
         let mut refs = AllRefs::default();
         let mut bare = Vec::new();
         let mailboxes = path.below("mailboxes").ok()?;
-        let all = dbox::each_mailbox(mailboxes, &mut bare, &mut |files| {
+        let all = dbox::each_mailbox(mailboxes, &mut |dir| bare.push(id(dir)), &mut |files| {
             refs.take(&files);
             Some(())
         });
@@ -122,7 +121,7 @@ impl MdboxRoot {
             places: map.positions().filter_map(place).collect(),
             uid_validity: map.header.uid_validity,
             is_whole: all.is_some(),
-            bare: bare.iter().map(|dir: &PathBuf| Dir::open(dir).ok().as_ref().and_then(id)).collect(),
+            bare,
             refs: RwLock::default(),
         };
         root.write(|all| *all = refs);

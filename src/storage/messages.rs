@@ -2,8 +2,7 @@
 //! mail, which were ever given, and what the storage itself keeps of UIDVALIDITY, GUID, flags and keywords.
 
 use std::collections::HashMap;
-
-use sha2::{Digest, Sha256};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::mbox::MboxMail;
 use super::mdbox_root::{MapState, Roots};
@@ -187,12 +186,13 @@ impl Messages {
 
 /// 128 bits over the place of a mailbox and the time.
 fn fresh_guid(dir: &Dir) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(dir.path().as_os_str().as_encoded_bytes());
-    hash.update(crate::source::now().to_le_bytes());
-    let mut guid = [0; 16];
-    guid.iter_mut().zip(hash.finalize()).for_each(|(to, byte)| *to = byte);
-    guid
+    let now = crate::source::now();
+    let half = |salt: u8| {
+        let mut hash = DefaultHasher::new();
+        (salt, dir.path(), now).hash(&mut hash);
+        u128::from(hash.finish())
+    };
+    (half(0) << 64 | half(1)).to_be_bytes()
 }
 
 impl Maildir {
