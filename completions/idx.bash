@@ -532,7 +532,7 @@ _idx() {
                     return 0
                     ;;
                 --base)
-                    COMPREPLY=($(compgen -W "auto index backup log" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto index backup log storage" -- "${cur}"))
                     return 0
                     ;;
                 --accept-loss)

@@ -193,7 +193,8 @@ complete -c idx -n "__fish_idx_using_subcommand rebuild" -s o -l output -d 'Writ
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l base -d 'What to build on' -r -f -a "auto\t'The first of these that loses nothing'
 index\t'The main index and the logs after it'
 backup\t'dovecot.index.backup and the logs after it'
-log\t'Logs that start from an empty mailbox'"
+log\t'Logs that start from an empty mailbox'
+storage\t'The mail storage, and what the logs tell of its messages'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l accept-loss -d 'Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code 1' -r
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l lock-method -d 'Dovecot\'s setting lock_method' -r -f -a "fcntl\t'POSIX record locks, Dovecot\'s default'
 flock\t'BSD locks'
