@@ -1,5 +1,5 @@
 //! A history in every format: documents of its records here, a table that tells people what each record does in
-//! [`table`], statistics in [`stats`].
+//! `table`, statistics in `stats`.
 
 mod stats;
 mod table;
