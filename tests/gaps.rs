@@ -244,7 +244,8 @@ fn session_in_each_gap(dovecot: &Dovecot, step: usize) {
     let (mut done, mut kept) = (0, 0);
     let mut gaps = Vec::new();
     // Without an index the log is locked; without a log there is only the lock on the making of one.
-    // A dbox without its log the server makes anew from its files, flags and all lost, whoever is beside it.
+    // Of a dbox without its log the server alone refuses the APPEND (sdbox: "u.10 already exists, rebuilding index") or gives
+    // UIDs again (mdbox), and what only that log knew comes back under new UIDs.
     let names = if dovecot.format() == Format::Maildir { &NAMES[..2] } else { &NAMES[..1] };
     for missing in names.iter().copied() {
         dovecot.restore(&whole, &root);

@@ -8,6 +8,7 @@ use super::loss::Loss;
 use super::order::Logs;
 use super::plan::{Base, Inputs, Kept, Messages, Plan};
 use super::survey::Survey;
+use super::told::Told;
 use super::verify::Demands;
 use crate::format::Disk;
 use crate::format::log::LogHeader;
@@ -138,6 +139,13 @@ pub fn finish(
         let next = next_log(inputs, logs, &mailbox, indexid, highest, whole.is_some());
         let pending = whole.or(head.filter(|_| !head_lost)).map(|log| pending(log, &mailbox)).unwrap_or_default();
         let mut bytes = next.to_bytes(mailbox.endian);
+        // A server that has the mailbox open goes on from its own state through this log: it must not give the UIDs that
+        // were skipped, which the new index would refuse.
+        if head_lost || cut_short || raised > 0 {
+            let mut told = Told::new(mailbox.endian);
+            told.next_uid(mailbox.header.next_uid);
+            bytes.extend(told.bytes());
+        }
         bytes.extend(pending);
         match whole {
             Some(log) => {
@@ -157,7 +165,7 @@ pub fn finish(
         header.log_file_head_offset = 40;
         header.log_file_tail_offset = 40;
         mailbox.set_modseq_header(ModseqHeader { highest_modseq: highest, log_seq: next.file_seq, log_offset: 40 });
-        // Requests that were not yet executed go on: the new log starts with them.
+        // Requests that were not yet executed go on: the new log has them too.
         if bytes.len() > LogHeader::SIZE
             && let Ok(log) = crate::format::log::LogFile::parse(&bytes, bytes.len() as u64)
             && let Ok(done) =

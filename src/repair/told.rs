@@ -1,6 +1,7 @@
 //! Changes that no log holds but the storage tells: applied to a state as records, so that they mean what records mean.
 
 use crate::format::Endian;
+use crate::format::index::IndexHeader;
 use crate::format::packed;
 use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
 use crate::model::apply::{Past, Run};
@@ -36,6 +37,14 @@ impl Told {
         let Some(size) = size else { return };
         let kind = self.endian.u32_bytes(kind.raw() | EXTERNAL);
         self.records.push([size.as_slice(), &kind, payload].concat());
+    }
+
+    /// The next UID of the mailbox (`struct mail_transaction_header_update`).
+    pub fn next_uid(&mut self, uid: u32) {
+        let field = IndexHeader::next_uid;
+        let [Ok(offset), Ok(size)] = [field.offset, field.size].map(u16::try_from) else { return };
+        let place = [self.endian.u16_bytes(offset), self.endian.u16_bytes(size)].concat();
+        self.push(RecordType::HeaderUpdate, &[place.as_slice(), &self.endian.u32_bytes(uid)].concat());
     }
 
     /// A keyword is added to messages, or removed from them (`struct mail_transaction_keyword_update`).
@@ -79,6 +88,11 @@ impl Told {
         payload.extend(name);
         payload.resize(payload.len().next_multiple_of(4), 0);
         self.push(RecordType::ExtIntro, &payload);
+    }
+
+    /// The bytes of all of them.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.records.concat()
     }
 
     /// The state after them; `None` when they change nothing.

@@ -104,7 +104,9 @@ impl Foreign {
         let Some(map) = inputs.storage.as_ref().and_then(|storage| storage.map.as_ref()) else { return };
         for one in claims.iter().filter(|one| one.role != Role::Backup) {
             let Some(mailbox) = inputs.bytes(one.role).and_then(|bytes| state_of(one.role, bytes)) else { continue };
-            let own = references(&mailbox);
+            // An older index has mails that were copied elsewhere and expunged here since.
+            let later = one.stands.and_then(|_| followed(inputs, &mailbox));
+            let own = references(later.as_ref().unwrap_or(&mailbox));
             let Some((orphans, over)) = map.balance(&own) else { return };
             if over.len() * 2 > own.len() && !orphans.is_empty() {
                 self.add(one.role, format!("other mailboxes have {} of its {} mails", over.len(), own.len()));
@@ -271,6 +273,14 @@ fn state_of(role: Role, bytes: &[u8]) -> Option<Mailbox> {
     let log = LogFile::parse(bytes, bytes.len() as u64).ok().filter(|log| log.header.starts_empty())?;
     let chain = Chain::new([ChainFile::new(log, bytes)]);
     chain.replay(chain.empty_mailbox(), Until::End).ok().map(|replayed| replayed.mailbox)
+}
+
+/// The state that the logs after an index lead to.
+fn followed(inputs: &Inputs<'_>, index: &Mailbox) -> Option<Mailbox> {
+    let logs = [inputs.old_log, inputs.log].into_iter().flatten();
+    let files =
+        logs.filter_map(|bytes| LogFile::parse(bytes, bytes.len() as u64).ok().map(|log| ChainFile::new(log, bytes)));
+    Chain::new(files).replay(index.clone(), Until::End).ok().map(|replayed| replayed.mailbox)
 }
 
 /// The UIDs that an index has.
