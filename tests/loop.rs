@@ -179,5 +179,5 @@ fn every_fix_in_the_corpus_does_what_it_promises() {
         tried += fixes_hold(&entry.file_name().to_string_lossy(), &copy, &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(tried > 80, "{tried} fixes");
+    assert!(tried > 40, "{tried} fixes");
 }
