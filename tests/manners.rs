@@ -467,7 +467,8 @@ impl Subject {
             "MAN" => man.as_os_str(),
             plain => OsStr::new(plain),
         }));
-        command.stdin(Stdio::null()).output().expect("idx runs")
+        // Whoever fakes the date keeps it in a file that takes the place of a closed stream.
+        command.env_remove("LD_PRELOAD").stdin(Stdio::null()).output().expect("idx runs")
     }
 }
 

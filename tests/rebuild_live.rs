@@ -584,7 +584,8 @@ fn beside_running_clients() {
             });
             let before = look(&dovecot);
             if !rotate {
-                fs::remove_file(dir.join("dovecot.index")).expect("rebuilt a moment ago");
+                // The last of the rebuilds may have been told that the mailbox is busy.
+                let _ = fs::remove_file(dir.join("dovecot.index"));
             }
             assert_eq!(rebuild().0, 0);
             let after = look(&dovecot);

@@ -4,14 +4,14 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::check::deep::{NotCompared, Verdict};
 use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Level, Options, Severity};
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
 use crate::model::reach;
-use crate::source::{Family, MailboxFiles, PathError, Role, Snapshot, Tail, with_suffix};
+use crate::source::{self, Family, MailboxFiles, PathError, Role, Snapshot, Tail, with_suffix};
 use crate::storage::Depth;
 
 /// How often a mailbox with findings is read again when it changed meanwhile.
@@ -120,9 +120,10 @@ pub fn look(files: &MailboxFiles, roles: &[Role], options: &Options) -> Result<L
 /// Waits for whoever works on a mailbox, unless this run has waited too much already: for ten seconds in all, and a
 /// fourth of its time. Anybody can have as many mailboxes as he likes that look as if they were being written.
 pub(super) fn wait(time: Duration) -> bool {
-    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    static BEGUN: OnceLock<Duration> = OnceLock::new();
     static WAITED: AtomicU64 = AtomicU64::new(0);
-    let allowed = Duration::from_secs(10) + BEGUN.get_or_init(Instant::now).elapsed() / 4;
+    let now = source::passed();
+    let allowed = Duration::from_secs(10) + now.saturating_sub(*BEGUN.get_or_init(|| now)) / 4;
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let may = WAITED.fetch_add(millis, Ordering::Relaxed).saturating_add(millis) <= allowed.as_millis() as u64;
     if may {
@@ -185,7 +186,9 @@ impl Checked {
     fn against_uids(mut self, files: &MailboxFiles, options: &Options) -> Checked {
         let has = |role: Role| self.sizes.iter().any(|(have, _)| *have == role);
         let is_young = has(Role::Log) && (!has(Role::Index) || self.next_uid == Some(1));
-        if is_young && files.family() == Family::Mailbox && quiet(&self.findings) {
+        // A copy with a name of its own has no mails beside it, and a directory may have thousands of those.
+        let is_in_place = files.index.file_name().is_some_and(|name| name == Family::Mailbox.prefix());
+        if is_young && is_in_place && quiet(&self.findings) {
             let Verdict { findings, not_compared } = super::deep::check(files, options, Depth::Names);
             self.findings.extend(findings);
             self.not_compared.extend(not_compared);

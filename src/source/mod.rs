@@ -22,6 +22,6 @@ pub use generation::{Generation, Single, Snapshot, Tail, lock_holder};
 pub use guard::{Panicked, guarded};
 pub use place::{Name, Named, Signs};
 pub use stream::{AtEnd, LogStream};
-pub use time::now;
+pub use time::{now, passed};
 pub use walk::{Found, Unit, Walk, WalkError, walk};
 pub use watch::Watch;

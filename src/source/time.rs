@@ -2,15 +2,24 @@
 //! is told what time it is.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// When the run began: by the clock of the host, and by one that nobody sets.
-static BEGAN: OnceLock<(SystemTime, Instant)> = OnceLock::new();
+static BEGAN: OnceLock<(SystemTime, Duration)> = OnceLock::new();
+
+/// What has passed on the clock that nobody sets. Not by way of the C library, in which tests fake the date.
+pub fn passed() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos)
+}
 
 /// The time now, UNIX seconds: the beginning of the run and what has passed since, so that a clock which is set
 /// meanwhile makes no file younger or older than the one that was judged before it.
 pub fn now() -> i64 {
-    let (began, by) = BEGAN.get_or_init(|| (SystemTime::now(), Instant::now()));
-    let since = (*began + by.elapsed()).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (began, by) = BEGAN.get_or_init(|| (SystemTime::now(), passed()));
+    let since = (*began + passed().saturating_sub(*by)).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -1,13 +1,13 @@
 //! Whose a file is. A file of another mailbox, or of an earlier life of this one, is left out and named: it is never
 //! made this mailbox's by writing its id into it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::format::Disk;
 use crate::format::cache::CacheHeader;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
-use crate::format::record::RecordType;
+use crate::format::record::{Record, RecordType};
 use crate::model::replay::Until;
 use crate::model::{Chain, ChainFile, Mailbox};
 use crate::repair::plan::Inputs;
@@ -75,7 +75,14 @@ impl Foreign {
             if self.why(one.role).is_some() || (one.guid.is_some() && one.guid == storage.guid) {
                 continue;
             }
-            let Some(here) = inputs.bytes(one.role).and_then(live) else { continue };
+            let Some(mut here) = inputs.bytes(one.role).and_then(live) else { continue };
+            // What `.log.2` appends the log after it may have expunged.
+            if let (Role::OldLog, Some(old), Some(log)) = (one.role, inputs.old_log, inputs.log)
+                && continues(log, old)
+            {
+                let later = LogFile::parse(log, log.len() as u64).ok();
+                later.iter().flat_map(|file| file.records(log)).for_each(|one| take_expunged(&one, &mut here));
+            }
             let index = claims.iter().find(|index| index.role == Role::Index && self.why(Role::Index).is_none());
             let index = index.filter(|index| index.stands.is_some_and(|place| stands_in(inputs, place)));
             let older = index.and_then(|index| inputs.bytes(index.role)).and_then(uids_of);
@@ -327,20 +334,29 @@ fn continues(log: &[u8], old: &[u8]) -> bool {
 }
 
 /// The messages that a log appends and does not expunge.
-fn live(bytes: &[u8]) -> Option<HashSet<u32>> {
+fn live(bytes: &[u8]) -> Option<BTreeSet<u32>> {
     let log = LogFile::parse(bytes, bytes.len() as u64).ok()?;
-    let mut here = HashSet::new();
+    let mut here = BTreeSet::new();
     for record in log.records(bytes) {
         match record.kind() {
             Some(RecordType::Append) => here.extend(record.appended()),
-            Some(RecordType::Expunge | RecordType::ExpungeGuid) if record.external() => {
-                let gone: Vec<(u32, u32)> = record.expunged().collect();
-                here.retain(|uid| !gone.iter().any(|(first, last)| (first..=last).contains(&uid)));
-            }
-            _ => {}
+            _ => take_expunged(&record, &mut here),
         }
     }
     Some(here)
+}
+
+/// Takes out what a record says is gone.
+fn take_expunged(record: &Record<'_>, here: &mut BTreeSet<u32>) {
+    if !matches!(record.kind(), Some(RecordType::Expunge | RecordType::ExpungeGuid)) || !record.external() {
+        return;
+    }
+    for (first, last) in record.expunged().filter(|(first, last)| first <= last) {
+        let gone: Vec<u32> = here.range(first..=last).copied().collect();
+        for uid in gone {
+            here.remove(&uid);
+        }
+    }
 }
 
 /// Whether a log leads to about the messages that the storage has.
