@@ -139,7 +139,7 @@ pub fn finish(
         let next = next_log(inputs, logs, &mailbox, indexid, highest, whole.is_some());
         let pending = whole.or(head.filter(|_| !head_lost)).map(|log| pending(log, &mailbox)).unwrap_or_default();
         let mut bytes = next.to_bytes(mailbox.endian);
-        // A server that has the mailbox open goes on from its own state through this log: it must not give the UIDs that
+        // A server that has the mailbox open goes on from its own state through this log. It must not give UIDs that
         // were skipped, which the new index would refuse.
         if head_lost || cut_short || raised > 0 {
             let mut told = Told::new(mailbox.endian);
