@@ -51,16 +51,7 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
             let mut files = logs.files.clone();
             // Numbers of extensions are those of an index that is gone.
             files.iter_mut().for_each(|file| file.distrust_ids(0, known));
-            let trusted = Logs {
-                files,
-                foreign: None,
-                foreign_old: None,
-                swapped: false,
-                old_is_ours: false,
-                head_in_place: true,
-                same_twice: false,
-            };
-            replay(Base::Storage, mailbox, &trusted, from, Some(from.seq), true)
+            replay(Base::Storage, mailbox, &Logs::of(files), from, Some(from.seq), true)
                 .ok_or_else(|| "the logs cannot be followed".to_owned())?
         }
         None => {

@@ -360,16 +360,7 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
             // Extensions may have been created in between: later numbers are not what this index would take them for.
             files.iter_mut().for_each(|file| file.distrust_ids(0, known));
         }
-        let trusted = Logs {
-            files,
-            foreign: None,
-            foreign_old: None,
-            swapped: false,
-            old_is_ours: false,
-            head_in_place: true,
-            same_twice: false,
-        };
-        replay(base, mailbox, &trusted, from, unreset, repeats)?
+        replay(base, mailbox, &Logs::of(files), from, unreset, repeats)?
     };
     if repeats {
         candidate.margin += MARGIN;

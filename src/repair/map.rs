@@ -16,7 +16,7 @@ use crate::storage::{MapState, map_uid};
 
 /// Brings a state as far as the map proves it. Returns the mails of which nothing tells which messages they were.
 pub fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool) -> Vec<u32> {
-    let torn = logs.head().is_some_and(|log| log.tail.is_some());
+    let torn = logs.is_torn();
     let mailbox = &chosen.replayed.mailbox;
     let Some((mut orphans, over)) = map.balance(&references(mailbox)) else { return Vec::new() };
     // No sound mailbox has a message without a mail, or a mail more often than the map counts it.
@@ -163,8 +163,8 @@ fn link(chosen: &mut Candidate, orphans: &mut Vec<u32>, logs: &Logs<'_>) -> UidS
     fixed.push((top, u32::MAX));
     let mut links: Vec<(u32, u32)> = Vec::new();
     // How many UIDs were given behind the end of the logs nobody knows.
-    let torn = logs.head().is_some_and(|log| log.tail.is_some());
-    let ends = usize::from(chosen.cut_short || torn || first_append_after(logs, last_doubt(chosen)) == u32::MAX);
+    let ends =
+        usize::from(chosen.cut_short || logs.is_torn() || first_append_after(logs, last_doubt(chosen)) == u32::MAX);
     for pair in fixed.windows(2).take(fixed.len().saturating_sub(1 + ends)) {
         let &[(low, low_map), (high, high_map)] = pair else { continue };
         if low_map >= high_map {

@@ -28,12 +28,30 @@ pub struct Logs<'a> {
 }
 
 impl<'a> Logs<'a> {
+    /// Logs against which nothing speaks, oldest first.
+    pub fn of(files: Vec<Survey<'a>>) -> Logs<'a> {
+        Logs {
+            files,
+            foreign_old: None,
+            foreign: None,
+            swapped: false,
+            old_is_ours: false,
+            head_in_place: true,
+            same_twice: false,
+        }
+    }
+
     pub fn chain(&self) -> Chain<'_> {
         Chain::new(self.files.iter().map(Survey::file))
     }
 
     pub fn head(&self) -> Option<&Survey<'a>> {
         self.files.last()
+    }
+
+    /// The newest ends in the middle of something.
+    pub fn is_torn(&self) -> bool {
+        self.head().is_some_and(|log| log.tail.is_some())
     }
 }
 
@@ -53,15 +71,7 @@ pub fn vote(inputs: &Inputs<'_>, foreign: &Foreign, index: Option<&IndexFile<'_>
 }
 
 pub fn sort_logs<'a>(inputs: &Inputs<'a>, others: &Foreign, index: Option<&IndexFile<'_>>, indexid: u32) -> Logs<'a> {
-    let mut logs = Logs {
-        files: Vec::new(),
-        foreign_old: None,
-        foreign: None,
-        swapped: false,
-        old_is_ours: false,
-        head_in_place: false,
-        same_twice: false,
-    };
+    let mut logs = Logs { head_in_place: false, ..Logs::of(Vec::new()) };
     let mut log = inputs.log.and_then(|bytes| Survey::new(bytes, index));
     let mut old = inputs.old_log.and_then(|bytes| Survey::new(bytes, None));
     if log.is_none() && inputs.log.is_some() {

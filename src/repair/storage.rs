@@ -146,7 +146,7 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
             back.insert(uid);
         }
     }
-    let torn = chosen.base != Base::Storage && logs.head().is_some_and(|log| log.tail.is_some());
+    let torn = is_cut(chosen, logs);
     // In a dbox a mail goes after the record that expunges it is written.
     let mailbox = &chosen.replayed.mailbox;
     let is_gone = |i: usize| !storage.has(mailbox.uid(i)) && mailbox.flags(i) & flag::BACKEND == 0;
@@ -208,12 +208,16 @@ fn agrees(chosen: &Candidate, storage: &Storage, logs: &Logs<'_>) -> bool {
     flags_of_names(&mut mailbox.clone(), &pending_uids(mailbox, logs), storage).0.is_empty()
 }
 
+/// Whether a state ends where a log ends in the middle of a record.
+fn is_cut(chosen: &Candidate, logs: &Logs<'_>) -> bool {
+    chosen.base != Base::Storage && logs.is_torn()
+}
+
 /// UIDs that the storage has given, above all of which a log tells that ends in the middle of a record.
 fn unseen_uids(chosen: &Candidate, given: u32, logs: &Logs<'_>) -> UidSet {
     let mut uids = UidSet::new();
     let next_uid = chosen.replayed.mailbox.header.next_uid;
-    let torn = chosen.base != Base::Storage && logs.head().is_some_and(|log| log.tail.is_some());
-    if torn && next_uid < given {
+    if is_cut(chosen, logs) && next_uid < given {
         uids.insert_range(next_uid, given - 1);
     }
     uids
