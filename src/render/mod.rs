@@ -60,6 +60,19 @@ pub trait Emit: Visit {
         }
     }
 
+    /// Members of a place in the logs: `log_file_seq`, and the offset in that file in bytes.
+    fn log_pos(&mut self, log_file_seq: u32, offset: u64) {
+        self.number("log_file_seq", u64::from(log_file_seq));
+        self.number("offset", offset);
+    }
+
+    /// A place in the logs as an object.
+    fn position(&mut self, name: &str, log_file_seq: u32, offset: u64) {
+        self.object_begin(name);
+        self.log_pos(log_file_seq, offset);
+        self.object_end();
+    }
+
     /// A set of UIDs, ascending ranges of them, as IMAP writes it: `1:3,7`.
     fn uids(&mut self, name: &str, ranges: &[(u32, u32)]);
 }

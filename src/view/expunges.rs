@@ -61,14 +61,10 @@ fn emit_one<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
         0 => emit.null("modseq"),
         modseq => emit.number("modseq", modseq),
     }
-    emit.number("log_file_seq", u64::from(one.pos.seq));
-    emit.number("offset", one.pos.offset);
+    emit.log_pos(one.pos.seq, one.pos.offset);
     match one.requested {
         Some(request) => {
-            emit.object_begin("requested");
-            emit.number("log_file_seq", u64::from(request.seq));
-            emit.number("offset", request.offset);
-            emit.object_end();
+            emit.position("requested", request.seq, request.offset);
         }
         None => emit.null("requested"),
     }

@@ -26,10 +26,7 @@ const BLOCK: usize = 4096;
 fn emit_position(emit: &mut (impl Emit + ?Sized), name: &str, position: Option<LogPos>) {
     match position {
         Some(position) => {
-            emit.object_begin(name);
-            emit.number("log_file_seq", u64::from(position.seq));
-            emit.number("offset", position.offset);
-            emit.object_end();
+            emit.position(name, position.seq, position.offset);
         }
         None => emit.null(name),
     }
@@ -76,8 +73,7 @@ pub fn write_overview<D: Document>(
             Some((modseq, position)) => {
                 emit.object_begin("log");
                 emit.number("highest_modseq", modseq);
-                emit.number("log_file_seq", u64::from(position.seq));
-                emit.number("offset", position.offset);
+                emit.log_pos(position.seq, position.offset);
                 emit.object_end();
             }
             None => emit.null("log"),
@@ -200,8 +196,7 @@ pub fn write_located<D: Document>(path: &Path, located: &Located, problems: &[Fi
         match located.record {
             Some((position, kind)) => {
                 emit.object_begin("record");
-                emit.number("log_file_seq", u64::from(position.seq));
-                emit.number("offset", position.offset);
+                emit.log_pos(position.seq, position.offset);
                 emit.text("type", kind.map_or("", RecordType::name).as_bytes());
                 emit.object_end();
             }

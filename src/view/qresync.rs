@@ -34,10 +34,7 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
         }
         match answer.position {
             Some(position) => {
-                emit.object_begin("position");
-                emit.number("log_file_seq", u64::from(position.seq));
-                emit.number("offset", position.offset);
-                emit.object_end();
+                emit.position("position", position.seq, position.offset);
             }
             None if !table => emit.null("position"),
             None => {}

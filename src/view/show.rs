@@ -29,10 +29,7 @@ pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &m
     };
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
     out.members(&mut |emit| {
-        emit.object_begin("position");
-        emit.number("log_file_seq", u64::from(replayed.position.seq));
-        emit.number("offset", replayed.position.offset);
-        emit.object_end();
+        emit.position("position", replayed.position.seq, replayed.position.offset);
         emit.number("indexid", u64::from(header.indexid));
         emit.number("uid_validity", u64::from(header.uid_validity));
         emit.number("next_uid", u64::from(header.next_uid));

@@ -147,8 +147,7 @@ impl Rfc3339 {
 /// The members of a record.
 fn emit_entry<E: Emit>(json: &mut E, entry: &Entry<'_>, from: &mut Rfc3339, to: &mut Rfc3339) {
     let record = entry.record;
-    json.number("log_file_seq", u64::from(entry.pos.seq));
-    json.number("offset", entry.pos.offset);
+    json.log_pos(entry.pos.seq, entry.pos.offset);
     json.number("size", u64::from(record.size));
     let kind = record.kind();
     json.text("type", kind.map_or("unknown", RecordType::name).as_bytes());
@@ -205,8 +204,7 @@ fn emit_entry<E: Emit>(json: &mut E, entry: &Entry<'_>, from: &mut Rfc3339, to: 
 fn emit_note<E: Emit>(json: &mut E, note: &Note) {
     json.text("note", note.kind.name().as_bytes());
     json.text("file", note.file.as_os_str().as_bytes());
-    json.number("log_file_seq", u64::from(note.pos.seq));
-    json.number("offset", note.pos.offset);
+    json.log_pos(note.pos.seq, note.pos.offset);
     if let Some(at) = note.resumes_at {
         json.number("resumes_at", at);
     }
