@@ -5,10 +5,11 @@
 //! the exit code is 1; `fuzz TARGET FILE` runs it again. `cargo fuzz run TARGET` with a nightly toolchain does the same
 //! with coverage to guide it.
 
+#[path = "../tests/support/counting.rs"]
+mod counting;
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use counting::Counting;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Inputs larger than this are slow, and no stranger for it.
@@ -27,9 +29,6 @@ const MOST_SECONDS: i64 = 60;
 /// Bytes of memory that a run may take besides four times its input.
 const MOST_MEMORY: i64 = 64 << 20;
 
-/// Counts what is allocated.
-struct Counting;
-
 static HELD: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicI64 = AtomicI64::new(0);
 
@@ -38,31 +37,8 @@ fn count(bytes: i64) {
     PEAK.fetch_max(held, Relaxed);
 }
 
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new exist at the same time while bytes are moved.
-        count(size as i64);
-        let new = unsafe { System.realloc(pointer, layout, size) };
-        count(-(layout.size() as i64));
-        new
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting(count);
 
 /// The input that is being run: its target, itself, and what the process had used of a processor when it began.
 static RUNNING: Mutex<Option<(String, Vec<u8>, i64)>> = Mutex::new(None);

@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;
@@ -16,9 +15,7 @@ use idx::render::{Format, Style};
 use idx::source::MmapPolicy;
 use idx::view;
 use support::build::{self, CacheField, Ext, Log, words};
-
-/// Counts what is allocated by all threads.
-struct Counting;
+use support::counting::Counting;
 
 static ALL: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicI64 = AtomicI64::new(0);
@@ -27,26 +24,8 @@ fn count(bytes: i64) {
     PEAK.fetch_max(ALL.fetch_add(bytes, Relaxed) + bytes, Relaxed);
 }
 
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as i64);
-        let new = unsafe { System.realloc(pointer, layout, size) };
-        count(-(layout.size() as i64));
-        new
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting(count);
 
 /// One measurement at a time.
 static ALONE: Mutex<()> = Mutex::new(());

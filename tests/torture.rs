@@ -6,7 +6,6 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -32,10 +31,8 @@ use idx::source::{Bytes, Input, MailboxFiles, MmapPolicy, Role, Snapshot, Stat};
 use idx::view::dump;
 use serde_json::Value;
 use support::build::{self, Ext, Log, words};
+use support::counting::Counting;
 use support::fixtures;
-
-/// Counts what is allocated, per thread for small cases and in all for large ones.
-struct Counting;
 
 static ALL: AtomicI64 = AtomicI64::new(0);
 static ALL_PEAK: AtomicI64 = AtomicI64::new(0);
@@ -54,31 +51,8 @@ fn count(bytes: i64) {
     });
 }
 
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new exist at the same time while bytes are moved.
-        count(size as i64);
-        let new = unsafe { System.realloc(pointer, layout, size) };
-        count(-(layout.size() as i64));
-        new
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting(count);
 
 /// Sweeps share it; a case whose threads are all counted has it alone.
 static EXCLUSIVE: RwLock<()> = RwLock::new(());

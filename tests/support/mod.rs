@@ -12,6 +12,7 @@
 
 pub mod build;
 pub mod compare;
+pub mod counting;
 pub mod doveadm_dump;
 pub mod dovecot;
 pub mod idx;
