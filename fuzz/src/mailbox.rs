@@ -239,7 +239,7 @@ fn renamed(name: &str, how: u8, value: u8) -> String {
     let base = match (base.split_once(":2,"), base.split_once('.')) {
         (Some((base, _)), _) if how.is_multiple_of(3) => base.to_owned(),
         (Some((base, letters)), _) => format!("{base}:2,{letters}{}", char::from(b'A' + value % 58)),
-        (None, Some(("u" | "m", _))) => format!("{}.{}", &base[..1], u32::from(value) << (how % 33)),
+        (None, Some(("u" | "m", _))) => format!("{}.{}", &base[..1], u64::from(value) << (how % 33)),
         (None, _) => return name.to_owned(),
     };
     if dir.is_empty() { base } else { format!("{dir}/{base}") }
