@@ -7,9 +7,10 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use idx::model::UidSet;
 use serde_json::Value;
@@ -312,4 +313,40 @@ fn a_next_uid_that_only_the_storage_knows() {
         let (code, again) = rebuild(&dir, &[]);
         assert_eq!((code, &again["status"]), (0, &Value::from("unchanged")), "{fixture}: a second run: {again}");
     }
+}
+
+/// A session that saves writes UIDs to the uidlist, lets the log's lock go, and then appends them to the log: as long as it
+/// holds the lock of the list nothing is missing, and nothing is done.
+#[test]
+fn a_session_between_uidlist_and_log() {
+    let aged = |path: &Path, seconds: u64| {
+        let time = SystemTime::now() - Duration::from_secs(seconds);
+        File::create(path).expect("created").set_times(FileTimes::new().set_modified(time)).expect("time");
+    };
+    let copy = Dated::of("2.3.19.1-maildir-chain");
+    let dir = copy.files().join("Maildir/.Archive");
+    let (lock, log) = (dir.join("dovecot-uidlist.lock"), dir.join("dovecot.index.log"));
+    let whole = fs::read(&log).expect("a log");
+    edit_log(&dir, |log| log.truncate(log.len() / 8 * 4 + 2));
+
+    aged(&lock, 3);
+    for more in [&[][..], &["-n"], &["--accept-loss"]] {
+        let (code, answer) = rebuild(&dir, &[more, &["--lock-timeout", "50ms"]].concat());
+        assert!(code == 2 && answer["error"].as_str().is_some_and(|text| text.contains("busy")), "{more:?}: {answer}");
+    }
+    let (code, answer) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            fs::write(&log, &whole).expect("written");
+            fs::remove_file(&lock).expect("removed");
+        });
+        rebuild(&dir, &["-n"])
+    });
+    assert_eq!((code, &answer["losses"]), (0, &Value::from([] as [Value; 0])), "{answer}");
+
+    // What a killed session left behind holds nobody up after two minutes.
+    edit_log(&dir, |log| log.truncate(log.len() / 8 * 4 + 2));
+    aged(&lock, 121);
+    let (code, answer) = rebuild(&dir, &[]);
+    assert!(code == 2 && answer["status"] == "refused", "{answer}");
 }

@@ -14,7 +14,7 @@ use crate::repair::{
     Base, Grade, Kept, Loss, Messages, RebuildError, StorageState, after, before, change, inputs, plan, whole_files,
 };
 use crate::source::place::DBOX_MAILS;
-use crate::source::{Bytes, Dir, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat};
+use crate::source::{Bytes, Dir, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, passed};
 use crate::storage::{self, Roots};
 use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
@@ -186,6 +186,7 @@ fn rebuild(
     roots: &Roots,
 ) -> Result<(RebuildReport, Written), RebuildError> {
     let elsewhere = options.dry_run || options.output.is_some();
+    let began = passed();
     for attempt in 0..TRIES {
         if attempt > 0 {
             std::thread::sleep(Duration::from_millis(10 << attempt));
@@ -195,6 +196,12 @@ fn rebuild(
             return Err(PathError::NoIndex(index.to_owned()).into());
         }
         let storage_then = StorageState::of(home);
+        // What the list has and the log not yet is neither lost nor to be repaired.
+        if storage_then.is_saving() {
+            let left = options.lock_timeout.saturating_sub(passed().saturating_sub(began));
+            storage_then.wait(left);
+            continue;
+        }
         let (mut saved, replaced) = match Undo::read(home)? {
             KeptUndo::Nothing => (Undo::default(), None),
             KeptUndo::Undo(undo) => (undo, None),
@@ -246,14 +253,11 @@ fn rebuild(
             report.status = Status::Rebuilt;
         }
         // A delivery writes the mail before the log, under the log's lock: what it had done by halves is no loss.
-        if !elsewhere
-            && report.status == Status::Refused
-            && !plan.lost.is_empty()
-            && survey.bytes(Role::Log).is_some()
-            && let Ok(_lock) = LogLock::acquire(home, options.lock_method, options.lock_timeout)
-            && !survey.still_holds(home)?
-        {
-            continue;
+        if report.status == Status::Refused && !plan.lost.is_empty() && survey.bytes(Role::Log).is_some() {
+            let lock = (!elsewhere).then(|| LogLock::acquire(home, options.lock_method, options.lock_timeout));
+            if !matches!(lock, Some(Err(_))) && (!survey.still_holds(home)? || storage_then.is_saving()) {
+                continue;
+            }
         }
         if elsewhere || report.status != Status::Rebuilt {
             let wanted = elsewhere && report.status == Status::Rebuilt;
@@ -281,7 +285,8 @@ fn rebuild(
         }
         let lock = LogLock::acquire(home, options.lock_method, options.lock_timeout)?;
         let same = survey.still_holds(home)?
-            && storage_then.may_hold(home)
+            && storage_then.may_hold()
+            && !storage_then.is_saving()
             // Where the lock is a name in the directory, taking it has changed the times too.
             && (home.dir().meta().ok() == directory || (lock.is_a_name() && StorageState::of(home) == storage_then))
             && home.stat(&undo_name)?.map(|meta| meta.stat) == undo_then

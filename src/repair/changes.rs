@@ -1,22 +1,31 @@
 //! From the files of an index to a plan, and from the plan to changes on disk. What is made true there is `store`'s.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::time::Duration;
 
 use super::plan::{Base, Inputs, Plan};
 use super::steps::Step;
 use super::storage::Storage;
-use crate::source::{MailboxFiles, Role, Stat};
-use crate::storage::Roots;
+use crate::source::{Dir, MailboxFiles, Role, Stat, passed};
+use crate::storage::{Roots, is_saving, list_places};
 use crate::store::home::{Home, Survey};
 use crate::store::transaction::Change;
 use crate::store::undo;
 
 /// What the storage is read from, beside the index: a delivery changes it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct StorageState {
-    stats: [Option<Stat>; 3],
+    /// Where a Maildir has its lists and its messages.
+    places: Vec<Dir>,
+    stats: Vec<Option<Stat>>,
     /// Messages of an sdbox, which are files in the directory of the index: how many, and a sum over their names.
     mails: (u64, u64),
+}
+
+impl PartialEq for StorageState {
+    fn eq(&self, other: &StorageState) -> bool {
+        self.stats == other.stats && self.mails == other.mails
+    }
 }
 
 impl StorageState {
@@ -31,17 +40,33 @@ impl StorageState {
                 mails = (mails.0 + 1, mails.1.wrapping_add(hash.finish()));
             }
         });
-        StorageState { stats: StorageState::stats(home), mails: listed.map_or((0, 0), |()| mails) }
+        let places = list_places(home.dir());
+        StorageState { stats: stats(&places), places, mails: listed.map_or((0, 0), |()| mails) }
     }
 
     /// True while nothing was delivered, as far as a look at the times tells: all that is asked under the lock.
-    pub(crate) fn may_hold(&self, home: &Home) -> bool {
-        self.stats == StorageState::stats(home)
+    pub(crate) fn may_hold(&self) -> bool {
+        self.stats == stats(&self.places)
     }
 
-    fn stats(home: &Home) -> [Option<Stat>; 3] {
-        ["dovecot-uidlist", "cur", "new"].map(|name| home.dir().stat(name).ok().map(|meta| meta.stat))
+    /// Whether a session is saving into the Maildir: it writes UIDs to `dovecot-uidlist`, lets the log's lock go, and
+    /// then appends them to the log (`maildir-save.c`).
+    pub(crate) fn is_saving(&self) -> bool {
+        self.places.iter().any(is_saving)
     }
+
+    /// Waits until no session is saving, that long at most.
+    pub(crate) fn wait(&self, most: Duration) {
+        let began = passed();
+        while self.is_saving() && passed().saturating_sub(began) < most {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn stats(places: &[Dir]) -> Vec<Option<Stat>> {
+    let of = |dir: &Dir, name| dir.stat(name).ok().map(|meta| meta.stat);
+    places.iter().flat_map(|dir| ["dovecot-uidlist", "cur", "new"].map(|name| of(dir, name))).collect()
 }
 
 /// The files of an index, each with its bytes; `None`: no file.

@@ -20,6 +20,9 @@ const MAX_UIDLIST: u64 = 256 << 20;
 /// Bytes of `dovecot-keywords` that are read: 26 names of more than two kilobytes.
 const MAX_KEYWORDS: u64 = 64 << 10;
 
+/// Seconds after which `dovecot-uidlist.lock` is nobody's any more (`MAILDIR_UIDLIST_LOCK_STALE_TIMEOUT`).
+const STALE: i64 = 120;
+
 /// What a Maildir says.
 #[derive(Debug)]
 pub struct Maildir {
@@ -225,7 +228,6 @@ impl Maildir {
     /// another root belongs to it if that is certainly a root of the same user, or has the UIDVALIDITY of the index.
     /// With `believed` sizes the files are asked for theirs.
     pub(super) fn read(dir: &Dir, uid_validity: Option<u32>, believed: Option<&Believed>) -> Witness {
-        let has_cur = |dir: &Dir| dir.stat("cur").is_ok_and(|meta| meta.is_dir());
         let (list_here, cur_here) = (has_list(dir), has_cur(dir));
         let others = if list_here && cur_here { Vec::new() } else { roots::storages(dir) };
         let proven = |other: &&roots::Counterpart| {
@@ -273,6 +275,22 @@ impl Maildir {
         let there = uidlist.list.entries.iter().filter(|(_, name)| files.contains(name.as_slice()));
         there.map(|(uid, _)| *uid).collect()
     }
+}
+
+/// The directories that may have the list and the messages of the mailbox whose indexes are in a directory.
+pub(crate) fn list_places(dir: &Dir) -> Vec<Dir> {
+    let is_whole = has_list(dir) && has_cur(dir);
+    let others = if is_whole { Vec::new() } else { roots::storages(dir) };
+    std::iter::once(dir.clone()).chain(others.into_iter().map(|one| one.dir)).collect()
+}
+
+/// Whether a session has the lock of the list in this directory.
+pub(crate) fn is_saving(dir: &Dir) -> bool {
+    dir.stat("dovecot-uidlist.lock").is_ok_and(|meta| crate::source::now() - meta.stat.mtime.0 < STALE)
+}
+
+fn has_cur(dir: &Dir) -> bool {
+    dir.stat("cur").is_ok_and(|meta| meta.is_dir())
 }
 
 fn has_list(dir: &Dir) -> bool {

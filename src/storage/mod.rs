@@ -19,6 +19,7 @@ pub use cached::Believed;
 pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, map_uid, refcount};
 pub use list::{InList, Listed, ListedMailbox, Own, hex, own_guid};
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
+pub(crate) use maildir::{is_saving, list_places};
 pub use mbox::Mbox;
 pub use mdbox_root::{MapState, Roots};
 pub use messages::{Messages, SyncState};
