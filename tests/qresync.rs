@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use idx::model::qresync::{Kind, Question, Sample, answer};
 use idx::model::{Chain, UidSet};
-use idx::ops::qresync::{Opened, State};
+use idx::ops::opened::{Opened, State};
 use idx::source::MmapPolicy;
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::{ExtNames, Introduced};
 use crate::format::log::{EndReason, Txn};
 use crate::format::record::{EXTERNAL, Record, RecordType, SYNC, TYPE_MASK, flag};
-use crate::format::{Endian, Flaw, FlawKind, align4, packed};
+use crate::format::{Endian, Flaw, FlawKind, align4};
 use crate::model::chain::{Segment, follows};
 use crate::source::{Family, Role};
 
@@ -141,7 +141,7 @@ fn end(log: &Log<'_>, found: &mut Findings) {
     let size = log.file.bytes.len() as u64;
     let left = size.saturating_sub(end.offset);
     if error.kind == FlawKind::TransactionPastEnd {
-        let broken_at = frames_end(log.file.bytes, end.offset);
+        let broken_at = log.file.records().from(end.offset, 0).frames_end();
         if broken_at == size {
             let message = format!("boundary of {} bytes, but only {left} follow", error.have);
             return found.add(Finding::new(Code::L9, &log.path, message).at(end.offset));
@@ -159,18 +159,6 @@ fn end(log: &Log<'_>, found: &mut Findings) {
     };
     let message = format!("{what}, {left} bytes before the end: {}", error.words());
     found.add(Finding::new(Code::L8, &log.path, message).at(end.offset));
-}
-
-/// Where records stop following each other, whatever boundaries say.
-fn frames_end(bytes: &[u8], mut at: u64) -> u64 {
-    while let Some(raw) = usize::try_from(at).ok().and_then(|at| bytes.get(at..)?.first_chunk::<4>()) {
-        let Some(size) = packed::decode(*raw).map(u64::from).filter(|size| *size >= 8) else { break };
-        if at + size > bytes.len() as u64 {
-            break;
-        }
-        at += size;
-    }
-    at
 }
 
 /// L9 to L17 for the records that can be framed.

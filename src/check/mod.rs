@@ -433,7 +433,7 @@ pub fn snapshot(files: &MailboxFiles, snapshot: &Snapshot, options: &Options) ->
 pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
     let Evidence { files, snapshot, growing, leftovers: stray, directory } = *evidence;
     let mut found = Findings::default();
-    let family = family(files);
+    let family = files.family();
     let mut subject = Subject { files, snapshot, growing, options, family, logs: Vec::new(), indexid: None };
     // Between the two steps of a rotation .log.2 is another name of .log.
     let linked = match (snapshot.get(Role::Log), snapshot.get(Role::OldLog)) {
@@ -472,12 +472,6 @@ pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
 /// True for a time at which a day begins somewhere: since 1972 all zones are whole quarters of an hour from UTC.
 fn is_midnight(stamp: u32) -> bool {
     stamp.is_multiple_of(900)
-}
-
-/// Whose index it is, by name.
-fn family(files: &MailboxFiles) -> Family {
-    let name = files.index.file_name().unwrap_or_default();
-    Family::ALL.into_iter().find(|family| name == family.prefix()).unwrap_or(Family::Mailbox)
 }
 
 /// L23: lock files that nobody can hold any more, and temporary files nobody will finish.

@@ -8,8 +8,8 @@ use super::args::Mailboxes;
 use super::{Context, EXIT_STATUS, Status, grammar, paths};
 use crate::model::UidSet;
 use crate::ops::modseq;
+use crate::ops::opened::Opened;
 use crate::ops::past::Past;
-use crate::ops::qresync::Opened;
 use crate::{view, with_document};
 
 /// Show modseqs: the highest, each file's, each message's, and the log position one stands for

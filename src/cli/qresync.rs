@@ -8,7 +8,8 @@ use super::args::Mailboxes;
 use super::{Context, EXIT_STATUS, Status, grammar, paths};
 use crate::model::UidSet;
 use crate::model::qresync::Sample;
-use crate::ops::qresync::{self, Opened, Options};
+use crate::ops::opened::Opened;
+use crate::ops::qresync::{self, Options};
 use crate::render::Format;
 use crate::{view, with_document};
 

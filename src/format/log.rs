@@ -134,6 +134,7 @@ impl LogFile {
             size: self.size,
             endian: self.endian,
             version: self.header.version(),
+            whole_only: true,
             modseq: self.header.initial_modseq,
         }
     }
@@ -238,6 +239,8 @@ pub struct Framer {
     pub size: u64,
     endian: Endian,
     version: u16,
+    /// A transaction of which the end is missing has no records.
+    whole_only: bool,
     /// The modseq before the next record.
     pub modseq: u64,
 }
@@ -323,6 +326,7 @@ impl Framer {
         }
         let kind = RecordType::of(type_raw);
         if kind == Some(RecordType::Boundary)
+            && self.whole_only
             && let Some(transaction) = self.endian.u32_at(head, 8)
             && size >= 12
             && u64::from(transaction) > left
@@ -390,6 +394,13 @@ impl<'a> Scan<'a> {
         self.framer.modseq = modseq;
         self.end = None;
         self
+    }
+
+    /// Where records stop following each other, whatever boundaries announce.
+    pub fn frames_end(mut self) -> u64 {
+        self.framer.whole_only = false;
+        self.by_ref().for_each(drop);
+        self.pos()
     }
 
     /// Offset of the next record, or of the end.

@@ -5,9 +5,8 @@
 //! `.log` is the newest log whatever `.log.2` says of itself: files of different lives are not put in order by their
 //! numbers.
 
+use super::LogPos;
 use super::mailbox::{Mailbox, ModseqHeader};
-use super::reach::{Births, Whole, Why};
-use super::{LogPos, UidSet};
 use crate::format::log::{EndReason, LogEnd, LogFile, starts_empty};
 use crate::format::record::Record;
 use crate::format::{Endian, Flaw};
@@ -111,7 +110,7 @@ impl Segment {
     }
 
     /// True when the log continues none: the index was created with it, or begun anew. That the *mailbox* was empty
-    /// then is another claim, see [`Births`].
+    /// then is another claim, see [`Births`](super::reach::Births).
     pub fn starts_empty(&self) -> bool {
         starts_empty(self.prev_file_seq, self.prev_file_offset)
     }
@@ -299,25 +298,6 @@ impl<'a> Chain<'a> {
             };
             (!(at_end && harmless)).then_some((LogPos { seq: file.seq(), offset }, error))
         })
-    }
-
-    /// Whether the logs tell of everything that ever happened to this mailbox: they begin with the index, and every UID
-    /// below `next_uid` was appended in them.
-    ///
-    /// # Errors
-    /// [`Why`] when that is not proven.
-    pub fn whole_history(&self, next_uid: u32) -> Result<(), Why> {
-        let mut births = Births::default();
-        self.files.iter().flat_map(ChainFile::records).for_each(|record| births.record(&record));
-        let first = self.files.first().map(Segment::of);
-        let first = first.filter(|_| oldest_linked(&self.segments()) == Some(0));
-        let damaged = self.damage_since(LogPos::default()).map(|(pos, _)| pos);
-        let whole = Whole { births: &births, damaged, next_uid, present: &UidSet::new() };
-        match first {
-            None => Err(Why::NoLog),
-            Some(first) if !first.starts_empty() => Err(Why::Continues { seq: first.seq, prev: first.prev() }),
-            Some(_) => whole.judge(),
-        }
     }
 
     /// Forgets what the logs hold from a position on, at which a record begins or ends.

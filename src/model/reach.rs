@@ -1,6 +1,6 @@
 //! How far back the logs know, as claims with their proofs: that nothing is missing is said only where it follows.
 
-use super::chain::{Segment, Unlinked, belongs, follows};
+use super::chain::{Chain, ChainFile, Segment, Unlinked, belongs, follows, oldest_linked};
 use super::{LogPos, UidSet};
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
@@ -97,7 +97,7 @@ pub fn segment_of(segments: &[Segment], modseq: u64) -> Result<usize, TooOld> {
 
 /// The lowest modseq whose expunges are all still in the logs.
 pub fn oldest_modseq(segments: &[Segment]) -> Option<u64> {
-    segments.get(super::chain::oldest_linked(segments)?).map(|segment| segment.initial_modseq)
+    segments.get(oldest_linked(segments)?).map(|segment| segment.initial_modseq)
 }
 
 /// How far back the two logs of a mailbox reach at `now`, UNIX seconds: the oldest one that the newest continues, and
@@ -174,6 +174,27 @@ impl Whole<'_> {
         let told = self.births.uids();
         let missing = UidSet::range(1, last).difference(&told).difference(self.present);
         if missing.is_empty() { Ok(()) } else { Err(Why::NeverAppended(missing)) }
+    }
+}
+
+impl Chain<'_> {
+    /// Whether the logs tell of everything that ever happened to this mailbox: they begin with the index, and every UID
+    /// below `next_uid` was appended in them.
+    ///
+    /// # Errors
+    /// [`Why`] when that is not proven.
+    pub fn whole_history(&self, next_uid: u32) -> Result<(), Why> {
+        let mut births = Births::default();
+        self.files.iter().flat_map(ChainFile::records).for_each(|record| births.record(&record));
+        let first = self.files.first().map(Segment::of);
+        let first = first.filter(|_| oldest_linked(&self.segments()) == Some(0));
+        let damaged = self.damage_since(LogPos::default()).map(|(pos, _)| pos);
+        let whole = Whole { births: &births, damaged, next_uid, present: &UidSet::new() };
+        match first {
+            None => Err(Why::NoLog),
+            Some(first) if !first.starts_empty() => Err(Why::Continues { seq: first.seq, prev: first.prev() }),
+            Some(_) => whole.judge(),
+        }
     }
 }
 

@@ -52,8 +52,7 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
         }
         let files = MailboxFiles::locate(path)?;
         // Asked about one file that is none of an index, idx says so; beside a sound log it would be a finding.
-        let known = Role::ALL.into_iter().any(|role| files.path(role) == path)
-            && Family::ALL.iter().any(|family| files.index.file_name().is_some_and(|name| name == family.prefix()));
+        let known = Role::ALL.into_iter().any(|role| files.path(role) == path) && files.own_family().is_some();
         if !known && path.exists() {
             let file = Single::open(path)?;
             if recognise(path, &file.head()?, file.stat().size).is_none() {
@@ -70,10 +69,7 @@ pub fn unit(path: &Path) -> Result<Unit, PathError> {
 impl Unit {
     /// True when it has the index of a mailbox, not only a list of mailboxes, an mdbox map or a user's private flags.
     pub fn is_mailbox(&self) -> bool {
-        let other = |name: &std::ffi::OsStr| {
-            [Family::List, Family::Map, Family::Private].iter().any(|family| name == family.prefix())
-        };
-        self.files.iter().any(|files| !files.index.file_name().is_some_and(other))
+        self.files.iter().any(|files| files.family() == Family::Mailbox)
     }
 }
 

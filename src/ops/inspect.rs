@@ -187,7 +187,7 @@ impl Checked {
         let has = |role: Role| self.sizes.iter().any(|(have, _)| *have == role);
         let is_young = has(Role::Log) && (!has(Role::Index) || self.next_uid == Some(1));
         // A copy with a name of its own has no mails beside it, and a directory may have thousands of those.
-        let is_in_place = files.index.file_name().is_some_and(|name| name == Family::Mailbox.prefix());
+        let is_in_place = files.own_family() == Some(Family::Mailbox);
         if is_young && is_in_place && quiet(&self.findings) {
             let Verdict { findings, not_compared } = super::deep::check(files, options, Depth::Names);
             self.findings.extend(findings);

@@ -9,6 +9,7 @@ pub mod load;
 pub mod log;
 pub mod modseq;
 pub mod names;
+pub mod opened;
 pub mod past;
 pub mod qresync;
 pub mod rebuild;

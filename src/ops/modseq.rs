@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::opened::{Opened, State};
 use super::past::Past;
-use super::qresync::{Opened, State};
 use super::show::ShowError;
 use crate::check::{Code, Finding};
 use crate::logs::history::LogError;

@@ -84,7 +84,7 @@ fn own_name(mailbox: &Mailbox) -> Option<Name> {
 /// Reads the mailbox list of a mail root.
 fn read_list(root: &Dir, mmap: MmapPolicy) -> Option<MailboxList> {
     let inside = [Ok(root.clone()), root.below(DOT_IMAP)].into_iter().flatten();
-    let mut files = inside.map(|dir| MailboxFiles::within(&dir, Family::List.prefix().as_bytes()));
+    let mut files = inside.map(|dir| MailboxFiles::inside(&dir, Family::List));
     let files = files.find(|files| !files.present().is_empty())?;
     let snapshot = files.read(&[Role::Index, Role::OldLog, Role::Log], mmap).ok()?;
     let chain = load::chain(&snapshot);

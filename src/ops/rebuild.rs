@@ -108,7 +108,7 @@ pub fn run_among(path: &Path, options: &Options, roots: &Roots) -> Result<Rebuil
     let path = stem.filter(|_| !path.is_dir()).unwrap_or(path);
     // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is
     // named.
-    let named = |files: &MailboxFiles| files.index.file_name().is_some_and(|name| name == Family::List.prefix());
+    let named = |files: &MailboxFiles| files.family() == Family::List;
     let located = MailboxFiles::locate(path);
     let files = match located {
         Ok(files) if !(named(&files) && path.is_dir()) => files,
@@ -168,7 +168,7 @@ fn has_storage(path: &Path) -> Option<MailboxFiles> {
 
 fn storage_in(dir: &Dir) -> Option<MailboxFiles> {
     let both = std::iter::once(dir.clone()).chain(dir.below(DBOX_MAILS).ok());
-    let mut all = both.map(|dir| MailboxFiles::within(&dir, Family::Mailbox.prefix().as_bytes()));
+    let mut all = both.map(|dir| MailboxFiles::inside(&dir, Family::Mailbox));
     all.find(|files| {
         storage::Messages::beside(files).is_some_and(|found| !found.uids.is_empty() || found.map.is_some())
     })
@@ -211,7 +211,7 @@ fn rebuild(
         let interrupted = saved.steps.pop_if(|step| step.was_interrupted(home, &survey));
         let before = before(home, &survey, interrupted.as_ref());
         let names = home.files();
-        let mut inputs = inputs(&before, &names, options.base, roots);
+        let mut inputs = inputs(&before, &names, options.base, roots, super::inspect::options().now);
         let mut made = plan(&names, &inputs);
         if !made.asks.is_empty()
             && let Some(map) = inputs.storage.as_mut().and_then(|storage| storage.map.as_mut())

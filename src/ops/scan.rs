@@ -89,6 +89,8 @@ pub struct Row {
     pub sizes: Vec<(Role, u64)>,
     /// When the present log was begun, UNIX time.
     pub log_create_stamp: Option<u32>,
+    /// Seconds since then, when it was read.
+    pub log_age: Option<u64>,
     /// State.
     pub state: State,
     /// The worst thing that is wrong, with its file.
@@ -96,12 +98,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// Seconds since the present log was begun.
-    pub fn log_age(&self) -> Option<u64> {
-        let now = u64::try_from(crate::source::now()).ok()?;
-        Some(now.saturating_sub(self.log_create_stamp?.into()))
-    }
-
     /// Bytes of the file with that role.
     pub fn size(&self, role: Role) -> Option<u64> {
         self.sizes.iter().find(|(have, _)| *have == role).map(|(_, size)| *size)
@@ -145,6 +141,7 @@ fn row(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Row {
         counts: None,
         sizes: Vec::new(),
         log_create_stamp: None,
+        log_age: None,
         state: State::Sound,
         problem: None,
     };
@@ -191,6 +188,8 @@ fn read(found: &Found, unit: &Unit, options: &Options, row: &mut Row) -> Result<
     if let Some(input) = snapshot.get(Role::Log) {
         row.log_create_stamp =
             LogFile::parse(&input.bytes, input.bytes.len() as u64).ok().map(|log| log.header.create_stamp);
+        let age = |stamp: u32| u64::try_from(by.now).ok().map(|now| now.saturating_sub(stamp.into()));
+        row.log_age = row.log_create_stamp.and_then(age);
     }
     let loaded =
         show::load(&unit.files.index, &snapshot, &load::chain(&snapshot), Until::End).map_err(|e| match e {

@@ -8,7 +8,7 @@ use crate::check::{self, Finding, Level, Severity};
 use crate::format::record::flag;
 use crate::model::replay::Until;
 use crate::model::{Chain, Mailbox, UidSet};
-use crate::source::{MailboxFiles, MmapPolicy, PathError, Role, Snapshot};
+use crate::source::{Family, MailboxFiles, MmapPolicy, PathError, Role, Snapshot};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.show/1";
@@ -97,12 +97,9 @@ pub(super) fn look(files: &MailboxFiles, mmap: MmapPolicy) -> Result<Look, PathE
 
 /// The files of the private index that belongs to a mailbox, if there are any.
 pub(super) fn private_files(files: &MailboxFiles, pvt: Option<&Path>) -> Option<MailboxFiles> {
-    let name = crate::source::Family::Private.prefix();
     let private = match pvt {
-        Some(dir) => MailboxFiles::of(dir, crate::source::Family::Private),
-        None if files.index.file_name()? == crate::source::Family::Mailbox.prefix() => {
-            MailboxFiles::within(files.dir().ok()?, name.as_bytes())
-        }
+        Some(dir) => MailboxFiles::of(dir, Family::Private),
+        None if files.own_family()? == Family::Mailbox => MailboxFiles::inside(files.dir().ok()?, Family::Private),
         None => return None,
     };
     (!private.present().is_empty()).then_some(private)

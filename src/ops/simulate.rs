@@ -40,8 +40,8 @@ fn subject(
     let loaded = load::state(snapshot, &chain, Until::End).map_err(|lost| fail(lost.reason))?;
     let clock = match snapshot.generation() {
         // The present of the question need not be that of the files.
-        Some(generation) => Clock::build(generation, crate::source::now())?,
-        None => Clock::build(&Generation::open(files, &Role::ALL)?, crate::source::now())?,
+        Some(generation) => Clock::build(generation, inspect::options().now)?,
+        None => Clock::build(&Generation::open(files, &Role::ALL)?, inspect::options().now)?,
     };
     let Some(state) = State::read(&chain, &loaded.replayed.mailbox, &clock, options.now) else {
         let there = [Role::Log, Role::OldLog].into_iter().any(|role| snapshot.get(role).is_some());
@@ -64,25 +64,22 @@ fn subject(
 
 /// What rotates an index that is none of a mailbox (`mailbox-list-index.c`, `mail-index.c`).
 fn constants(files: &MailboxFiles) -> Option<&'static str> {
-    let is = |family: Family| files.index.file_name().is_some_and(|name| name == family.prefix());
-    if is(Family::List) {
-        Some(
+    match files.family() {
+        Family::Mailbox => None,
+        Family::List => Some(
             "these settings are for mailboxes; Dovecot rotates the list of mailboxes by constants: 8k, 64k, 5 mins, \
              .log.2 10 mins",
-        )
-    } else if is(Family::Map) || is(Family::Private) {
-        Some(
+        ),
+        Family::Map | Family::Private => Some(
             "these settings are for mailboxes; Dovecot rotates this index by constants: 32k, 1M, 5 mins, .log.2 2 days",
-        )
-    } else {
-        None
+        ),
     }
 }
 
 /// Whether a path is searched for mailboxes: a directory that is none itself, or any directory when all below is asked
 /// for. What is a mailbox, such as a Maildir with its folders, is that one mailbox otherwise.
 pub fn is_tree(path: &Path, recursive: bool) -> bool {
-    let files = |dir: PathBuf| MailboxFiles::at(dir.join(Family::Mailbox.prefix()));
+    let files = |dir: PathBuf| MailboxFiles::of(&dir, Family::Mailbox);
     let is_mailbox =
         || [path.to_owned(), path.join("dbox-Mails")].into_iter().any(|dir| !files(dir).present().is_empty());
     path.is_dir() && (recursive || !is_mailbox())
@@ -147,11 +144,8 @@ pub fn trees(
 }
 
 fn read(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Result<Subject, SimulateError> {
-    let path = if unit.files.index.file_name().is_some_and(|name| name == Family::Mailbox.prefix()) {
-        found.dir.clone()
-    } else {
-        unit.files.index.clone()
-    };
+    let path =
+        if unit.files.own_family() == Some(Family::Mailbox) { found.dir.clone() } else { unit.files.index.clone() };
     let snapshot = found.read(unit, &[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
     let (mut subject, state) = subject(&path, &unit.files, &snapshot, options)?;
     subject.name = Some(OsString::from_vec(lists.name(found, Some(&state)).text).into());

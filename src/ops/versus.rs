@@ -1,6 +1,6 @@
 //! A recorded session held against what is right: what differs, whose fault it is, and what that means for the client.
 
-use super::qresync::{Fetched, State, flag_names};
+use super::opened::{Fetched, State, flag_names};
 use crate::model::UidSet;
 use crate::model::qresync::{Answer, Kind, Question, Sample};
 use crate::model::session::{Fetch, Session};

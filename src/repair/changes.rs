@@ -87,7 +87,13 @@ pub(crate) fn before<'a>(home: &Home, survey: &'a Survey, interrupted: Option<&'
     Role::ALL.into_iter().map(|role| (role, of(role))).collect()
 }
 
-pub(crate) fn inputs<'a>(files: &Files<'a>, names: &MailboxFiles, base: Option<Base>, roots: &Roots) -> Inputs<'a> {
+pub(crate) fn inputs<'a>(
+    files: &Files<'a>,
+    names: &MailboxFiles,
+    base: Option<Base>,
+    roots: &Roots,
+    now: i64,
+) -> Inputs<'a> {
     Inputs {
         index: bytes(files, Role::Index),
         backup: bytes(files, Role::Backup),
@@ -95,7 +101,7 @@ pub(crate) fn inputs<'a>(files: &Files<'a>, names: &MailboxFiles, base: Option<B
         log: bytes(files, Role::Log),
         cache: bytes(files, Role::Cache),
         storage: Storage::among(names, roots),
-        now: u32::try_from(crate::source::now()).unwrap_or(u32::MAX),
+        now: u32::try_from(now).unwrap_or(u32::MAX),
         base,
     }
 }

@@ -191,6 +191,11 @@ impl MailboxFiles {
         MailboxFiles { index, dir: Arc::new(OnceLock::from(dir.clone())) }
     }
 
+    /// The files of a family in an open directory.
+    pub fn inside(dir: &Dir, family: Family) -> MailboxFiles {
+        MailboxFiles::within(dir, family.prefix().as_bytes())
+    }
+
     /// Finds the mailbox a path means: [`Subject::of`], where only the first index counts.
     ///
     /// # Errors
@@ -217,10 +222,16 @@ impl MailboxFiles {
         MailboxFiles::at(&self.index)
     }
 
-    /// Whose index it is. One with a name of its own counts as a mailbox's.
+    /// Whose index it is. One with a name that Dovecot does not give counts as a mailbox's.
     pub fn family(&self) -> Family {
-        let name = self.index.file_name().unwrap_or_default();
-        Family::ALL.into_iter().find(|family| name == family.prefix()).unwrap_or(Family::Mailbox)
+        self.own_family().unwrap_or(Family::Mailbox)
+    }
+
+    /// Whose index it is by a name that Dovecot gives. `None` for a copy by another name: nothing that lies beside it
+    /// belongs to it.
+    pub fn own_family(&self) -> Option<Family> {
+        let name = self.index.file_name()?;
+        Family::ALL.into_iter().find(|family| name == family.prefix())
     }
 
     /// Path of the file with that role.
@@ -277,10 +288,6 @@ impl MailboxFiles {
         Role::ALL.into_iter().filter_map(|role| Some((role, self.stat(role).ok()?.special?))).collect()
     }
 
-    fn is_named_by_dovecot(&self) -> bool {
-        self.index.file_name().is_some_and(|name| Family::ALL.iter().any(|one| name == one.prefix()))
-    }
-
     fn any_exists(&self) -> bool {
         Role::ALL.into_iter().any(|role| self.stat(role).is_ok())
     }
@@ -314,7 +321,7 @@ impl Subject {
         }
         let (index, role) = index_of(path);
         let files = MailboxFiles::at(index);
-        let known = files.is_named_by_dovecot();
+        let known = files.own_family().is_some();
         match meta {
             // The index itself may be absent while its log is there: a young mailbox.
             Err(error) if !known || !files.any_exists() => return Err(PathError::io(path, error)),
@@ -336,7 +343,7 @@ impl Subject {
         let dir = Dir::open(path).map_err(|error| PathError::io(path, error))?;
         for dir in [Ok(dir.clone()), dir.below(DBOX_MAILS)].into_iter().flatten() {
             for family in Family::ALL {
-                let files = MailboxFiles::within(&dir, family.prefix().as_bytes());
+                let files = MailboxFiles::inside(&dir, family);
                 if files.any_exists() {
                     all.push(files);
                 }
@@ -403,7 +410,7 @@ fn index_of(path: &Path) -> (PathBuf, Role) {
 pub(super) fn of_dovecot(path: &Path) -> Option<(MailboxFiles, Role)> {
     let (index, role) = index_of(path);
     let files = MailboxFiles::at(index);
-    files.is_named_by_dovecot().then_some((files, role))
+    files.own_family().is_some().then_some((files, role))
 }
 
 /// A path with something behind its name: `dovecot.index` and `.log` make `dovecot.index.log`.

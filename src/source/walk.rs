@@ -167,7 +167,7 @@ impl Found {
 
     /// The files that an index of a family has in this directory.
     pub fn files(&self, family: Family) -> MailboxFiles {
-        MailboxFiles::within(&self.home, family.prefix().as_bytes())
+        MailboxFiles::inside(&self.home, family)
     }
 
     /// The root of the walk that it was found below, as the caller wrote it.
@@ -526,7 +526,7 @@ impl Lister {
             let is_it = |(of, role, special): &(Family, Role, Special)| (*of == family).then_some((*role, *special));
             let special: Vec<_> = entries.special.iter().filter_map(is_it).collect();
             if present != 0 || !special.is_empty() {
-                let files = MailboxFiles::within(&home, family.prefix().as_bytes());
+                let files = MailboxFiles::inside(&home, family);
                 units.push(Unit { family, files, special, present });
             }
         }

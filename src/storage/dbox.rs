@@ -180,7 +180,7 @@ pub(super) fn map_of(dir: &Dir, mmap: MmapPolicy) -> Witness {
     let Ok(storage) = root.below("storage") else {
         return if roots::has_control(dir) { gone() } else { Witness::Absent("there is no storage/") };
     };
-    let files = MailboxFiles::within(&storage, Family::Map.prefix().as_bytes());
+    let files = MailboxFiles::inside(&storage, Family::Map);
     match load(&files, mmap) {
         Some(map) => Witness::Map(Box::new(map)),
         None if !files.present().iter().any(|role| matches!(role, Role::Index | Role::Log)) => {
@@ -324,7 +324,7 @@ pub(super) fn each_mailbox(
         if is_dir(b"storage") && is_dir(b"mailboxes") {
             continue;
         }
-        let files = MailboxFiles::within(&dir, Family::Mailbox.prefix().as_bytes());
+        let files = MailboxFiles::inside(&dir, Family::Mailbox);
         let has = |role: Role| {
             let name = files.name(role);
             entries.iter().any(|entry| entry.special.is_none() && entry.name == name)

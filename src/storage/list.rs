@@ -199,7 +199,7 @@ fn places(levels: &[&[u8]], guid: &[u8; 16]) -> Vec<Vec<u8>> {
 /// The index files of a mailbox.
 fn files_of(root: &Dir, levels: &[&[u8]], guid: &[u8; 16]) -> Option<MailboxFiles> {
     places(levels, guid).iter().find_map(|dir| {
-        let files = MailboxFiles::within(&root.below(dir).ok()?, Family::Mailbox.prefix().as_bytes());
+        let files = MailboxFiles::inside(&root.below(dir).ok()?, Family::Mailbox);
         files.stat(Role::Log).is_ok_and(|meta| meta.special.is_none()).then_some(files)
     })
 }
@@ -208,7 +208,7 @@ fn files_of(root: &Dir, levels: &[&[u8]], guid: &[u8; 16]) -> Option<MailboxFile
 pub(super) fn node_of(dir: &Dir) -> Option<ListNode> {
     let (mut at, mut below, mut files) = (dir.clone(), Vec::new(), None);
     for _ in 0..MAX_ABOVE {
-        let here = MailboxFiles::within(&at, Family::List.prefix().as_bytes());
+        let here = MailboxFiles::inside(&at, Family::List);
         let there = [Role::Log, Role::Index].into_iter().any(|role| here.stat(role).is_ok());
         files = files.or_else(|| there.then_some(here));
         let above = at.above();

@@ -147,7 +147,7 @@ fn place_of(map: &Mailbox, i: usize) -> Option<MapRecord> {
 }
 
 fn stamp(storage: &Dir) -> [Option<Meta>; 3] {
-    let files = MailboxFiles::within(storage, Family::Map.prefix().as_bytes());
+    let files = MailboxFiles::inside(storage, Family::Map);
     [Role::Index, Role::Log, Role::OldLog].map(|role| files.stat(role).ok())
 }
 

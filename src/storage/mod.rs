@@ -201,9 +201,8 @@ fn of_mailbox(dir: &Dir, mailbox: &Mailbox, believed: Option<&Believed>, mmap: M
 
 /// The shared index beside a private one, or in another root.
 fn shared(dir: &Dir, mmap: MmapPolicy) -> Option<Mailbox> {
-    let name = Family::Mailbox.prefix().as_bytes();
     let own = std::iter::once(dir.clone());
-    let mut around = own.chain(roots::counterparts(dir)).map(|dir| MailboxFiles::within(&dir, name));
+    let mut around = own.chain(roots::counterparts(dir)).map(|dir| MailboxFiles::inside(&dir, Family::Mailbox));
     load(&around.find(|files| !files.present().is_empty())?, mmap)
 }
 
@@ -233,8 +232,7 @@ fn state_of(snapshot: &Snapshot) -> Option<Replayed> {
 /// True when the indexes of the mailbox in a directory are in another root.
 pub fn is_indexed_elsewhere(files: &MailboxFiles) -> bool {
     let Ok(dir) = files.dir() else { return false };
-    let name = Family::Mailbox.prefix().as_bytes();
-    let is_index = |dir: &Dir| !MailboxFiles::within(dir, name).present().is_empty();
+    let is_index = |dir: &Dir| !MailboxFiles::inside(dir, Family::Mailbox).present().is_empty();
     roots::around(dir).any(|one| one.is_sure && is_index(&one.dir))
 }
 

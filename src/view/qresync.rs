@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::findings::{emit_left_out, list_problems};
 use crate::format::ext::Visit;
-use crate::ops::qresync::{Outcome, numbered};
+use crate::ops::opened::numbered;
+use crate::ops::qresync::Outcome;
 use crate::ops::versus::Difference;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};

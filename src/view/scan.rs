@@ -107,7 +107,7 @@ pub fn cells(row: &Row, all: bool) -> Vec<Cell> {
         size(Role::Log),
         size(Role::OldLog),
         size(Role::Cache),
-        Cell::optional(row.log_age().map(|age| short_span(i64::try_from(age).unwrap_or(i64::MAX)))),
+        Cell::optional(row.log_age.map(|age| short_span(i64::try_from(age).unwrap_or(i64::MAX)))),
         Cell::text(row.state.name()),
     ]
 }
@@ -147,7 +147,7 @@ pub fn emit<E: Emit + ?Sized>(row: &Row, emit: &mut E) {
         Some(stamp) => emit.number("log_create_stamp", stamp.into()),
         None => emit.null("log_create_stamp"),
     }
-    match row.log_age() {
+    match row.log_age {
         Some(age) => emit.number("log_age_seconds", age),
         None => emit.null("log_age_seconds"),
     }

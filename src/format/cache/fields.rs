@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use super::super::flaw::{Flaw, FlawKind};
 use super::header::CacheFieldHeader;
-use super::values::ValueKind;
 use super::{Cache, problem};
 
 /// How many problems of the field headers are told apart; a damaged one can have as many as it has bytes.
@@ -66,6 +65,33 @@ pub fn decision_name(decision: u8) -> Cow<'static, str> {
         0x82 => "yes!",
         _ => return Cow::Owned(format!("{decision:#x}")),
     })
+}
+
+/// How the data of a field is to be read, settled once per field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// `flags`.
+    Flags,
+    /// `date.sent`.
+    Sent,
+    /// `date.received`, `date.save`.
+    Date,
+    /// `size.virtual`, `size.physical`.
+    Size,
+    /// `pop3.order`.
+    Number,
+    /// Fields of type string.
+    Text,
+    /// Fields of type header.
+    Header,
+    /// `mime.parts`.
+    MimeParts,
+    /// `binary.parts`.
+    BinaryParts,
+    /// `body.snippet`.
+    Snippet,
+    /// Anything else.
+    Bytes,
 }
 
 /// Name, type, size in bytes (`None`: variable) and kind of data of a field.

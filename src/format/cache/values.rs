@@ -4,6 +4,7 @@ use super::super::ext::Visit;
 use super::super::flaw::Flaw;
 use super::super::mime::{BinaryParts, HeaderLines, MimeParts};
 use super::Cache;
+use super::fields::ValueKind;
 use super::records::FieldData;
 
 /// Names of the bits of the `flags` field: Dovecot's constants without `MAIL_CACHE_FLAG_` (`index-mail.h`).
@@ -15,33 +16,6 @@ pub const CACHE_FLAGS: [(u32, &str); 6] = [
     (0x08, "HAS_NO_NULS_BROKEN"),
     (0x10, "TEXT_PLAIN_7BIT_ASCII"),
 ];
-
-/// How the data of a field is to be read, settled once per field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueKind {
-    /// `flags`.
-    Flags,
-    /// `date.sent`.
-    Sent,
-    /// `date.received`, `date.save`.
-    Date,
-    /// `size.virtual`, `size.physical`.
-    Size,
-    /// `pop3.order`.
-    Number,
-    /// Fields of type string.
-    Text,
-    /// Fields of type header.
-    Header,
-    /// `mime.parts`.
-    MimeParts,
-    /// `binary.parts`.
-    BinaryParts,
-    /// `body.snippet`.
-    Snippet,
-    /// Anything else.
-    Bytes,
-}
 
 /// The value of one field in one record, borrowed from the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
