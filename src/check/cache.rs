@@ -6,9 +6,11 @@ use std::path::Path;
 use super::names::{HEADER_FIELDS, misspelt};
 use super::state::State;
 use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject, codes};
-use crate::format::Flaw;
-use crate::format::cache::{Cache, CacheRecord, CacheValue, FieldType, TileKind, ValueKind, registered_names};
+use crate::format::cache::{
+    Cache, CacheHeader, CacheRecord, CacheValue, FieldType, TileKind, ValueKind, registered_names,
+};
 use crate::format::mime::HeaderLines;
+use crate::format::{Field, Flaw};
 use crate::source::Role;
 
 /// Messages from which the records are looked at in two halves.
@@ -40,7 +42,7 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
     }
     if !matches!(cache.header.minor_version, 0 | 1 | 4 | 8) {
         let message = format!("minor_version is {}; the highest that exists is 1", cache.header.minor_version);
-        found.add(Finding::new(Code::C5, &path, message).at(2));
+        found.add(Finding::new(Code::C5, &path, message).at(CacheHeader::minor_version.at()));
     }
     for problem in &cache.problems {
         codes::flaw(&path, problem).into_iter().for_each(|finding| found.add(finding));
@@ -56,7 +58,7 @@ pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Fi
                 "file_seq is {}, but the index's cache extension has reset_id {}",
                 cache.header.file_seq, ext.reset_id
             );
-            found.add(Finding::new(Code::I18, path, message).at(8));
+            found.add(Finding::new(Code::I18, path, message).at(CacheHeader::file_seq.at()));
         }
         return;
     }
@@ -388,19 +390,19 @@ fn counters(cache: &Cache<'_>, path: &Path, chains: u64, continued: u64, found: 
     if !whole {
         return;
     }
-    let count = |at: u64, name: &str, count: u32, least: u64, most: u64, found: &mut Findings| {
+    let count = |field: Field, count: u32, least: u64, most: u64, found: &mut Findings| {
         let count = u64::from(count);
         if count < least || count > most {
-            let message = format!("{name} is {count}, which is not between {least} and {most}");
-            found.add(Finding::new(Code::C4, path, message).at(at));
+            let message = format!("{} is {count}, which is not between {least} and {most}", field.name);
+            found.add(Finding::new(Code::C4, path, message).at(field.at()));
         }
     };
-    count(12, "continued_record_count", header.continued_record_count, continued, linked, found);
-    count(16, "record_count", header.record_count, chains, written, found);
-    count(24, "deleted_record_count", header.deleted_record_count, 0, written, found);
+    count(CacheHeader::continued_record_count, header.continued_record_count, continued, linked, found);
+    count(CacheHeader::record_count, header.record_count, chains, written, found);
+    count(CacheHeader::deleted_record_count, header.deleted_record_count, 0, written, found);
     let used = u64::from(header.backwards_compat_used_file_size);
     if !ends.contains(&used) {
         let message = format!("used_file_size is {used}, where no record begins or ends");
-        found.add(Finding::new(Code::C4, path, message).at(20));
+        found.add(Finding::new(Code::C4, path, message).at(CacheHeader::backwards_compat_used_file_size.at()));
     }
 }

@@ -2,6 +2,7 @@
 //! `mail-index-map-hdr.c`, `mail-index-fsck.c`). D11: the backup.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
@@ -10,7 +11,7 @@ use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject}
 use crate::format::ext::{KeywordsHeader, KnownExt, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
-use crate::format::{Disk, Endian, Flaw, FlawKind};
+use crate::format::{Disk, Endian, Field, Flaw, FlawKind};
 use crate::source::Role;
 
 /// Seconds of a day.
@@ -51,6 +52,11 @@ impl Judge<'_, '_> {
         self.found.add(self.finding(code, at, message).severity(Severity::Info));
     }
 
+    /// Says something of a field of the header; `what` goes on behind its name.
+    fn field(&mut self, code: Code, field: Field, what: impl Display) {
+        self.add(code, field.offset, format!("{} {what}", field.name));
+    }
+
     fn has(&self, code: Code) -> bool {
         self.found.has(code, Some(&self.path))
     }
@@ -64,14 +70,22 @@ impl Judge<'_, '_> {
         let log = self.subject.log(Role::Log).filter(|_| self.role == Role::Index);
         if let Some(log) = log.filter(|log| log.file.log.endian != self.index.endian) {
             let (own, other) = (self.index.endian.name(), log.file.log.endian.name());
-            self.add(Code::I1, 12, format!("in {own}-endian order, but the log is in {other}-endian order"));
+            self.add(
+                Code::I1,
+                IndexHeader::compat_flags.offset,
+                format!("in {own}-endian order, but the log is in {other}-endian order"),
+            );
             return;
         }
         if header.compat_flags != u8::from(Endian::NATIVE == Endian::Little) {
-            self.found.add(foreign(Code::I1, &self.path, self.index.endian).at(12));
+            self.found.add(foreign(Code::I1, &self.path, self.index.endian).at(IndexHeader::compat_flags.at()));
         }
         if header.minor_version > 3 {
-            self.info(Code::I1, 1, format!("minor_version is {}; the highest that exists is 3", header.minor_version));
+            self.info(
+                Code::I1,
+                IndexHeader::minor_version.offset,
+                format!("minor_version is {}; the highest that exists is 3", header.minor_version),
+            );
         }
         self.extension_area();
         self.extension_headers();
@@ -88,7 +102,11 @@ impl Judge<'_, '_> {
         }
         self.days();
         if header.flags & header_flag::FSCKD != 0 {
-            self.add(Code::I22, 20, "the FSCKD flag is set: Dovecot found something to mend here");
+            self.add(
+                Code::I22,
+                IndexHeader::flags.offset,
+                "the FSCKD flag is set: Dovecot found something to mend here",
+            );
         }
     }
 
@@ -102,7 +120,7 @@ impl Judge<'_, '_> {
             return self.add(Code::I1, 0, format!("major_version is {}, not 7", header.major_version));
         }
         if header.flags & header_flag::CORRUPTED != 0 {
-            self.add(Code::I1, 20, "the corrupted flag is set");
+            self.add(Code::I1, IndexHeader::flags.offset, "the corrupted flag is set");
         }
         let native = u8::from(self.index.endian == Endian::Little);
         if header.compat_flags != native {
@@ -111,22 +129,26 @@ impl Judge<'_, '_> {
                 header.compat_flags,
                 self.index.endian.name()
             );
-            self.add(Code::I1, 12, message);
+            self.add(Code::I1, IndexHeader::compat_flags.offset, message);
         }
         let base = usize::from(header.base_header_size);
         let header_size = header.header_size as usize;
-        if base < 120 || header_size < base {
-            self.add(
+        if base < IndexHeader::SIZE || header_size < base {
+            self.field(
                 Code::I1,
-                2,
-                format!("base_header_size {base} and header_size {header_size}: need 120 <= base <= header"),
+                IndexHeader::base_header_size,
+                format!("{base} and header_size {header_size}: need 120 <= base <= header"),
             );
         }
         if header_size > size {
-            self.add(Code::I1, 4, format!("header_size {header_size} is larger than the file ({size} bytes)"));
+            self.field(
+                Code::I1,
+                IndexHeader::header_size,
+                format!("{header_size} is larger than the file ({size} bytes)"),
+            );
         }
         if (header.record_size as usize) < RECORD_SIZE {
-            self.add(Code::I1, 8, format!("record_size is {}, less than 8", header.record_size));
+            self.field(Code::I1, IndexHeader::record_size, format!("is {}, less than 8", header.record_size));
         }
     }
 
@@ -138,7 +160,7 @@ impl Judge<'_, '_> {
         let end = last
             .map_or(usize::from(index.header.base_header_size), |ext| ext.data_at + ext.data.len().next_multiple_of(8));
         if last.is_some() && !header_size.is_multiple_of(8) {
-            self.add(Code::I2, 4, format!("header_size {header_size} is not a multiple of 8"));
+            self.field(Code::I2, IndexHeader::header_size, format!("{header_size} is not a multiple of 8"));
         } else if end != header_size {
             let message = format!(
                 "header extension #{} goes outside header: it begins at {end}, the header ends at {header_size}",
@@ -241,7 +263,11 @@ impl Judge<'_, '_> {
         let index = self.index;
         let wanted = index.header.messages_count as usize;
         if wanted > index.count() {
-            self.add(Code::I3, 32, format!("messages_count is {wanted}, but the file holds {}", index.count()));
+            self.field(
+                Code::I3,
+                IndexHeader::messages_count,
+                format!("is {wanted}, but the file holds {}", index.count()),
+            );
         } else if !index.trailing().is_empty() {
             let at = index.records_at + index.records.len();
             let last = index.iter().last().and_then(|record| index.endian.u32_at(record, 0)).unwrap_or(0);
@@ -258,16 +284,16 @@ impl Judge<'_, '_> {
     fn identity(&mut self) {
         let header = &self.index.header;
         if header.next_uid == 0 {
-            self.add(Code::I4, 28, "next_uid is 0");
+            self.field(Code::I4, IndexHeader::next_uid, "is 0");
         }
         // 1.0 did not have first_recent_uid; it is set when the header is upgraded.
         let too_high = header.first_recent_uid > header.next_uid && !self.has(Code::I4);
         if (header.first_recent_uid == 0 && header.minor_version >= 1) || too_high {
             let message = format!("first_recent_uid is {}, next_uid {}", header.first_recent_uid, header.next_uid);
-            self.add(Code::I7, 48, message);
+            self.add(Code::I7, IndexHeader::first_recent_uid.offset, message);
         }
         if header.uid_validity == 0 && header.next_uid > 1 {
-            self.add(Code::I8, 24, format!("uid_validity is 0, but next_uid is {}", header.next_uid));
+            self.field(Code::I8, IndexHeader::uid_validity, format!("is 0, but next_uid is {}", header.next_uid));
         }
     }
 
@@ -404,24 +430,31 @@ impl Judge<'_, '_> {
         let have_dirty = header.flags & header_flag::HAVE_DIRTY != 0;
         match dirty {
             Some(at) if !have_dirty => self.add(Code::I9, at + 4, "a message is dirty, but HAVE_DIRTY is not set"),
-            None if have_dirty => self.info(Code::I9, 20, "HAVE_DIRTY is set, but no message is dirty"),
+            None if have_dirty => {
+                self.info(Code::I9, IndexHeader::flags.offset, "HAVE_DIRTY is set, but no message is dirty")
+            }
             _ => {}
         }
         if header.flags & !7 != 0 {
-            self.info(Code::I9, 20, format!("header flags 0x{:x} have unknown bits", header.flags));
+            self.info(
+                Code::I9,
+                IndexHeader::flags.offset,
+                format!("header flags 0x{:x} have unknown bits", header.flags),
+            );
         }
     }
 
     fn counts(&mut self, seen: u32, deleted: u32) {
         let header = &self.index.header;
-        for (at, name, stored, counted) in [
-            (40, "seen_messages_count", header.seen_messages_count, seen),
-            (44, "deleted_messages_count", header.deleted_messages_count, deleted),
+        for (field, stored, counted) in [
+            (IndexHeader::seen_messages_count, header.seen_messages_count, seen),
+            (IndexHeader::deleted_messages_count, header.deleted_messages_count, deleted),
         ] {
             if stored == counted {
                 continue;
             }
-            let finding = self.finding(Code::I5, at, format!("{name} is {stored}, but {counted} messages are"));
+            let message = format!("{} is {stored}, but {counted} messages are", field.name);
+            let finding = self.finding(Code::I5, field.offset, message);
             // mail_index_map_check_header compares with messages_count alone.
             self.found.add(if stored > header.messages_count {
                 finding.severity(Severity::Error).does("logs an error and runs fsck, which makes all modseqs anew")
@@ -433,9 +466,9 @@ impl Judge<'_, '_> {
 
     fn lowwaters(&mut self, first_unseen: Option<u32>, first_deleted: Option<u32>) {
         let header = &self.index.header;
-        for (at, name, what, mark, first) in [
-            (52, "first_unseen_uid_lowwater", "unseen", header.first_unseen_uid_lowwater, first_unseen),
-            (56, "first_deleted_uid_lowwater", "deleted", header.first_deleted_uid_lowwater, first_deleted),
+        for (Field { offset: at, name, .. }, what, mark, first) in [
+            (IndexHeader::first_unseen_uid_lowwater, "unseen", header.first_unseen_uid_lowwater, first_unseen),
+            (IndexHeader::first_deleted_uid_lowwater, "deleted", header.first_deleted_uid_lowwater, first_deleted),
         ] {
             if mark > header.next_uid {
                 self.add(Code::I6, at, format!("{name} is {mark}, next_uid {}", header.next_uid));
@@ -453,35 +486,48 @@ impl Judge<'_, '_> {
         let mut before = header.next_uid;
         for (i, uid) in days.iter().enumerate() {
             if *uid > before {
-                return self.add(Code::I20, 88 + i * 4, format!("day_first_uid[{i}] is {uid}, later than {before}"));
+                return self.add(
+                    Code::I20,
+                    IndexHeader::day_first_uid.offset + i * 4,
+                    format!("day_first_uid[{i}] is {uid}, later than {before}"),
+                );
             }
             before = *uid;
         }
         let stat = self.subject.snapshot.get(self.role).map_or(0, |input| input.stat.mtime.0);
         let now = self.subject.options.now.max(stat);
         if i64::from(header.day_stamp) > now.saturating_add(DAY) {
-            self.add(Code::I20, 84, format!("day_stamp {} is in the future", header.day_stamp));
+            self.field(Code::I20, IndexHeader::day_stamp, format!("{} is in the future", header.day_stamp));
         }
         if header.day_stamp != 0 && !super::is_midnight(header.day_stamp) {
-            self.add(Code::I20, 84, format!("day_stamp {} is no midnight anywhere", header.day_stamp));
+            self.field(Code::I20, IndexHeader::day_stamp, format!("{} is no midnight anywhere", header.day_stamp));
         }
         // Up to 2.1 these bytes meant something else.
         if header.minor_version < 3 {
             return;
         }
-        for (at, name, stamp) in
-            [(76, "log2_rotate_time", header.log2_rotate_time), (80, "last_temp_file_scan", header.last_temp_file_scan)]
-        {
+        for (Field { offset: at, name, .. }, stamp) in [
+            (IndexHeader::log2_rotate_time, header.log2_rotate_time),
+            (IndexHeader::last_temp_file_scan, header.last_temp_file_scan),
+        ] {
             if stamp != 0 && i64::from(stamp) < FIRST_STAMP && !self.subject.is_old() {
                 self.add(Code::I20, at, format!("{name} {stamp} is before there was a Dovecot"));
             }
         }
         let future = |stamp: u32| i64::from(stamp) > now.saturating_add(CLOCK_SKEW);
         if future(header.log2_rotate_time) && header.log2_rotate_time != u32::MAX {
-            self.add(Code::I21, 76, format!("log2_rotate_time {} is in the future", header.log2_rotate_time));
+            self.field(
+                Code::I21,
+                IndexHeader::log2_rotate_time,
+                format!("{} is in the future", header.log2_rotate_time),
+            );
         }
         if future(header.last_temp_file_scan) {
-            self.add(Code::I20, 80, format!("last_temp_file_scan {} is in the future", header.last_temp_file_scan));
+            self.field(
+                Code::I20,
+                IndexHeader::last_temp_file_scan,
+                format!("{} is in the future", header.last_temp_file_scan),
+            );
         }
     }
 }
@@ -511,7 +557,10 @@ fn backup(subject: &Subject<'_>, found: &mut Findings) {
     Judge { subject, path: path.clone(), role: Role::Backup, index: &backup, found: &mut inside }.all();
     // That it is of the other byte order is said of the index.
     let said = |one: &Finding| {
-        one.code == Code::I22 || (one.code == Code::I1 && one.severity == Severity::Info && one.offset == Some(12))
+        one.code == Code::I22
+            || (one.code == Code::I1
+                && one.severity == Severity::Info
+                && one.offset == Some(IndexHeader::compat_flags.at()))
     };
     for one in inside.finish().into_iter().filter(|one| !said(one)) {
         found.add(complain(one.offset.unwrap_or(0), one.message));
@@ -521,8 +570,11 @@ fn backup(subject: &Subject<'_>, found: &mut Findings) {
     let (old, new) = (&backup.header, &index.header);
     if old.uid_validity != new.uid_validity {
         let message = format!("uid_validity is {}, that of the index {}", old.uid_validity, new.uid_validity);
-        found.add(complain(24, message));
+        found.add(complain(IndexHeader::uid_validity.at(), message));
     } else if old.next_uid > new.next_uid {
-        found.add(complain(28, format!("next_uid is {}, that of the index {}", old.next_uid, new.next_uid)));
+        found.add(complain(
+            IndexHeader::next_uid.at(),
+            format!("next_uid is {}, that of the index {}", old.next_uid, new.next_uid),
+        ));
     }
 }

@@ -8,7 +8,7 @@ use crate::format::changes::Change;
 use crate::format::disk::Disk;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::{ExtNames, Introduced};
-use crate::format::log::{EndReason, Txn};
+use crate::format::log::{EndReason, LogHeader, MIN_HEADER, Txn};
 use crate::format::record::{EXTERNAL, Record, RecordType, SYNC, TYPE_MASK, flag};
 use crate::format::{Endian, Flaw, FlawKind, align4};
 use crate::model::chain::{Segment, follows};
@@ -61,22 +61,28 @@ fn header(subject: &Subject<'_>, log: &Log<'_>, found: &mut Findings) {
     let (path, file) = (&log.path, &log.file);
     let (header, size) = (&file.log.header, file.log.size);
     let mut unusable = |at: u64, message: String| found.add(Finding::new(Code::L1, path, message).at(at));
-    if size < 24 {
-        return unusable(0, format!("file ends inside its header, after {size} of at least 24 bytes"));
+    if size < MIN_HEADER as u64 {
+        return unusable(0, format!("file ends inside its header, after {size} of at least {MIN_HEADER} bytes"));
     }
     if header.major_version != 1 {
         return unusable(0, format!("major_version is {}, not 1", header.major_version));
     }
-    if header.hdr_size < 24 || u64::from(header.hdr_size) > size || !header.hdr_size.is_multiple_of(4) {
-        return unusable(2, format!("hdr_size is {}, not between 24 and the file size {size}", header.hdr_size));
+    if usize::from(header.hdr_size) < MIN_HEADER
+        || u64::from(header.hdr_size) > size
+        || !header.hdr_size.is_multiple_of(4)
+    {
+        return unusable(
+            LogHeader::hdr_size.at(),
+            format!("hdr_size is {}, not between {MIN_HEADER} and the file size {size}", header.hdr_size),
+        );
     }
     if header.minor_version > 3 {
         let message = format!("minor_version is {}; the highest that exists is 3", header.minor_version);
-        found.add(Finding::new(Code::L2, path, message).at(1));
+        found.add(Finding::new(Code::L2, path, message).at(LogHeader::minor_version.at()));
     }
     if header.hdr_size > 40 {
         let message = format!("hdr_size is {}; in the versions that exist it is at most 40", header.hdr_size);
-        found.add(Finding::new(Code::L2, path, message).at(2));
+        found.add(Finding::new(Code::L2, path, message).at(LogHeader::hdr_size.at()));
     }
     // Logs of 1.0 and 1.1 have no such byte.
     if header.minor_version >= 2 && header.hdr_size > 32 {
@@ -87,22 +93,25 @@ fn header(subject: &Subject<'_>, log: &Log<'_>, found: &mut Findings) {
                 header.compat_flags,
                 file.log.endian.name()
             );
-            found.add(Finding::new(Code::L3, path, message).at(32));
+            found.add(Finding::new(Code::L3, path, message).at(LogHeader::compat_flags.at()));
         } else if file.log.endian != Endian::NATIVE {
-            found.add(foreign(Code::L3, path, file.log.endian).at(32));
+            found.add(foreign(Code::L3, path, file.log.endian).at(LogHeader::compat_flags.at()));
         }
     }
     if header.indexid == 0 {
-        found.add(Finding::new(Code::L4, path, "indexid is 0: a Dovecot marked this log corrupted").at(4));
+        found.add(
+            Finding::new(Code::L4, path, "indexid is 0: a Dovecot marked this log corrupted")
+                .at(LogHeader::indexid.at()),
+        );
     }
     if header.file_seq == 0 {
-        found.add(Finding::new(Code::L6, path, "file_seq is 0").at(8));
+        found.add(Finding::new(Code::L6, path, "file_seq is 0").at(LogHeader::file_seq.at()));
     }
     // A copy that kept its times on a host with another clock is no reason for a word.
     let now = subject.options.now.max(log.stat.mtime.0);
     if i64::from(header.create_stamp) > now.saturating_add(CLOCK_SKEW) {
         let message = format!("create_stamp {} is in the future", header.create_stamp);
-        found.add(Finding::new(Code::L20, path, message).at(20));
+        found.add(Finding::new(Code::L20, path, message).at(LogHeader::create_stamp.at()));
     }
     let max_size = if subject.family == Family::List { 64 << 10 } else { 1 << 20 };
     if log.role == Role::Log && file.end.offset > max_size {
@@ -328,7 +337,7 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
         // Dovecot before 2.2 did not always track modseqs; its logs are of version 1.2 or older.
         if header.initial_modseq == 0 && header.minor_version >= 3 && !found.has(Code::L1, Some(&log.path)) {
             let message = "initial_modseq is 0 in a log of version 1.3";
-            found.add(Finding::new(Code::L18, &log.path, message).at(24));
+            found.add(Finding::new(Code::L18, &log.path, message).at(LogHeader::initial_modseq.at()));
         }
     }
     let (Some(new), Some(old)) = (subject.log(Role::Log), subject.log(Role::OldLog)) else { return };
@@ -338,7 +347,7 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
     let (header, before) = (&new.file.log.header, &old.file.log.header);
     if header.file_seq <= before.file_seq {
         let message = format!(".log.2 has file_seq {}, .log has {}", before.file_seq, header.file_seq);
-        return found.add(Finding::new(Code::L6, &old.path, message).at(8));
+        return found.add(Finding::new(Code::L6, &old.path, message).at(LogHeader::file_seq.at()));
     }
     // A log that starts from nothing continues none: a rebuild leaves .log.2 where it is.
     if header.starts_empty() {
@@ -349,14 +358,14 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
             "prev_file_seq is {}, but .log.2 has file_seq {}: the log between them is missing",
             header.prev_file_seq, before.file_seq
         );
-        return found.add(Finding::new(Code::L7, &new.path, message).at(12));
+        return found.add(Finding::new(Code::L7, &new.path, message).at(LogHeader::prev_file_seq.at()));
     }
     let damaged = found.has(Code::L8, Some(&old.path)) || found.has(Code::L9, Some(&old.path));
     let (end, size) = (old.file.end.offset, old.file.log.size);
     let wanted = u64::from(header.prev_file_offset);
     if wanted != if damaged { size } else { end } {
         let message = format!("prev_file_offset is {wanted}, but .log.2 ends at {end}");
-        return found.add(Finding::new(Code::L7, &new.path, message).at(16));
+        return found.add(Finding::new(Code::L7, &new.path, message).at(LogHeader::prev_file_offset.at()));
     }
     // Up to 2.1 internal flag changes were not counted, though the log's version says they are.
     if damaged || before.minor_version < 3 || header.initial_modseq == old.file.end_modseq {
@@ -373,7 +382,7 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
         let message = format!("initial_modseq is {}, but .log.2 ends at {end}", header.initial_modseq);
         Finding::new(Code::L18, &new.path, message).severity(Severity::Info)
     };
-    found.add(finding.at(24));
+    found.add(finding.at(LogHeader::initial_modseq.at()));
 }
 
 /// L19: the last word about the deletion of the mailbox.

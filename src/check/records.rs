@@ -10,6 +10,7 @@ use crate::format::changes::{Change, Effect, FlagChange};
 use crate::format::ext::KnownExt;
 use crate::format::index::{IndexHeader, header_flag};
 use crate::format::intros::BY_NAME;
+use crate::format::log::{LogHeader, MIN_HEADER};
 use crate::format::record::{Append, ExtReset, FlagUpdate, Intro, Record, RecordType};
 use crate::format::{Disk, Field};
 use crate::model::Mailbox;
@@ -70,12 +71,15 @@ fn stamps(subject: &Subject<'_>, found: &mut Findings) {
         let first = header.prev_file_seq == 0 && header.file_seq == 1;
         if (stamp < born - CLOCK_SKEW || (first && stamp > born + CLOCK_SKEW)) && !found.has(Code::L20, None) {
             let message = format!("create_stamp is {stamp}, but the index was created at {born}");
-            found.add(Finding::new(Code::L20, &log.path, message).at(20));
+            found.add(Finding::new(Code::L20, &log.path, message).at(LogHeader::create_stamp.at()));
         }
-        if header.minor_version < 2 && log.file.bytes.get(32).is_some_and(|flags| *flags != 0) && header.hdr_size > 32 {
+        if header.minor_version < 2
+            && log.file.bytes.get(LogHeader::compat_flags.offset).is_some_and(|flags| *flags != 0)
+            && header.hdr_size > 32
+        {
             let message =
                 format!("minor_version is {}, but there are compat_flags, which came with 2", header.minor_version);
-            found.add(Finding::new(Code::L2, &log.path, message).at(1));
+            found.add(Finding::new(Code::L2, &log.path, message).at(LogHeader::minor_version.at()));
         }
     }
     let mut logs = subject.history();
@@ -83,7 +87,7 @@ fn stamps(subject: &Subject<'_>, found: &mut Findings) {
     let (stamp, before) = (new.file.log.header.create_stamp, old.file.log.header.create_stamp);
     if stamp < before && !found.has(Code::L20, None) {
         let message = format!("create_stamp is {stamp}, that of .log.2 {before}");
-        found.add(Finding::new(Code::L20, &new.path, message).at(20));
+        found.add(Finding::new(Code::L20, &new.path, message).at(LogHeader::create_stamp.at()));
     }
 }
 
@@ -113,9 +117,9 @@ impl Judge<'_> {
         let ok = match prev {
             0 => offset == 0,
             1 if offset == 0 => true,
-            _ => prev < seq && offset.is_multiple_of(4) && offset >= 24,
+            _ => prev < seq && offset.is_multiple_of(4) && offset as usize >= MIN_HEADER,
         };
-        let finding = |message: String| self.warn(Code::L7, 12, message);
+        let finding = |message: String| self.warn(Code::L7, LogHeader::prev_file_seq.at(), message);
         if !ok {
             let message = format!("file_seq {seq} cannot continue prev_file_seq {prev} at prev_file_offset {offset}");
             found.add(finding(message));

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Code, Finding, Findings, Level, Log, Severity, Subject, codes};
 use crate::format::Disk;
-use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, SdboxHeader};
-use crate::format::index::{IndexFile, header_flag};
+use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, ModseqHeader, SdboxHeader};
+use crate::format::index::{IndexFile, IndexHeader, header_flag};
+use crate::format::log::LogHeader;
 use crate::model::diff::{self, Difference};
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, IgnoredKind, LogPos, Mailbox, ids};
@@ -100,7 +101,7 @@ fn indexids(subject: &Subject<'_>, found: &mut Findings) {
     for log in &subject.logs {
         let id = log.file.log.header.indexid;
         if id != common && id != 0 {
-            found.add(Finding::new(Code::L5, &log.path, other(id)).at(4));
+            found.add(Finding::new(Code::L5, &log.path, other(id)).at(LogHeader::indexid.at()));
         }
     }
     for (role, code) in [(Role::Index, Code::L5), (Role::Backup, Code::D11)] {
@@ -110,7 +111,7 @@ fn indexids(subject: &Subject<'_>, found: &mut Findings) {
         }
         let index = subject.snapshot.get(role).and_then(|input| IndexFile::parse(&input.bytes).ok());
         if let Some(id) = index.map(|index| index.header.indexid).filter(|id| *id != common) {
-            found.add(Finding::new(code, path, other(id)).at(16));
+            found.add(Finding::new(code, path, other(id)).at(IndexHeader::indexid.at()));
         }
     }
 }
@@ -145,7 +146,7 @@ fn position(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, tor
     let Some(file) = chain.position_of(seq).and_then(|at| chain.files.get(at)) else {
         let have: Vec<String> = chain.files.iter().map(|file| file.seq().to_string()).collect();
         let message = format!("stands in log {seq}, which is missing; there is {}", have.join(" and "));
-        return found.add(Finding::new(Code::I10, path, message).at(60));
+        return found.add(Finding::new(Code::I10, path, message).at(IndexHeader::log_file_seq.at()));
     };
     // What a damaged log does not show any more is not held against the index.
     if torn && head > file.end.offset {
@@ -156,17 +157,17 @@ fn position(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, tor
             "log_file_head_offset {head} is outside log {seq}, whose records go from {} to {}",
             file.log.records_at, file.end.offset
         );
-        return found.add(Finding::new(Code::I10, path, message).at(68));
+        return found.add(Finding::new(Code::I10, path, message).at(IndexHeader::log_file_head_offset.at()));
     }
     if subject.numbered(seq).is_some_and(|log| !log.is_boundary(head)) {
         let message = format!("log_file_head_offset {head} is inside a record of log {seq}");
-        return found.add(Finding::new(Code::I10, path, message).at(68));
+        return found.add(Finding::new(Code::I10, path, message).at(IndexHeader::log_file_head_offset.at()));
     }
     let newest = chain.end();
     if seq != newest.seq && head != file.end.offset {
         let message =
             format!("stands in the log before the present one, at {seq}:{head}; the next sync writes it anew");
-        found.add(Finding::new(Code::I10, path, message).at(60).severity(Severity::Info));
+        found.add(Finding::new(Code::I10, path, message).at(IndexHeader::log_file_seq.at()).severity(Severity::Info));
     }
 }
 
@@ -239,26 +240,24 @@ fn emptied(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, repl
             log.file.seq(),
             then.messages_count
         );
-        found.add(Finding::new(Code::L21, &log.path, message).at(12));
+        found.add(Finding::new(Code::L21, &log.path, message).at(LogHeader::prev_file_seq.at()));
     }
 }
 
 /// I17: the modseq header against the logs.
 fn modseqs(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: &mut Findings) {
-    let Some(ext) = index.extension(b"modseq").filter(|ext| ext.data.len() == 16) else { return };
+    let Some(ext) = index.extension(b"modseq").filter(|ext| ext.data.len() == ModseqHeader::SIZE) else { return };
     let path = subject.path(Role::Index);
-    let highest = index.endian.u64_at(ext.data, 0).unwrap_or(0);
-    let pos = LogPos {
-        seq: index.endian.u32_at(ext.data, 8).unwrap_or(0),
-        offset: u64::from(index.endian.u32_at(ext.data, 12).unwrap_or(0)),
-    };
+    let header = ModseqHeader::read(ext.data, index.endian);
+    let highest = header.highest_modseq;
+    let pos = LogPos { seq: header.log_seq, offset: u64::from(header.log_offset) };
     let stands = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
     if found.has(Code::L18, None) {
         return;
     }
     if pos > stands {
         let message = format!("the modseq header stands at {pos}, the index at {stands}");
-        return found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64 + 8));
+        return found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64 + ModseqHeader::log_seq.at()));
     }
     let Some(file) = chain.position_of(pos.seq).and_then(|at| chain.files.get(at)) else { return };
     // Before 2.2.29 Dovecot counted differently from its own format: see the format's notes on version 1.2.
@@ -267,7 +266,8 @@ fn modseqs(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     }
     if subject.numbered(pos.seq).is_some_and(|log| !log.is_boundary(pos.offset)) {
         let message = format!("the modseq header stands at {pos}, which is not where a record begins");
-        return found.add(Finding::new(Code::I17, path, message).at(ext.data_at as u64 + 12));
+        return found
+            .add(Finding::new(Code::I17, path, message).at(ext.data_at as u64 + ModseqHeader::log_offset.at()));
     }
     let Some(at) = chain.position_of(pos.seq) else { return };
     let counted = chain.modseq_at(at, pos.offset, None);
@@ -292,11 +292,11 @@ fn tail(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: 
     }
     if tail > head || tail < file.log.records_at {
         let message = format!("log_file_tail_offset {tail} is not between {} and the head {head}", file.log.records_at);
-        return found.add(Finding::new(Code::I11, path, message).at(64));
+        return found.add(Finding::new(Code::I11, path, message).at(IndexHeader::log_file_tail_offset.at()));
     }
     if subject.numbered(header.log_file_seq).is_some_and(|log| !log.is_boundary(tail)) {
         let message = format!("log_file_tail_offset {tail} is inside a record");
-        return found.add(Finding::new(Code::I11, path, message).at(64));
+        return found.add(Finding::new(Code::I11, path, message).at(IndexHeader::log_file_tail_offset.at()));
     }
     // 1.0 knew what it had executed from the index alone and published nothing.
     if header.minor_version == 0 {
@@ -304,7 +304,11 @@ fn tail(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found: 
     }
     if let Some(at) = skipped_request(file, tail) {
         let message = format!("log_file_tail_offset {tail} skips the request at {at}, which has not been executed");
-        found.add(Finding::new(Code::I11, path, message).at(64).severity(Severity::Warning));
+        found.add(
+            Finding::new(Code::I11, path, message)
+                .at(IndexHeader::log_file_tail_offset.at())
+                .severity(Severity::Warning),
+        );
     }
 }
 
@@ -385,7 +389,7 @@ fn backup(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found
     }
     if from > to {
         let message = format!("the backup stands at {from}, the index at {to}");
-        return found.add(Finding::new(Code::D11, &path, message).at(60));
+        return found.add(Finding::new(Code::D11, &path, message).at(IndexHeader::log_file_seq.at()));
     }
     let reached = chain.position_of(from.seq).is_some();
     let Ok(start) = chain.start(from.seq, from.offset) else { return };
@@ -527,7 +531,7 @@ fn rotated(subject: &Subject<'_>, mailbox: &Mailbox, has_index: bool, found: &mu
     }
     if stamp == u32::MAX && there {
         let message = "log2_rotate_time says there is no .log.2, but there is";
-        found.add(Finding::new(Code::I21, subject.path(Role::Index), message).at(76));
+        found.add(Finding::new(Code::I21, subject.path(Role::Index), message).at(IndexHeader::log2_rotate_time.at()));
     } else if stamp != u32::MAX && !there {
         let message = "log2_rotate_time says there is a .log.2, but it is gone";
         found.add(Finding::new(Code::I21, subject.path(Role::OldLog), message));
