@@ -31,6 +31,10 @@ impl PartialEq for StorageState {
 impl StorageState {
     /// The present state.
     pub(crate) fn of(home: &Home) -> StorageState {
+        // A copy by another name has no storage beside it.
+        if home.files().own_family().is_none() {
+            return StorageState { places: Vec::new(), stats: Vec::new(), mails: (0, 0) };
+        }
         let mut mails = (0_u64, 0_u64);
         let listed = home.dir().each(|name, _| {
             if name.starts_with(b"u.") {

@@ -62,10 +62,11 @@ impl Messages {
     /// The same, with what is known already of the roots of this run.
     pub fn among(files: &MailboxFiles, roots: &Roots) -> Option<Messages> {
         let dir = files.dir().ok()?;
-        match files.family() {
-            Family::Mailbox => {}
-            Family::Map => return Messages::of_map(dir),
-            Family::List | Family::Private => return None,
+        match files.own_family() {
+            Some(Family::Mailbox) => {}
+            Some(Family::Map) => return Messages::of_map(dir),
+            // A copy with a name of its own has no mails beside it, and a directory may have thousands of those.
+            Some(Family::List | Family::Private) | None => return None,
         }
         let mut found = Messages::of_maildir(dir)
             .or_else(|| Messages::of_mbox(dir))

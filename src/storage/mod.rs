@@ -159,6 +159,7 @@ impl Witnesses {
         let all = depth == Depth::All;
         let cache = snapshot.get(Role::Cache).filter(|_| all);
         let believed = cache.map(|cache| Believed::read(&mailbox, &cache.bytes)).unwrap_or_default();
+        let is_mailbox = files.own_family() == Some(Family::Mailbox);
         let storage = match files.family() {
             Family::List => Listed::read(dir, &mailbox, mmap).map_or(Witness::Absent("no list"), Witness::List),
             Family::Map => Witness::MapFiles(MapFiles::read(dir, &mailbox, mmap)),
@@ -166,9 +167,9 @@ impl Witnesses {
                 Some(shared) => Witness::Shared(Box::new(shared)),
                 None => Witness::Absent("there is no shared index that can be read"),
             },
+            Family::Mailbox if !is_mailbox => Witness::Absent("the index has a name of its own: it is a copy"),
             Family::Mailbox => of_mailbox(dir, &mailbox, Some(&believed).filter(|_| all), mmap),
         };
-        let is_mailbox = files.family() == Family::Mailbox;
         let in_list = (all && is_mailbox).then(|| InList::of(dir, &mailbox, storage.guid(), mmap)).flatten();
         Some(Witnesses { mailbox, highest_modseq, snapshot, depth, storage, believed, in_list })
     }
