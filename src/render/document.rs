@@ -93,7 +93,7 @@ impl<'p> Part for LinePart<'p> {
         self.json.start();
         self.json.append(&self.prefix);
         write(&mut self.json);
-        self.json.buf.push(b'}');
+        self.json.object_end();
         self.json.end_line();
         self.json.flush_some()
     }
