@@ -113,6 +113,101 @@ fn one_place_reads_the_clock_of_the_host() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Who asks the clock itself, because it is about the host at this moment: the present of a reading, locks, files that
+/// rest or not, records that come while one looks. Everything else is told the time.
+#[test]
+fn the_time_is_told_and_asked_in_few_places() {
+    let may = [
+        "ops/inspect.rs",
+        "logs/walk.rs",
+        "storage/messages.rs",
+        "storage/maildir.rs",
+        "store/lock.rs",
+        "store/undo.rs",
+    ];
+    for (room, path, text) in sources().into_iter().filter(|(room, ..)| !matches!(room.as_str(), "cli" | "source")) {
+        let asks = code(&text).any(|(_, line)| line.contains("source::now()"));
+        assert!(!asks || may.iter().any(|file| path.ends_with(file)), "{}: {room} asks the clock", path.display());
+    }
+}
+
+/// The paths that the `use` lines of a file and its other code name, each cut at its `::`.
+fn named(text: &str) -> Vec<Vec<String>> {
+    fn open(before: &[String], tree: &str, found: &mut Vec<Vec<String>>) {
+        let (head, inside) = match tree.split_once('{') {
+            Some((head, rest)) => (head, rest.rsplit_once('}').map(|(inside, _)| inside)),
+            None => (tree, None),
+        };
+        let parts = head.split("::").map(|part| part.split(" as ").next().unwrap_or_default().trim().to_owned());
+        let path: Vec<String> = before.iter().cloned().chain(parts.filter(|part| !part.is_empty())).collect();
+        let Some(inside) = inside else { return found.push(path) };
+        let (mut depth, mut from) = (0, 0);
+        for (at, c) in inside.char_indices().chain([(inside.len(), ',')]) {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    open(&path, &inside[from..at], found);
+                    from = at + 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    let text: String = code(text).map(|(_, line)| [line, " "].concat()).collect();
+    let mut found = Vec::new();
+    for start in ["crate::", "super::"] {
+        for (at, _) in text.match_indices(start) {
+            if !text[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ':')) {
+                let is_use = text[..at].trim_end().ends_with("use");
+                let ends: &[char] =
+                    if is_use { &[';'] } else { &[';', '{', '(', ')', ',', '<', '>', ' ', '[', '&', '!'] };
+                open(&[], text[at..].split(ends).next().unwrap_or_default(), &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// No file of a room names another that leads back to it: what is read first stands on what is read already. The rooms
+/// that [`modules_import_downwards`] holds cannot be in one circle; the root of a room gathers, and is left out.
+#[test]
+fn files_of_a_room_are_in_no_circle() {
+    use std::collections::{BTreeMap, BTreeSet};
+    /// Each of its steps makes a part of one plan.
+    const ONE_PIECE: &str = "repair";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let key = |path: &Path| -> Vec<String> {
+        let path = path.strip_prefix(&root).expect("below src").with_extension("");
+        let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
+        parts.filter(|part| part != "mod").collect()
+    };
+    let files: BTreeMap<Vec<String>, String> =
+        sources().iter().map(|(_, path, text)| (key(path), text.clone())).collect();
+    let mut names: BTreeMap<&[String], BTreeSet<&[String]>> = BTreeMap::new();
+    for (file, text) in files.iter().filter(|(file, _)| file[0] != ONE_PIECE) {
+        for path in named(text) {
+            let up = path.iter().take_while(|part| *part == "super").count();
+            let base = if up == 0 { &[][..] } else { &file[..file.len().saturating_sub(up)] };
+            let full: Vec<String> = base.iter().chain(&path[up.max(1)..]).cloned().collect();
+            let target = (1..=full.len()).rev().find_map(|n| files.get_key_value(&full[..n]));
+            if let Some((target, _)) = target.filter(|(to, _)| !to.starts_with(file) && !file.starts_with(to)) {
+                names.entry(file).or_default().insert(target);
+            }
+        }
+    }
+    assert!(names.len() > 100, "{}", names.len());
+    // What names nothing that is left is in no circle.
+    while let Some(done) = files.keys().find(|file| {
+        let file = file.as_slice();
+        names.get(file).is_some_and(|to| !to.iter().any(|one| names.contains_key(one)))
+    }) {
+        names.remove(done.as_slice());
+    }
+    let left: Vec<String> = names.keys().map(|file| file.join("/")).collect();
+    assert!(left.is_empty(), "these lead to a circle: {}", left.join(", "));
+}
+
 #[test]
 fn only_mapping_is_unsafe() {
     for (_, path, text) in sources() {
@@ -171,7 +266,7 @@ const BY_PATH: [&str; 14] = [
 
 /// The places where a path is looked up, each with the reason.
 const DOORS: [(&str, &str); 19] = [
-    ("source/bytes.rs", "a file that the caller named, links and all, once"),
+    ("source/named.rs", "a file that the caller named, links and all, once"),
     ("source/fileset.rs", "what a path of the caller means; then one descriptor of its directory"),
     ("source/walk.rs", "the root of a walk, that the caller named, once"),
     ("store/output.rs", "files and directories that the caller wants written"),

@@ -36,7 +36,7 @@ pub fn check(files: &MailboxFiles, options: &Options, depth: Depth) -> Verdict {
             return Verdict { findings: kept, not_compared };
         }
         common = Some(kept);
-        if !super::inspect::wait(Duration::from_millis(50 << look)) {
+        if !crate::source::wait(Duration::from_millis(50 << look)) {
             let why = "somebody works on it, and this run has waited for others too long already";
             return Verdict { findings: Vec::new(), not_compared: vec![NotCompared { what: "mail storage", why }] };
         }

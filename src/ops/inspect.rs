@@ -2,8 +2,6 @@
 //! somebody writes. Every verb that says "damaged" or "sound" has it from here.
 
 use std::os::unix::ffi::OsStrExt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::check::deep::{NotCompared, Verdict};
@@ -100,7 +98,7 @@ pub fn look(files: &MailboxFiles, roles: &[Role], options: &Options) -> Result<L
         }
         // Between two writes of one change, say a purged cache and the log record that tells of it, files disagree.
         // They do so only while somebody works on them.
-        if !wait(Duration::from_millis(20 << attempt)) {
+        if !source::wait(Duration::from_millis(20 << attempt)) {
             return Err(PathError::Busy(files.index.clone()));
         }
         let settled = at_rest();
@@ -115,23 +113,6 @@ pub fn look(files: &MailboxFiles, roles: &[Role], options: &Options) -> Result<L
         common = Some(findings);
     }
     Err(PathError::Busy(files.index.clone()))
-}
-
-/// Waits for whoever works on a mailbox, unless this run has waited too much already: for ten seconds in all, and a
-/// fourth of its time. Anybody can have as many mailboxes as he likes that look as if they were being written.
-pub(super) fn wait(time: Duration) -> bool {
-    static BEGUN: OnceLock<Duration> = OnceLock::new();
-    static WAITED: AtomicU64 = AtomicU64::new(0);
-    let now = source::passed();
-    let allowed = Duration::from_secs(10) + now.saturating_sub(*BEGUN.get_or_init(|| now)) / 4;
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let may = WAITED.fetch_add(millis, Ordering::Relaxed).saturating_add(millis) <= allowed.as_millis() as u64;
-    if may {
-        std::thread::sleep(time);
-    } else {
-        WAITED.fetch_sub(millis, Ordering::Relaxed);
-    }
-    may
 }
 
 /// What is wrong, above an info, with files that were read already.

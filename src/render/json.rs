@@ -1,7 +1,7 @@
 //! JSON without intermediate values: records stream through at the speed of memory. serde_json writes it, by the
-//! [`Formatter`] behind its serializer, which wants no value at hand: nesting, commas, numbers, every text that needs an
-//! escape. Text and names that need none are copied as they are: asking serde_json for each made documents a fifth to
-//! two fifths slower. What is long within one value passes on in pieces.
+//! [`Formatter`] behind its serializer, which wants no value at hand: nesting, commas, numbers, and every text that
+//! needs an escape. Text and names that need none are copied as they are: asking serde_json for each made documents a
+//! fifth to two fifths slower. What is long within one value passes on in pieces.
 
 use std::io;
 

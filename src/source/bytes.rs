@@ -6,15 +6,12 @@
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{OFlags, SeekFrom, seek};
+use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::dir::{Meta, open_regular};
+use super::meta::{Meta, Stat};
 
 /// Files below this size are always copied: that is faster than mapping, and a stable view.
 const MAP_FROM: u64 = 4 << 20;
@@ -43,40 +40,6 @@ pub enum MmapPolicy {
     Always,
     /// Copy everything.
     Never,
-}
-
-/// What identifies a file and its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// Device number.
-    pub dev: u64,
-    /// Inode number.
-    pub ino: u64,
-    /// Size in bytes.
-    pub size: u64,
-    /// Modification time, UNIX seconds and nanoseconds.
-    pub mtime: (i64, i64),
-}
-
-impl Stat {
-    /// The state of an open file.
-    ///
-    /// # Errors
-    /// As fstat(2).
-    pub fn of(file: &File) -> io::Result<Stat> {
-        file.metadata().map(|meta| Stat::from(&meta))
-    }
-
-    /// True when both are the same file, whatever its size.
-    pub fn same_file(&self, other: &Stat) -> bool {
-        (self.dev, self.ino) == (other.dev, other.ino)
-    }
-}
-
-impl From<&std::fs::Metadata> for Stat {
-    fn from(meta: &std::fs::Metadata) -> Stat {
-        Stat { dev: meta.dev(), ino: meta.ino(), size: meta.size(), mtime: (meta.mtime(), meta.mtime_nsec()) }
-    }
 }
 
 /// The bytes of a file.
@@ -108,25 +71,6 @@ pub struct Input {
     pub bytes: Bytes,
     /// Its state when it was opened.
     pub stat: Stat,
-}
-
-/// Opens a file that the user named himself, links and all, for reading. Its access time stays where the kernel lets us
-/// (owner or root). What lies below a mailbox is opened through [`Dir`](super::Dir) instead.
-///
-/// # Errors
-/// As open(2), or [`NotRegular`](super::NotRegular).
-pub fn open(path: &Path) -> io::Result<File> {
-    open_regular(rustix::fs::CWD, path.as_os_str().as_bytes(), OFlags::empty()).map(|(file, _)| file)
-}
-
-/// Reads a whole file that the user named. `stable` says that writers replace this kind of file by rename and never
-/// truncate it.
-///
-/// # Errors
-/// As open(2), read(2) and mmap(2).
-pub fn read(path: &Path, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
-    let (file, meta) = open_regular(rustix::fs::CWD, path.as_os_str().as_bytes(), OFlags::empty())?;
-    contents(&file, &meta, policy, stable)
 }
 
 /// The rights this process began with, remembered by [`remember_rights`].

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::bytes::{Input, MmapPolicy, contents};
-use super::dir::{Dir, Meta, Special};
+use super::dir::Dir;
+use super::meta::{Meta, Special};
 use super::place::DBOX_MAILS;
 use super::stream::LogStream;
 use crate::format::ext::IndexFlavor;

@@ -5,43 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::bytes::{Input, MmapPolicy, Stat, contents};
-use super::dir::{Meta, NotRegular, Special};
+use super::bytes::{Input, MmapPolicy, contents};
 use super::fileset::{MailboxFiles, PathError, Role};
+use super::meta::{Meta, NotRegular, Special, Stat};
 use super::stream::LogStream;
+use super::tail::{Tail, lock_holder};
 
 /// How often a mailbox that changes while it is read is read again before it is called busy.
 const TRIES: u32 = 5;
 /// Bytes from which one can tell what a file is.
 const HEAD: usize = 4096;
-/// A log that was written to this recently may still be in the middle of a write, seconds.
-const YOUNG: i64 = 10;
 /// The index first and the log last: the log may then be ahead of the index, which is normal, but not behind it.
 pub(super) const READ_ORDER: [Role; 5] = [Role::Index, Role::Backup, Role::OldLog, Role::Log, Role::Cache];
-
-/// What the end of a log means, where records stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tail {
-    /// The last record ends with the file.
-    Whole,
-    /// It does not, but somebody is writing: the bytes will be completed.
-    BeingWritten,
-    /// It does not, and nobody is: a released Dovecot will mark the log corrupted when it next locks it.
-    Torn,
-}
-
-impl Tail {
-    /// Finds out whether the damaged end of a file is being written: the file moves, somebody holds its lock, or it is
-    /// younger than ten seconds at the time `now` (UNIX seconds). A file from the future is old: a clock that was wrong
-    /// once must not make its damage invisible for years.
-    pub(super) fn of_damaged(file: &File, read: &Stat, now: i64) -> Tail {
-        let Ok(meta) = Meta::of(file) else { return Tail::Torn };
-        let moves = (meta.stat.size, meta.stat.mtime) != (read.size, read.mtime);
-        let is_young = (0..YOUNG).contains(&now.saturating_sub(meta.stat.mtime.0));
-        let is_locked = || lock_holder(file).is_ok_and(|holder| holder.is_some());
-        if moves || is_young || is_locked() { Tail::BeingWritten } else { Tail::Torn }
-    }
-}
 
 /// A file that is open.
 #[derive(Debug)]
@@ -255,18 +230,6 @@ impl FromIterator<(Role, Input)> for Snapshot {
     }
 }
 
-/// The process that holds a POSIX write lock on a file, if any. Asking takes no lock.
-///
-/// # Errors
-/// As fcntl(2).
-pub fn lock_holder(file: &File) -> io::Result<Option<i32>> {
-    use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
-    let question =
-        Flock { start: 0, length: 0, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
-    let holder = fcntl_getlk(file, &question)?;
-    Ok(holder.map(|lock| lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get())))
-}
-
 /// One file that the user named himself, open: what is not of a mailbox, or asked about for itself. A link is followed
 /// only under a name that is none of Dovecot's: a mailbox is whoever's it is, and so is what he links to.
 #[derive(Debug)]
@@ -284,7 +247,7 @@ impl Single {
     pub fn open(path: &Path) -> Result<Single, PathError> {
         let opened = match super::fileset::of_dovecot(path) {
             Some((files, role)) => files.open(role),
-            None => super::bytes::open(path).and_then(|file| Meta::of(&file).map(|meta| (file, meta))),
+            None => super::named::open(path).and_then(|file| Meta::of(&file).map(|meta| (file, meta))),
         };
         let (file, meta) = opened.map_err(|error| PathError::io(path, error))?;
         Ok(Single { path: path.to_owned(), file, meta })

@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{channel, sync_channel};
 
-use super::bytes::{Stat, open};
-use super::generation::Tail;
+use super::meta::Stat;
+use super::named::open;
+use super::tail::Tail;
 use crate::format::Disk;
 use crate::format::log::{EndReason, Framer, LogEnd, LogFile, LogHeader, Step, resynchronize};
 use crate::format::walk::{Passage, Records, StreamStep, walk};

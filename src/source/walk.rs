@@ -21,10 +21,11 @@ use std::thread::Builder;
 use rustix::fs::{AtFlags, FileType, OFlags, RawDir, statat};
 
 use super::bytes::MmapPolicy;
-use super::dir::{Dir, Meta, Special, open_dir, open_regular};
+use super::dir::{Dir, open_dir, open_regular};
 use super::fileset::{Family, MailboxFiles, PathError, Role, recognise};
 use super::generation::{Generation, Snapshot};
 use super::guard::guarded;
+use super::meta::{Meta, Special};
 use super::place::{self, DOT_IMAP, Named, Signs};
 use crate::format::ext::IndexFlavor;
 use crate::format::index::IndexFile;
