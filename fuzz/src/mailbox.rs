@@ -16,7 +16,7 @@ use idx::logs::walk::Options as LogOptions;
 use idx::model::replay::Until;
 use idx::ops::rebuild::{self, RebuildReport, Status};
 use idx::ops::undo::{self, Task};
-use idx::ops::{check, expunges, inspect, modseq, past, qresync, scan, show};
+use idx::ops::{check, expunges, inspect, modseq, opened, past, qresync, scan, show};
 use idx::render::document::{JsonDocument, LinesDocument};
 use idx::render::{Format, Style};
 use idx::repair::Grade;
@@ -320,7 +320,7 @@ fn look(home: &Path, by: &CheckOptions) {
         if let Ok(state) = show::state(&index, &options) {
             let _ = view::show::write(&index, &state, &options, &mut JsonDocument::new(show::SCHEMA, &mut out));
         }
-        if let Ok(opened) = qresync::Opened::read(&index, None, MmapPolicy::Never) {
+        if let Ok(opened) = opened::Opened::read(&index, None, MmapPolicy::Never) {
             let mut out = LinesDocument::new(modseq::SCHEMA, &mut out);
             if let Ok(overview) = modseq::overview(&index, &opened) {
                 let _ = view::modseq::write_overview(&index, &overview, None, &mut out);

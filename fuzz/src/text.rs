@@ -10,7 +10,7 @@ use idx::format::mutf7;
 use idx::model::UidSet;
 use idx::model::replay::Until;
 use idx::ops::undo::{self, Task, UndoReport};
-use idx::ops::{qresync, show};
+use idx::ops::{opened, qresync, show};
 use idx::render::document::JsonDocument;
 use idx::simulate::settings::{Settings, Version, parse_interval, parse_size, read_config};
 use idx::simulate::synthetic::{Pattern, Storage, Synthetic};
@@ -141,7 +141,7 @@ pub fn transcript(data: &[u8]) {
         pvt: None,
         mmap: MmapPolicy::Never,
     };
-    let opened = qresync::Opened::read(home, None, MmapPolicy::Never).expect("a sound mailbox");
+    let opened = opened::Opened::read(home, None, MmapPolicy::Never).expect("a sound mailbox");
     let judged = || {
         let outcome = qresync::run(home, &opened, &options).ok()?;
         let mut out = sink();
