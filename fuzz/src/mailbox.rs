@@ -16,7 +16,7 @@ use idx::logs::walk::Options as LogOptions;
 use idx::model::replay::Until;
 use idx::ops::rebuild::{self, RebuildReport, Status};
 use idx::ops::undo::{self, Task};
-use idx::ops::{check, expunges, inspect, modseq, opened, past, qresync, scan, show};
+use idx::ops::{check, expunges, inspect, modseq, opened, past, scan, show};
 use idx::render::document::{JsonDocument, LinesDocument};
 use idx::render::{Format, Style};
 use idx::repair::Grade;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::ext::{ExtHeader, IndexFlavor, KnownExt, ext_hdr_check};
+use super::ext::{IndexFlavor, KnownExt, ext_hdr_check};
 use super::record::{ExtIntro, ExtReset, Record, RecordType};
 
 /// Number of an extension that is introduced by its name.
@@ -159,17 +159,9 @@ impl ExtNames {
         let own = if by_name { Some(name) } else { old.and_then(|id| self.name(id)) };
         // A number that nothing is known about is none only where all are known.
         let unheard = !by_name && own.is_none() && self.from_nothing && known < MAX_NAMES;
-        let sound = own.is_none_or(|own| {
-            let proposed = ExtHeader {
-                hdr_size: intro.hdr_size,
-                reset_id: intro.reset_id,
-                record_offset: 0,
-                record_size: intro.record_size,
-                record_align: intro.record_align,
-                name_size: 0,
-            };
-            own != b"keywords" && !own.is_empty() && ext_hdr_check(0, &proposed, own).is_ok()
-        });
+        let is_sound =
+            |own: &[u8]| own != b"keywords" && !own.is_empty() && ext_hdr_check(0, &intro.proposed(), own).is_ok();
+        let sound = own.is_none_or(is_sound);
         let id = match old {
             Some(id) => id,
             None if sound => self.add(name),

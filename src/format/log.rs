@@ -251,16 +251,18 @@ impl Framer {
         Step::End(LogEnd { offset: self.pos, reason, error: Some(error) })
     }
 
+    /// The bytes of a window from the next record on.
+    #[inline]
+    fn rest<'a>(&self, window: &'a [u8], base: u64) -> &'a [u8] {
+        let skip = self.pos.checked_sub(base).and_then(|skip| usize::try_from(skip).ok());
+        skip.and_then(|skip| window.get(skip..)).unwrap_or_default()
+    }
+
     /// What `window`, whose first byte has file offset `base`, lacks for the next record: offset and bytes wanted.
     #[inline]
     pub fn lacking(&self, window: &[u8], base: u64) -> Option<(u64, u64)> {
         let left = self.size.saturating_sub(self.pos);
-        let rest = self
-            .pos
-            .checked_sub(base)
-            .and_then(|skip| usize::try_from(skip).ok())
-            .and_then(|skip| window.get(skip..))
-            .unwrap_or_default();
+        let rest = self.rest(window, base);
         let have = rest.len() as u64;
         if have >= left {
             return None;
@@ -285,12 +287,7 @@ impl Framer {
                 format!("{left} bytes to the end of the file"),
             );
         }
-        let rest = self
-            .pos
-            .checked_sub(base)
-            .and_then(|skip| usize::try_from(skip).ok())
-            .and_then(|skip| window.get(skip..))
-            .unwrap_or_default();
+        let rest = self.rest(window, base);
         // A boundary's size word has to be seen before its record can be called whole.
         let Some(head) = rest.get(..12).or(rest.get(..HEADER_SIZE).filter(|_| left < 12)) else {
             return Step::NeedMore { at: self.pos, len: left.min(12) };

@@ -4,7 +4,7 @@
 use super::apply::{Current, Run};
 use super::mailbox::{Extension, Mailbox};
 use super::sync::{Ignored, IgnoredKind, SyncKind};
-use crate::format::ext::{ExtHeader, ext_hdr_check};
+use crate::format::ext::ext_hdr_check;
 use crate::format::index::{RECORD_MIN_SIZE, RECORD_SIZE};
 use crate::format::intros::BY_NAME;
 use crate::format::record::{AtomicInc, ExtIntro, ExtReset, HeaderChunk, Record};
@@ -41,15 +41,7 @@ impl Mailbox {
             run.error(SyncKind::IntroKeywords);
             return false;
         }
-        let proposed = ExtHeader {
-            hdr_size: intro.hdr_size,
-            reset_id: intro.reset_id,
-            record_offset: 0,
-            record_size: intro.record_size,
-            record_align: intro.record_align,
-            name_size: u16::try_from(name.len()).unwrap_or(u16::MAX),
-        };
-        if let Err(why) = ext_hdr_check(self.header.record_size, &proposed, &name) {
+        if let Err(why) = ext_hdr_check(self.header.record_size, &intro.proposed(), &name) {
             run.error(SyncKind::IntroBroken(why));
             return false;
         }

@@ -233,23 +233,7 @@ impl Dir {
     pub fn each(&self, mut take: impl FnMut(&[u8], Option<Special>)) -> io::Result<()> {
         let mut buffer = [const { MaybeUninit::uninit() }; LISTING];
         let fd = open_dir(self.fd.as_fd(), b".")?;
-        let mut reader = RawDir::new(fd.as_fd(), &mut buffer);
-        while let Some(entry) = reader.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                FileType::Unknown => match statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                    Err(_) => continue,
-                },
-                kind => kind,
-            };
-            take(name, Special::of(kind));
-        }
-        Ok(())
+        names(&fd, &mut buffer, |name, kind| take(name, Special::of(kind)))
     }
 }
 
@@ -319,6 +303,32 @@ pub(super) fn open_regular(dir: BorrowedFd<'_>, path: &[u8], more: OFlags) -> io
     };
     let meta = Meta::of(&fd)?.regular()?;
     Ok((File::from(fd), meta))
+}
+
+/// The names in an open directory but for `.` and `..`, one by one, each with what it stands for; a name that is gone
+/// before that can be asked is left out.
+pub(super) fn names(
+    fd: impl AsFd,
+    buffer: &mut [MaybeUninit<u8>],
+    mut take: impl FnMut(&[u8], FileType),
+) -> io::Result<()> {
+    let mut reader = RawDir::new(fd.as_fd(), buffer);
+    while let Some(entry) = reader.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => match statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(_) => continue,
+            },
+            kind => kind,
+        };
+        take(name, kind);
+    }
+    Ok(())
 }
 
 /// Opens a directory below another for listing, without following a link and without touching its access time.

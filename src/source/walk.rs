@@ -18,10 +18,10 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, statat};
+use rustix::fs::{FileType, OFlags};
 
 use super::bytes::MmapPolicy;
-use super::dir::{Dir, open_dir, open_regular};
+use super::dir::{Dir, names, open_dir, open_regular};
 use super::fileset::{Family, MailboxFiles, PathError, Role, recognise};
 use super::generation::{Generation, Snapshot};
 use super::guard::guarded;
@@ -468,20 +468,7 @@ impl Lister {
         }
         let fd = Arc::new(fd);
         let mut entries = Entries::default();
-        let mut reader = RawDir::new(fd.as_fd(), &mut self.buffer);
-        while let Some(entry) = reader.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                FileType::Unknown => match statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                    Err(_) => continue,
-                },
-                kind => kind,
-            };
+        names(&fd, &mut self.buffer, |name, kind| {
             match kind {
                 FileType::Directory => entries.note(name, true),
                 FileType::RegularFile => entries.note(name, false),
@@ -490,7 +477,7 @@ impl Lister {
             if let (Some(special), Some((family, role))) = (Special::of(kind), known_name(name)) {
                 entries.special.push((family, role, special));
             }
-        }
+        })?;
         let home = Dir::of_fd(Arc::clone(&fd), &self.shown.path(&self.path));
         let len = place::root_of(&self.path, above.as_ref().map(|root| root.len), &entries.signs);
         let root = match len {

@@ -1,6 +1,7 @@
 //! A record and what its payload is made of.
 
 use super::super::disk::{Disk, Field, disk_struct};
+use super::super::ext::ExtHeader;
 use super::super::index::IndexHeader;
 use super::super::{Endian, align4};
 use super::types::{EXTERNAL, HEADER_SIZE, RecordType, SYNC, flag};
@@ -66,6 +67,20 @@ disk_struct! {
         14 => record_align: u16, "alignment in the record";
         16 => flags: u16, "bit 0: never shrink";
         18 => name_size: u16, "bytes of the name that follows, 0 when ext_id is given";
+    }
+}
+
+impl ExtIntro {
+    /// The header that the extension would have in an index; where its data comes to lie in a record is not known yet.
+    pub fn proposed(&self) -> ExtHeader {
+        ExtHeader {
+            hdr_size: self.hdr_size,
+            reset_id: self.reset_id,
+            record_offset: 0,
+            record_size: self.record_size,
+            record_align: self.record_align,
+            name_size: u16::try_from(self.name_size).unwrap_or(u16::MAX),
+        }
     }
 }
 
