@@ -163,7 +163,8 @@ impl Log {
                 }
             };
             let problems = opened.problems();
-            let written = view::log::stats(path, &stats, &problems, format, style, &mut context.out);
+            let sums = view::log::Sums::new(path, &stats, &problems);
+            let written = crate::render::print(&sums, format, &style, &mut context.out);
             context.problems(&problems);
             return Ok(written?);
         }

@@ -21,7 +21,7 @@ use crate::render::document::{Document, JsonDocument, LinesDocument, Part};
 use crate::render::text::rfc3339;
 use crate::render::{Emit, Format, Style};
 
-pub use stats::stats;
+pub use stats::Sums;
 
 /// The JSON schema of every document and line.
 pub const SCHEMA: &str = "idx.log/1";

@@ -3,101 +3,140 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use serde::{Serialize, Serializer};
+
 use super::super::findings::emit as emit_finding;
-use super::SCHEMA;
 use crate::check::Finding;
 use crate::format::ext::Visit;
 use crate::logs::stats::{Count, Stats};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{local, rfc3339, shown};
-use crate::render::{Format, Json, PathText, Style, line};
+use crate::render::{Json, Report, Style, path_text};
 
-/// A finding as a value.
-fn json_of(path: &Path, finding: &Finding) -> serde_json::Value {
-    let mut json = Json::new();
-    json.object_begin("");
-    emit_finding(path, finding, &mut json);
-    json.object_end();
-    serde_json::from_slice(&json.buf).unwrap_or_default()
+/// Statistics of a history as they are shown: what JSON calls a member is what the table has in a column.
+#[derive(Serialize)]
+pub struct Sums<'s> {
+    #[serde(serialize_with = "path_text")]
+    path: &'s Path,
+    files: Vec<File<'s>>,
+    #[serde(flatten)]
+    total: Count,
+    #[serde(serialize_with = "by_name")]
+    types: Vec<Share>,
+    #[serde(serialize_with = "by_name")]
+    origins: Vec<Share>,
+    from: Option<Time>,
+    to: Option<Time>,
+    bytes_per_hour: Option<u64>,
+    hours: Vec<Hour>,
+    problems: Vec<serde_json::Value>,
 }
 
-/// Prints statistics.
-///
-/// # Errors
-/// When `out` cannot be written to.
-pub fn stats(
-    path: &Path,
-    stats: &Stats,
-    problems: &[Finding],
-    format: Format,
-    style: Style,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let total = stats.total();
-    let share = |count: Count| if total.bytes == 0 { 0.0 } else { count.bytes as f64 / total.bytes as f64 };
-    let span_of = stats.span();
-    if format != Format::Table {
-        let counts = |list: &[(&str, Count)]| -> serde_json::Value {
-            list.iter()
-                .map(|(name, count)| {
-                    let share = (share(*count) * 10_000.0).round() / 10_000.0;
-                    (
-                        (*name).to_owned(),
-                        serde_json::json!({"count": count.count, "bytes": count.bytes, "share": share}),
-                    )
-                })
-                .collect::<serde_json::Map<_, _>>()
-                .into()
+/// A log file and its bytes.
+#[derive(Serialize)]
+struct File<'s> {
+    #[serde(serialize_with = "path_text")]
+    path: &'s Path,
+    size: u64,
+}
+
+/// What falls to one name.
+#[derive(Serialize)]
+struct Share {
+    #[serde(skip)]
+    name: &'static str,
+    #[serde(flatten)]
+    count: Count,
+    /// Of all bytes, 0 to 1.
+    #[serde(serialize_with = "rounded")]
+    share: f64,
+}
+
+/// What was written in one hour, at the earliest.
+#[derive(Serialize)]
+struct Hour {
+    from: Time,
+    #[serde(flatten)]
+    count: Count,
+}
+
+/// UNIX seconds.
+#[derive(Clone, Copy)]
+struct Time(i64);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        rfc3339(self.0).serialize(serializer)
+    }
+}
+
+fn by_name<S: Serializer>(list: &[Share], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(list.iter().map(|one| (one.name, one)))
+}
+
+fn rounded<S: Serializer>(share: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((share * 10_000.0).round() / 10_000.0)
+}
+
+impl<'s> Sums<'s> {
+    /// What is to be shown of the statistics of the history of `path`.
+    pub fn new(path: &'s Path, stats: &'s Stats, problems: &[Finding]) -> Sums<'s> {
+        let total = stats.total();
+        let share = |(name, count): (&'static str, Count)| {
+            let share = if total.bytes == 0 { 0.0 } else { count.bytes as f64 / total.bytes as f64 };
+            Share { name, count, share }
         };
-        let file = |path: &Path| serde_json::to_value(PathText(path)).unwrap_or_default();
-        let files = stats.files.iter().map(|(path, size)| serde_json::json!({"path": file(path), "size": size}));
-        let hours = stats.hours();
-        let hours = hours.iter().map(
-            |(hour, count)| serde_json::json!({"from": rfc3339(*hour), "count": count.count, "bytes": count.bytes}),
-        );
-        let document = serde_json::json!({
-            "path": file(path),
-            "files": files.collect::<Vec<_>>(),
-            "count": total.count,
-            "bytes": total.bytes,
-            "types": counts(&stats.types()),
-            "origins": counts(&stats.origins()),
-            "from": span_of.map(|(from, _)| rfc3339(from)),
-            "to": span_of.map(|(_, to)| rfc3339(to)),
-            "bytes_per_hour": stats.bytes_per_hour(),
-            "hours": hours.collect::<Vec<_>>(),
-            "problems": problems.iter().map(|finding| json_of(path, finding)).collect::<Vec<_>>(),
-        });
-        return line(out, SCHEMA, &document);
-    }
-    for (path, size) in &stats.files {
-        writeln!(out, "{}  {size} bytes", style.heading(&shown(path)))?;
-    }
-    let numbers = |count: Count| vec![Cell::number(count.count), Cell::number(count.bytes)];
-    for (what, list) in [("TYPE", stats.types()), ("ORIGIN", stats.origins().to_vec()), ("ALL", vec![("", total)])] {
-        let mut table = Table::new([what, "COUNT", "BYTES", "SHARE"], style);
-        for (name, count) in list {
-            let mut row = numbers(count);
-            row.insert(0, Cell::text(if name.is_empty() { "records" } else { name }));
-            row.push(Cell::number(format!("{:.1}%", share(count) * 100.0)));
-            table.row(row, out)?;
+        let finding = |finding| {
+            let mut json = Json::new();
+            json.object_begin("");
+            emit_finding(path, finding, &mut json);
+            json.object_end();
+            serde_json::from_slice(&json.buf).unwrap_or_default()
+        };
+        Sums {
+            path,
+            files: stats.files.iter().map(|(path, size)| File { path, size: *size }).collect(),
+            total,
+            types: stats.types().into_iter().map(share).collect(),
+            origins: stats.origins().into_iter().map(share).collect(),
+            from: stats.span().map(|(from, _)| Time(from)),
+            to: stats.span().map(|(_, to)| Time(to)),
+            bytes_per_hour: stats.bytes_per_hour(),
+            hours: stats.hours().into_iter().map(|(from, count)| Hour { from: Time(from), count }).collect(),
+            problems: problems.iter().map(finding).collect(),
         }
-        table.flush(out)?;
     }
-    if let Some((from, to)) = span_of {
-        let rate = stats.bytes_per_hour().map_or_else(String::new, |rate| format!(": {rate} bytes per hour"));
-        writeln!(out, "{} to {}{rate}", local(from), local(to))?;
-        let hours = stats.hours();
-        if hours.len() > 1 {
-            let mut table = Table::new(["HOUR", "COUNT", "BYTES"], style);
-            for (hour, count) in hours.iter().rev().take(48).rev() {
-                let time = local(*hour);
-                let mut row = numbers(*count);
-                row.insert(0, Cell::text(time.get(..16).unwrap_or(&time)));
-                table.row(row, out)?;
+}
+
+impl Report for Sums<'_> {
+    const SCHEMA: &'static str = super::SCHEMA;
+
+    fn table(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+        for File { path, size } in &self.files {
+            writeln!(out, "{}  {size} bytes", style.heading(&shown(path)))?;
+        }
+        let whole = f64::from(u8::from(self.total.bytes > 0));
+        let all = [Share { name: "records", count: self.total, share: whole }];
+        for (what, list) in [("TYPE", &self.types[..]), ("ORIGIN", &self.origins), ("ALL", &all)] {
+            let mut table = Table::new([what, "COUNT", "BYTES", "SHARE"], *style);
+            for Share { name, count, share } in list {
+                let share = Cell::number(format!("{:.1}%", share * 100.0));
+                table.row(vec![Cell::text(*name), Cell::number(count.count), Cell::number(count.bytes), share], out)?;
             }
             table.flush(out)?;
         }
+        let (Some(from), Some(to)) = (self.from, self.to) else { return Ok(()) };
+        let rate = self.bytes_per_hour.map_or_else(String::new, |rate| format!(": {rate} bytes per hour"));
+        writeln!(out, "{} to {}{rate}", local(from.0), local(to.0))?;
+        if self.hours.len() > 1 {
+            let mut table = Table::new(["HOUR", "COUNT", "BYTES"], *style);
+            for Hour { from, count } in self.hours.iter().rev().take(48).rev() {
+                let time = local(from.0);
+                let hour = Cell::text(time.get(..16).unwrap_or(&time));
+                table.row(vec![hour, Cell::number(count.count), Cell::number(count.bytes)], out)?;
+            }
+            table.flush(out)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
