@@ -517,7 +517,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__rebuild)
-            opts="-n -o -f -h --dry-run --output --base --accept-loss --lock-method --lock-timeout --no-undo --any-owner --format --color --progress --mmap --help"
+            opts="-n -o -p -r -j -f -h --dry-run --output --base --accept-loss --preen --tree --recursive --jobs --cross --one-file-system --journal --lock-method --lock-timeout --no-undo --any-owner --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -536,6 +536,18 @@ _idx() {
                     return 0
                     ;;
                 --accept-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --journal)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -809,12 +821,20 @@ _idx() {
             return 0
             ;;
         idx__subcmd__undo)
-            opts="-n -f -h --dry-run --all --list --clear --force --any-owner --lock-method --lock-timeout --format --color --progress --mmap --help"
+            opts="-n -r -j -f -h --dry-run --all --list --clear --force --any-owner --tree --recursive --jobs --cross --one-file-system --lock-method --lock-timeout --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --lock-method)
                     COMPREPLY=($(compgen -W "fcntl flock dotlock none" -- "${cur}"))
                     return 0

@@ -196,6 +196,8 @@ backup\t'dovecot.index.backup and the logs after it'
 log\t'Logs that start from an empty mailbox'
 storage\t'The mail storage, and what the logs tell of its messages'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l accept-loss -d 'Go on although something is lost, or something of these grades: history, flags, messages, uidvalidity; exit code 1' -r
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -l journal -d 'Add to FILE a line of JSON for each mailbox that is begun, about to be written, and ended, each there before the work goes on' -r -F
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l lock-method -d 'Dovecot\'s setting lock_method' -r -f -a "fcntl\t'POSIX record locks, Dovecot\'s default'
 flock\t'BSD locks'
 dotlock\t'A file dovecot.index.log.lock'
@@ -214,9 +216,14 @@ complete -c idx -n "__fish_idx_using_subcommand rebuild" -l mmap -d 'When to map
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -s n -l dry-run -d 'Only say what would be done; needs no lock'
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -s p -l preen -d 'Repair whatever loses nothing and leave the rest alone, with its reason, as e2fsck -p does. So does idx unless it is told to accept losses: this option says that it is not'
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -s r -l recursive -l tree -d 'Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir'
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -l cross -d 'Also search file systems that are mounted below a directory'
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -l one-file-system -d 'Stay on the file system of each directory that is named; this is the default'
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l no-undo -d 'Save nothing: the rebuild cannot be undone'
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l any-owner -d 'As root: take also files that belong to neither the owner of the mailbox directory nor root'
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c idx -n "__fish_idx_using_subcommand undo" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
 complete -c idx -n "__fish_idx_using_subcommand undo" -l lock-method -d 'Dovecot\'s setting lock_method' -r -f -a "fcntl\t'POSIX record locks, Dovecot\'s default'
 flock\t'BSD locks'
 dotlock\t'A file dovecot.index.log.lock'
@@ -240,6 +247,9 @@ complete -c idx -n "__fish_idx_using_subcommand undo" -l list -d 'Only say which
 complete -c idx -n "__fish_idx_using_subcommand undo" -l clear -d 'Undo nothing, and remove the undo file'
 complete -c idx -n "__fish_idx_using_subcommand undo" -l force -d 'Do it although something has been written since the rebuild; that is lost then, and -n says what it is'
 complete -c idx -n "__fish_idx_using_subcommand undo" -l any-owner -d 'As root: take also files that belong to neither the owner of the mailbox directory nor root'
+complete -c idx -n "__fish_idx_using_subcommand undo" -s r -l recursive -l tree -d 'Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir'
+complete -c idx -n "__fish_idx_using_subcommand undo" -l cross -d 'Also search file systems that are mounted below a directory'
+complete -c idx -n "__fish_idx_using_subcommand undo" -l one-file-system -d 'Stay on the file system of each directory that is named; this is the default'
 complete -c idx -n "__fish_idx_using_subcommand undo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idx -n "__fish_idx_using_subcommand scan" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
 complete -c idx -n "__fish_idx_using_subcommand scan" -s f -l format -d 'How to print results' -r -f -a "table\t'For people'

@@ -114,11 +114,12 @@ fn one_place_reads_the_clock_of_the_host() {
 }
 
 /// Who asks the clock itself, because it is about the host at this moment: the present of a reading, locks, files that
-/// rest or not, records that come while one looks. Everything else is told the time.
+/// rest or not, records that come while one looks, lines of a journal. Everything else is told the time.
 #[test]
 fn the_time_is_told_and_asked_in_few_places() {
     let may = [
         "ops/inspect.rs",
+        "ops/many.rs",
         "logs/walk.rs",
         "storage/messages.rs",
         "storage/maildir.rs",
@@ -265,11 +266,12 @@ const BY_PATH: [&str; 14] = [
 ];
 
 /// The places where a path is looked up, each with the reason.
-const DOORS: [(&str, &str); 19] = [
+const DOORS: [(&str, &str); 20] = [
     ("source/named.rs", "a file that the caller named, links and all, once"),
     ("source/fileset.rs", "what a path of the caller means; then one descriptor of its directory"),
     ("source/walk.rs", "the root of a walk, that the caller named, once"),
     ("store/output.rs", "files and directories that the caller wants written"),
+    ("store/journal.rs", "the journal that the caller named, once"),
     ("store/lock.rs", "the system's own /proc: who holds a lock"),
     ("store/signals.rs", "the system's own /proc: threads of this process"),
     ("store/owner.rs", "the system's own /etc/passwd and /etc/group"),

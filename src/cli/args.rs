@@ -34,7 +34,8 @@ pub struct Mailboxes {
 /// Mailboxes of a verb that writes: they are named.
 #[derive(Clone, Debug, Args)]
 pub struct Targets {
-    /// Mailbox directories or index files; - reads names from standard input, separated by NUL or newline
+    /// Mailbox directories, index files, or directories with mailboxes below them; - reads names from standard input,
+    /// separated by NUL or newline
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
 }
@@ -57,6 +58,23 @@ impl From<Trees> for Walk {
     fn from(trees: Trees) -> Walk {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
         Walk { cross: trees.cross, ..Walk::from(trees.jobs.map_or_else(all, usize::from)) }
+    }
+}
+
+/// How verbs that write go through trees.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Deep {
+    /// Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir
+    #[arg(short, long, visible_alias = "tree")]
+    pub recursive: bool,
+    #[command(flatten)]
+    pub walk: Trees,
+}
+
+impl Deep {
+    /// The words of a command line that say so, with a blank before them.
+    pub fn words(self) -> &'static str {
+        if self.recursive { " -r" } else { "" }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: flags to options, results to the renderer, errors to stderr and the exit code.
 
 mod args;
+mod batch;
 mod check;
 mod complete;
 mod dump;
@@ -236,15 +237,19 @@ impl Context {
         self.out.write_all(&json.buf)
     }
 
-    /// Ends a document of several with what could not be read.
+    /// Ends a document of several with what could not be read, and a summary.
     ///
     /// # Errors
     /// When standard output cannot be written to.
-    fn end_of_several(&mut self) -> io::Result<()> {
+    fn end_of_several(&mut self, summary: Option<&[u8]>) -> io::Result<()> {
         use crate::format::ext::Visit;
         let mut json = Json::new();
         json.append(b"]");
         document::emit_errors(&mut json, self.errors.iter().map(|(path, error)| (path.as_path(), error.as_str())));
+        if let Some(summary) = summary {
+            json.buf.extend_from_slice(b",\"summary\":");
+            json.buf.extend_from_slice(summary);
+        }
         json.object_end();
         json.end_line();
         self.out.write_all(&json.buf)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::progress::Progress;
 use super::{Context, is_single};
+use crate::ops::rebuild::is_tree;
 use crate::render::text::shown;
 use crate::source::{MailboxFiles, PathError, guarded, walk};
 
@@ -109,9 +110,38 @@ pub fn for_each(
     }
     progress.finish();
     if grouped {
-        context.end_of_several()?;
+        context.end_of_several(None)?;
     }
     Ok(())
+}
+
+/// Paths, some of which are trees.
+pub struct Groups<'a> {
+    paths: &'a [PathBuf],
+    is_tree: Vec<bool>,
+}
+
+impl<'a> Groups<'a> {
+    /// Looks at each; `recursive`: every directory is a tree.
+    pub fn of(paths: &'a [PathBuf], recursive: bool) -> Groups<'a> {
+        let is_tree = |path: &PathBuf| guarded(|| is_tree(path, recursive)).unwrap_or(false);
+        Groups { paths, is_tree: paths.iter().map(is_tree).collect() }
+    }
+
+    /// True when there is a tree.
+    pub fn any(&self) -> bool {
+        self.is_tree.contains(&true)
+    }
+
+    /// Paths that follow each other and are trees, or are none, in order.
+    pub fn groups(&self) -> impl Iterator<Item = (&'a [PathBuf], bool)> {
+        let mut rest = self.paths;
+        self.is_tree.chunk_by(|a, b| a == b).map(move |group| {
+            let (now, later) = rest.split_at(group.len());
+            rest = later;
+            (now, group.contains(&true))
+        })
+    }
 }
 
 /// The first mailboxes below a directory that is none itself.

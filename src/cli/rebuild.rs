@@ -4,12 +4,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{Choice, Lock, Targets, choice};
-use super::{Context, EXIT_STATUS, ROOT_WRITES, Status, paths};
+use super::args::{Choice, Deep, Lock, Targets, choice};
+use super::batch::Batch;
+use super::paths::{self, Groups};
+use super::progress::Progress;
+use super::{Context, EXIT_STATUS, ROOT_WRITES, Status};
+use crate::ops::many::{Failure, Head, Outcome, Run, Summary};
 use crate::ops::rebuild::{self, Options, RebuildReport};
+use crate::render::PathText;
 use crate::render::text::shown;
-use crate::render::{self, Report};
 use crate::repair::{Base, Grade};
+use crate::store::journal::Journal;
+use crate::store::signals::Graceful;
+use crate::view::rebuild as view;
 
 /// Write a new dovecot.index from the logs, on the best base that survives
 ///
@@ -35,6 +42,16 @@ pub struct Rebuild {
     #[arg(long, value_name = "GRADES", num_args = 0..=1, require_equals = true, value_delimiter = ',',
         default_missing_value = "history,flags,messages,uidvalidity", value_parser = grade)]
     accept_loss: Vec<Grade>,
+    /// Repair whatever loses nothing and leave the rest alone, with its reason, as e2fsck -p does. So does idx unless
+    /// it is told to accept losses: this option says that it is not
+    #[arg(short = 'p', long = "preen", conflicts_with = "accept_loss")]
+    _preen: bool,
+    #[command(flatten)]
+    trees: Deep,
+    /// Add to FILE a line of JSON for each mailbox that is begun, about to be written, and ended, each there before the
+    /// work goes on
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
     #[command(flatten)]
     lock: Lock,
     /// Save nothing: the rebuild cannot be undone
@@ -44,6 +61,9 @@ pub struct Rebuild {
     #[arg(long)]
     any_owner: bool,
 }
+
+/// How the first line of a journal begins.
+const JOURNAL: &str = "{\"schema\":\"idx.rebuild/";
 
 /// The base that is to be taken; `None`: the first that loses nothing. The other name keeps clap from taking it for an
 /// option that may be left out.
@@ -62,6 +82,8 @@ const EXAMPLES: &str = const_format::concatcp!(
 Examples:
   idx rebuild -n ~/Maildir                  what would be done, and what would be lost
   idx rebuild ~/Maildir                     do it; `idx undo ~/Maildir` takes it back
+  idx rebuild -n /var/vmail                 the same for every mailbox below, with a summary
+  idx rebuild --preen --journal /var/log/idx.ndjson /var/vmail
   idx rebuild -f json -o /tmp/new ~/Maildir/.Sent | jq '.status, .lost'
 
 ",
@@ -92,26 +114,82 @@ impl Rebuild {
             any_owner: self.any_owner,
             mmap: context.mmap,
         };
-        paths::for_each(context, RebuildReport::SCHEMA, &self.targets.paths, |context, path| {
-            run_one(path, &options, context)
-        })
-    }
-}
-
-fn run_one(path: &Path, options: &Options, context: &mut Context) -> anyhow::Result<()> {
-    let report = match rebuild::run(path, options) {
-        Ok(report) => report,
-        Err(error) => {
-            context.error_document(RebuildReport::SCHEMA, path, &error)?;
+        let Some(paths) = paths::expand(context, &self.targets.paths)? else {
+            return Ok(context.error_document(rebuild::SCHEMA, Path::new("-"), &"no paths on standard input")?);
+        };
+        let journal = match self.journal.as_ref().map(|path| Journal::open(path, JOURNAL)).transpose() {
+            Ok(journal) => journal,
+            Err(error) => {
+                let path = self.journal.as_deref().unwrap_or(Path::new(""));
+                context.error_document(rebuild::SCHEMA, path, &error)?;
+                context.failure(&error);
+                return Ok(());
+            }
+        };
+        let trees = Groups::of(&paths, self.trees.recursive);
+        let several = paths.len() > 1 || trees.any();
+        let signals = several.then(Graceful::begin);
+        let run = Run::new(&options, journal.as_ref(), signals.as_ref());
+        let head = Head {
+            idx: env!("CARGO_PKG_VERSION"),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            given: paths.iter().map(|path| PathText(path)).collect(),
+            dry_run: self.dry_run,
+            accept: &self.accept_loss,
+        };
+        if let Err(error) = run.note("run", head, true) {
             context.failure(&error);
             return Ok(());
         }
+        let mut summary = Summary::default();
+        let mut batch = Batch::begin(rebuild::SCHEMA, several);
+        let total = (!trees.any()).then_some(paths.len() as u64);
+        let progress = Progress::new(context.progress, "mailboxes", total, true);
+        for (group, is_tree) in trees.groups() {
+            let mut tell = |outcome: Outcome| {
+                progress.step();
+                summary.count(&outcome);
+                let (path, outcome) = outcome;
+                if paths.len() == 1 && matches!(outcome, Err(Failure::Root(_))) {
+                    batch.is_nothing();
+                }
+                progress.aside(|| tell(context, &mut batch, &path, outcome, is_tree));
+            };
+            if is_tree {
+                run.trees(group, self.trees.walk.into(), tell);
+            } else {
+                group.iter().take_while(|_| !run.is_over()).for_each(|path| tell(run.named(path)));
+            }
+        }
+        progress.finish();
+        summary.end(&run, self.trees.words(), &paths);
+        if let Err(error) = run.note("summary", &summary, true) {
+            context.failure(&error);
+        }
+        if let Some(signal) = summary.interrupted {
+            context.failure(&format_args!("ended by {signal} after the mailboxes in work; the others were not begun"));
+        }
+        if several {
+            context.done(summary.text(self.dry_run));
+        }
+        Ok(batch.end(context, &summary, |context| summary.write(self.dry_run, &mut context.out))?)
+    }
+}
+
+/// Says what came of one mailbox; of those in a tree for people in one line.
+fn tell(context: &mut Context, batch: &mut Batch, path: &Path, outcome: Result<RebuildReport, Failure>, is_tree: bool) {
+    let report = match outcome {
+        Ok(report) => report,
+        Err(error) => return batch.failure(context, path, &error),
     };
     let place = shown(&report.path);
     match report.status {
         rebuild::Status::Refused => {
             let reason = report.reason.as_deref().unwrap_or_default();
-            context.failure(&format_args!("{place}: refused: {reason}"));
+            let command = report.command.as_ref().filter(|_| is_tree);
+            let command = command.map_or_else(String::new, |command| format!("; to accept it: {command}"));
+            context.failure(&format_args!("{place}: refused: {reason}{command}"));
         }
         rebuild::Status::Rebuilt if !report.dry_run => {
             let lost =
@@ -123,5 +201,6 @@ fn run_one(path: &Path, options: &Options, context: &mut Context) -> anyhow::Res
     if report.status != rebuild::Status::Refused && !report.lost.is_empty() {
         context.raise(Status::Findings);
     }
-    Ok(render::print(&report, context.format, &context.style, &mut context.out)?)
+    let row = |context: &mut Context| view::row(&report, &context.style, &mut context.out);
+    batch.report(context, &report, is_tree.then_some(row));
 }

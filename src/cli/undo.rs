@@ -1,12 +1,22 @@
 //! `idx undo`.
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
-use super::args::{Lock, Targets};
-use super::{Context, EXIT_STATUS, ROOT_WRITES, paths};
-use crate::ops::undo::{self, Options, Status, Task, UndoReport};
+use super::args::{Deep, Lock, Targets};
+use super::batch::Batch;
+use super::paths::{self, Groups};
+use super::progress::Progress;
+use super::{Context, EXIT_STATUS, ROOT_WRITES};
+use crate::ops::trees::Trees;
+use crate::ops::undo::{self, Options, Status, Summary, Task, UndoError, UndoReport};
+use crate::render::Report;
 use crate::render::text::shown;
-use crate::render::{self, Report};
+use crate::source::{PathError, guarded};
+use crate::store::signals::{self, Graceful};
+use crate::view::rebuild as view;
 
 /// Put back, byte for byte, what the last rebuild of a mailbox replaced
 #[derive(Debug, Args)]
@@ -33,6 +43,8 @@ pub struct Undo {
     #[arg(long)]
     any_owner: bool,
     #[command(flatten)]
+    trees: Deep,
+    #[command(flatten)]
     lock: Lock,
 }
 
@@ -40,6 +52,7 @@ const EXAMPLES: &str = const_format::concatcp!(
     "\
 Examples:
   idx undo ~/Maildir                        contents and times as before the last rebuild
+  idx undo -n /var/vmail                    the same for every mailbox below that has an undo file
   idx undo --list ~/Maildir                 which rebuilds can be undone
   idx undo -n --all --force ~/Maildir       what going back to before the first would restore, and throw away
   tar -tvf ~/Maildir/dovecot.index.idx-undo what would be put back
@@ -69,33 +82,72 @@ impl Undo {
             lock_method: self.lock.lock_method,
             lock_timeout: self.lock.lock_timeout,
         };
-        paths::for_each(context, UndoReport::SCHEMA, &self.targets.paths, |context, path| {
-            let report = match undo::run(path, &options) {
-                Ok(report) => report,
-                Err(error) => {
-                    context.error_document(UndoReport::SCHEMA, path, &error)?;
-                    context.failure(&error);
-                    return Ok(());
+        let Some(paths) = paths::expand(context, &self.targets.paths)? else {
+            return Ok(context.error_document(UndoReport::SCHEMA, Path::new("-"), &"no paths on standard input")?);
+        };
+        let groups = Groups::of(&paths, self.trees.recursive);
+        let several = paths.len() > 1 || groups.any();
+        let signals = several.then(Graceful::begin);
+        let stop = || signals.as_ref().is_some_and(|signals| signals.asked().is_some());
+        let mut summary = Summary::default();
+        let mut batch = Batch::begin(UndoReport::SCHEMA, several);
+        let total = (!groups.any()).then_some(paths.len() as u64);
+        let progress = Progress::new(context.progress, "mailboxes", total, true);
+        for (group, is_tree) in groups.groups() {
+            let mut tell = |path: PathBuf, outcome: Result<UndoReport, UndoError>| {
+                progress.step();
+                summary.count(&outcome);
+                if paths.len() == 1 && matches!(outcome, Err(UndoError::Nothing(_))) {
+                    batch.is_nothing();
                 }
+                progress.aside(|| tell(context, &mut batch, &path, outcome, is_tree));
             };
-            let place = shown(&report.path);
-            match report.status {
-                Status::Restored | Status::Cleared if report.dry_run => {}
-                Status::Restored => context.done(format!("{place}: restored")),
-                Status::Cleared => context.done(format!("{place}: the undo file is removed")),
-                Status::Listed => {}
-                Status::Refused => {
-                    let since = report.changed_since.join(", ");
-                    let lost = match report.thrown_away.is_empty() {
-                        true => "the saved files would no longer fit the others".to_owned(),
-                        false => format!("that would be lost ({})", report.thrown_away.join("; ")),
-                    };
-                    let why = "--force restores all the same";
-                    let since = format_args!("written since the rebuild: {since}");
-                    context.failure(&format_args!("{place}: refused: {since}; {why}: {lost}"));
-                }
+            if is_tree {
+                let trees = Trees { roots: group, walk: self.trees.walk.into(), stop: &stop };
+                undo::trees(&trees, &options, tell);
+                continue;
             }
-            Ok(render::print(&report, context.format, &context.style, &mut context.out)?)
-        })
+            for path in group.iter().take_while(|_| !stop()) {
+                let bug =
+                    |panic| UndoError::Path(PathError::Io { path: path.clone(), source: std::io::Error::other(panic) });
+                tell(path.clone(), guarded(|| undo::run(path, &options)).map_err(bug).flatten());
+            }
+        }
+        progress.finish();
+        summary.interrupted = signals.as_ref().and_then(Graceful::asked).map(signals::name);
+        if let Some(signal) = summary.interrupted {
+            context.failure(&format_args!("ended by {signal} after the mailboxes in work; the others were not begun"));
+        }
+        if several {
+            context.done(summary.text(self.dry_run));
+        }
+        Ok(batch.end(context, &summary, |context| writeln!(context.out, "{}", summary.text(self.dry_run)))?)
     }
+}
+
+/// Says what came of one mailbox; of those in a tree for people in one line.
+fn tell(context: &mut Context, batch: &mut Batch, path: &Path, outcome: Result<UndoReport, UndoError>, is_tree: bool) {
+    let report = match outcome {
+        Ok(report) => report,
+        Err(error) => return batch.failure(context, path, &error),
+    };
+    let place = shown(&report.path);
+    match report.status {
+        Status::Restored | Status::Cleared if report.dry_run => {}
+        Status::Restored => context.done(format!("{place}: restored")),
+        Status::Cleared => context.done(format!("{place}: the undo file is removed")),
+        Status::Listed => {}
+        Status::Refused => {
+            let since = report.changed_since.join(", ");
+            let lost = match report.thrown_away.is_empty() {
+                true => "the saved files would no longer fit the others".to_owned(),
+                false => format!("that would be lost ({})", report.thrown_away.join("; ")),
+            };
+            let why = "--force restores all the same";
+            let since = format_args!("written since the rebuild: {since}");
+            context.failure(&format_args!("{place}: refused: {since}; {why}: {lost}"));
+        }
+    }
+    let row = |context: &mut Context| view::undone(&report, &context.style, &mut context.out);
+    batch.report(context, &report, (is_tree && report.status != Status::Listed).then_some(row));
 }

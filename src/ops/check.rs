@@ -300,7 +300,7 @@ fn thread(dir: &Path) -> Option<Finding> {
 }
 
 /// D17: messages beside which there is no index, nor one in another root of the user.
-fn bare(found: &Found) -> Option<Finding> {
+pub(super) fn bare(found: &Found) -> Option<Finding> {
     let roles = [Role::Index, Role::Log, Role::OldLog, Role::Backup];
     let is_index = |unit: &crate::source::Unit| {
         unit.family == Family::Mailbox && (roles.into_iter().any(|role| unit.has(role)) || !unit.special.is_empty())

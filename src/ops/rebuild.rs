@@ -5,10 +5,12 @@
 //! and replace it. Nothing that a mail user can make slow is done while Dovecot waits.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::check::quote;
 use crate::render::{optional_path_text, path_text};
 use crate::repair::{
     Base, Grade, Kept, Loss, Messages, RebuildError, StorageState, after, before, change, inputs, plan, whole_files,
@@ -16,11 +18,15 @@ use crate::repair::{
 use crate::source::place::DBOX_MAILS;
 use crate::source::{Bytes, Dir, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, passed};
 use crate::storage::{self, Roots};
+use crate::store::StoreError;
 use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
 use crate::store::output::OutputDir;
 use crate::store::transaction::Transaction;
 use crate::store::undo::{self, Kept as KeptUndo, Undo};
+
+/// The JSON schema of the document and of every line.
+pub const SCHEMA: &str = "idx.rebuild/1";
 
 /// How often a mailbox that changes between survey and lock is surveyed again before it is called busy.
 const TRIES: u32 = 5;
@@ -82,11 +88,31 @@ pub struct RebuildReport {
     pub lost: Vec<String>,
     /// The same with grades.
     pub losses: Vec<Loss>,
+    /// The command that accepts the losses for which it was refused.
+    pub command: Option<String>,
     /// What stays.
     pub kept: Option<Kept>,
     /// The file that can undo it.
     #[serde(serialize_with = "optional_path_text")]
     pub undo: Option<PathBuf>,
+}
+
+/// What a rebuild shares with the others of its run.
+#[derive(Default)]
+pub struct Among<'a> {
+    /// What is known of the roots that mailboxes share, so that it is not read for each of them.
+    pub roots: Arc<Roots>,
+    /// Told of what is going to be done, before the first file is changed; where it cannot take note, nothing is done.
+    pub before_write: Option<&'a Note<'a>>,
+}
+
+/// Takes note of a report.
+pub type Note<'a> = dyn Fn(&RebuildReport) -> Result<(), StoreError> + Sync + 'a;
+
+impl std::fmt::Debug for Among<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Among").field("roots", &self.roots).finish_non_exhaustive()
+    }
 }
 
 /// Rebuilds a mailbox's index. Root does it with the rights of the mailbox's owner; only what is written to another
@@ -95,32 +121,40 @@ pub struct RebuildReport {
 /// # Errors
 /// [`RebuildError`]: in all cases but `CommitError::Torn` nothing has changed.
 pub fn run(path: &Path, options: &Options) -> Result<RebuildReport, RebuildError> {
-    run_among(path, options, &Roots::default())
+    run_among(&subject(path)?, options, &Among::default())
 }
 
-/// The same as one of many: what is known of the roots that mailboxes share is not read for each of them.
+/// The index that a path means: that of a file, or the mailbox's own in a directory. The mailbox list in a directory is
+/// meant only when it is named, and a mailbox that has nothing but its storage is one all the same.
 ///
 /// # Errors
-/// As [`run`].
-pub fn run_among(path: &Path, options: &Options, roots: &Roots) -> Result<RebuildReport, RebuildError> {
+/// [`PathError::NoIndex`] or [`PathError::Above`] for a directory that is no mailbox.
+pub fn subject(path: &Path) -> Result<MailboxFiles, PathError> {
     // The backup stands for its mailbox; it is never itself rebuilt.
     let stem = path.to_str().and_then(|text| text.strip_suffix(Role::Backup.suffix())).map(Path::new);
     let path = stem.filter(|_| !path.is_dir()).unwrap_or(path);
-    // A directory of mailboxes may have no index of its own but one of their names: that is meant only when it is
-    // named.
     let named = |files: &MailboxFiles| files.family() == Family::List;
-    let located = MailboxFiles::locate(path);
-    let files = match located {
-        Ok(files) if !(named(&files) && path.is_dir()) => files,
-        other => match has_storage(path) {
-            Some(files) => files,
-            None => return Err(other.err().unwrap_or_else(|| PathError::NoIndex(path.to_owned())).into()),
-        },
-    };
-    let home = Home::open(&files, options.any_owner)?;
+    match MailboxFiles::locate(path) {
+        Ok(files) if !(named(&files) && path.is_dir()) => Ok(files),
+        other => has_storage(path).ok_or_else(|| other.err().unwrap_or_else(|| PathError::NoIndex(path.to_owned()))),
+    }
+}
+
+/// Whether a path is searched for mailboxes: a directory that is none itself, or any directory when all below is asked
+/// for.
+pub fn is_tree(path: &Path, recursive: bool) -> bool {
+    path.is_dir() && (recursive || matches!(subject(path), Err(PathError::NoIndex(_) | PathError::Above { .. })))
+}
+
+/// Rebuilds one index of several.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_among(files: &MailboxFiles, options: &Options, among: &Among<'_>) -> Result<RebuildReport, RebuildError> {
+    let home = Home::open(files, options.any_owner)?;
     let elsewhere = options.output.as_deref().filter(|_| !options.dry_run);
     let output = elsewhere.map(|dir| OutputDir::open(dir, home.dir())).transpose()?;
-    let (report, result) = home.as_owner(|| rebuild(&home, &files.index, options, roots))??;
+    let (report, result) = home.as_owner(|| rebuild(&home, &files.index, options, among))??;
     if let Some(output) = output {
         for (name, bytes) in result {
             output.write(&name, &bytes)?;
@@ -150,7 +184,7 @@ pub fn preview(
         mmap,
     };
     let home = Home::open(files, false)?;
-    let (report, left) = home.as_owner(|| rebuild(&home, &files.index, &options, &Roots::default()))??;
+    let (report, left) = home.as_owner(|| rebuild(&home, &files.index, &options, &Among::default()))??;
     let inputs = left.into_iter().enumerate().filter_map(|(i, (name, bytes))| {
         let role = Role::ALL.into_iter().find(|role| home.name(*role) == name)?;
         // Files in memory have no inode; all that counts is that they are different ones.
@@ -183,7 +217,7 @@ fn rebuild(
     home: &Home,
     index: &Path,
     options: &Options,
-    roots: &Roots,
+    among: &Among<'_>,
 ) -> Result<(RebuildReport, Written), RebuildError> {
     let elsewhere = options.dry_run || options.output.is_some();
     let began = passed();
@@ -211,7 +245,7 @@ fn rebuild(
         let interrupted = saved.steps.pop_if(|step| step.was_interrupted(home, &survey));
         let before = before(home, &survey, interrupted.as_ref());
         let names = home.files();
-        let mut inputs = inputs(&before, &names, options.base, roots, super::inspect::options().now);
+        let mut inputs = inputs(&before, &names, options.base, &among.roots, super::inspect::options().now);
         let mut made = plan(&names, &inputs);
         if !made.asks.is_empty()
             && let Some(map) = inputs.storage.as_mut().and_then(|storage| storage.map.as_mut())
@@ -238,6 +272,7 @@ fn rebuild(
             messages: plan.messages,
             lost: plan.lost.iter().map(ToString::to_string).collect(),
             losses: plan.lost.clone(),
+            command: None,
             kept: plan.kept.clone(),
             undo: None,
         };
@@ -245,6 +280,7 @@ fn rebuild(
             report.status = Status::Refused;
         } else if let Some(grade) = plan.lost.iter().map(Loss::grade).filter(|g| !options.accept.contains(g)).max() {
             report.status = Status::Refused;
+            report.command = Some(accepting(home, index, options.base, &plan.lost));
             report.reason = Some(match options.accept.is_empty() {
                 true => "something would be lost, and --accept-loss is not given".into(),
                 false => format!("something of the grade {} would be lost, and that is not accepted", grade.name()),
@@ -283,6 +319,9 @@ fn rebuild(
         if StorageState::of(home) != storage_then {
             continue;
         }
+        if let Some(note) = among.before_write {
+            note(&report)?;
+        }
         let lock = LogLock::acquire(home, options.lock_method, options.lock_timeout)?;
         let same = survey.still_holds(home)?
             && storage_then.may_hold()
@@ -300,8 +339,28 @@ fn rebuild(
             false => whole_files(home, &survey, interrupted.as_ref(), &after),
         };
         Transaction::commit(home, &lock, &survey, undo.as_ref(), &changes)?;
-        roots.changed(&names);
+        among.roots.changed(&names);
         return Ok((report, Vec::new()));
     }
     Err(PathError::Busy(index.to_owned()).into())
+}
+
+/// The command that accepts these losses. A directory means the index of its mailbox, and no other.
+fn accepting(home: &Home, index: &Path, base: Option<Base>, lost: &[Loss]) -> String {
+    let is_own = home.name(Role::Index) == Family::Mailbox.prefix().as_bytes();
+    let dir = index.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+    let path = dir.filter(|_| is_own).unwrap_or(index);
+    format!("idx rebuild{}{} {}", base_option(base), accept_option(lost.iter().map(Loss::grade)), quote(path))
+}
+
+/// The option that chooses a base, with a blank before it.
+pub(super) fn base_option(base: Option<Base>) -> String {
+    base.map_or_else(String::new, |base| format!(" --base {base}"))
+}
+
+/// The option that accepts losses of these grades, with a blank before it.
+pub(super) fn accept_option(grades: impl Iterator<Item = Grade> + Clone) -> String {
+    let there = |grade: &Grade| grades.clone().any(|one| one == *grade);
+    let names: Vec<&str> = Grade::ALL.into_iter().filter(there).map(Grade::name).collect();
+    format!(" --accept-loss={}", names.join(","))
 }

@@ -7,7 +7,7 @@ use super::past::JUDGED;
 use super::{inspect, rebuild};
 use crate::check::deep::judge;
 use crate::check::{self, Finding, Remedy, Severity, quote};
-use crate::repair::{Base, Grade, Loss};
+use crate::repair::{Base, Loss};
 use crate::source::{Family, MailboxFiles, MmapPolicy, Role};
 use crate::storage::{Depth, Witnesses};
 
@@ -87,22 +87,17 @@ impl Trial {
     fn remedy(&self, files: &MailboxFiles) -> Remedy {
         // A directory means its mailbox, not the list or the map in it.
         let path = if files.family() == Family::Mailbox { "{mailbox}".to_owned() } else { quote(&files.index) };
-        let base = self.base.map_or_else(String::new, |base| format!(" --base {base}"));
+        let base = rebuild::base_option(self.base);
         if self.losses.is_empty() {
             return Remedy::Fix(format!("idx rebuild{base} {path}").into());
         }
-        let grades: Vec<&str> = Grade::ALL
-            .into_iter()
-            .filter(|grade| self.losses.iter().any(|loss| loss.grade() == *grade))
-            .map(Grade::name)
-            .collect();
         let named: Vec<String> = self.losses.iter().take(NAMED).map(ToString::to_string).collect();
         let more = match self.losses.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!("; and {more} more that it names"),
         };
-        let grades = grades.join(",");
-        let text = format!("idx rebuild{base} --accept-loss={grades} {path}, which loses: {}{more}", named.join("; "));
+        let accept = rebuild::accept_option(self.losses.iter().map(Loss::grade));
+        let text = format!("idx rebuild{base}{accept} {path}, which loses: {}{more}", named.join("; "));
         Remedy::Advice(text.into())
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::trees::{self, Trees};
 use crate::render::path_text;
-use crate::source::{MailboxFiles, MmapPolicy, PathError, Role};
+use crate::source::{Found, MailboxFiles, MmapPolicy, PathError, Role, guarded};
 use crate::store::StoreError;
 use crate::store::home::{Home, Survey};
 use crate::store::lock::{LockError, LockMethod, LogLock};
@@ -126,9 +127,64 @@ pub enum UndoError {
 /// # Errors
 /// [`UndoError::Nothing`] when there is no undo file.
 pub fn run(path: &Path, options: &Options) -> Result<UndoReport, UndoError> {
-    let files = MailboxFiles::locate(path)?;
-    let home = Home::open(&files, options.any_owner)?;
+    run_one(&MailboxFiles::locate(path)?, options)
+}
+
+fn run_one(files: &MailboxFiles, options: &Options) -> Result<UndoReport, UndoError> {
+    let home = Home::open(files, options.any_owner)?;
     home.as_owner(|| undo(&home, &files.index, options))?
+}
+
+/// The same for everything below directories, in parallel. `tell` hears of each in the order of the walk; a mailbox
+/// without an undo file is passed over, and a root below which there is none is [`UndoError::Nothing`].
+pub fn trees(trees: &Trees<'_>, options: &Options, mut tell: impl FnMut(PathBuf, Result<UndoReport, UndoError>)) {
+    let io = |path: &Path, source| UndoError::Path(PathError::Io { path: path.to_owned(), source });
+    let work = |_: &Found, files: &MailboxFiles| {
+        let outcome = match guarded(|| run_one(files, options)) {
+            Ok(Err(UndoError::Nothing(_))) => return None,
+            Ok(outcome) => outcome,
+            Err(panic) => Err(io(&files.index, std::io::Error::other(panic))),
+        };
+        Some((files.index.clone(), outcome))
+    };
+    let empty = trees::each(trees, work, |result| match result {
+        Ok((path, outcome)) => tell(path, outcome),
+        Err(error) => tell(error.path.clone(), Err(io(&error.path, error.source))),
+    });
+    empty.into_iter().for_each(|root| tell(root.clone(), Err(UndoError::Nothing(root))));
+}
+
+/// What all of it adds up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Mailboxes with something to undo.
+    pub mailboxes: u64,
+    /// That are as they were before, or would be.
+    pub restored: u64,
+    /// That somebody has written to since.
+    pub refused: u64,
+    /// Whose undo files were listed.
+    pub listed: u64,
+    /// Whose undo files are gone, or would be.
+    pub cleared: u64,
+    /// With which something failed.
+    pub failed: u64,
+    /// The signal that ended the run before all was done.
+    pub interrupted: Option<&'static str>,
+}
+
+impl Summary {
+    /// Takes in what came of one mailbox.
+    pub fn count(&mut self, outcome: &Result<UndoReport, UndoError>) {
+        self.mailboxes += u64::from(!matches!(outcome, Err(UndoError::Nothing(_) | UndoError::Path(_))));
+        match outcome.as_ref().map(|report| report.status) {
+            Ok(Status::Restored) => self.restored += 1,
+            Ok(Status::Refused) => self.refused += 1,
+            Ok(Status::Listed) => self.listed += 1,
+            Ok(Status::Cleared) => self.cleared += 1,
+            Err(_) => self.failed += 1,
+        }
+    }
 }
 
 fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, UndoError> {

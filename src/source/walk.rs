@@ -37,7 +37,7 @@ const NOT_MAIL: [&[u8]; 4] = [b"fts-flatcurve", b"xapian-indexes", b"lucene-inde
 /// Directories that are open at a time because their children are still to be listed; deeper ones are reached by their
 /// path.
 const MAX_OPEN: usize = 100;
-/// Directories given to a thread at a time.
+/// Directories given to a thread at a time where little is done in each.
 const BATCH: usize = 16;
 /// Directories that may be open for the threads.
 const OPEN_FOR_WORK: usize = 384;
@@ -218,11 +218,13 @@ pub struct Walk {
     pub cross: bool,
     /// Whether directories are found that have messages with UIDs, but no index.
     pub bare: bool,
+    /// Directories given to a thread at a time: few where there is much to do in each.
+    pub batch: usize,
 }
 
 impl From<usize> for Walk {
     fn from(jobs: usize) -> Walk {
-        Walk { jobs, cross: false, bare: false }
+        Walk { jobs, cross: false, bare: false, batch: BATCH }
     }
 }
 
@@ -238,7 +240,7 @@ pub fn walk<T: Send>(
     let how = how.into();
     let Room { jobs, max_open, for_work } = Room::within(open_limit(), how.jobs.max(1));
     let window = 2 * jobs + 2;
-    let batch_len = (for_work / window).clamp(1, BATCH);
+    let batch_len = (for_work / window).clamp(1, how.batch.max(1));
     let stop = AtomicBool::new(false);
     let (work, stop) = (&work, &stop);
     let done = std::thread::scope(|scope| {

@@ -3,6 +3,7 @@
 
 pub mod dir;
 pub mod home;
+pub mod journal;
 pub mod lock;
 pub mod output;
 pub mod owner;

@@ -1,7 +1,7 @@
 //! Signals that ask idx to end are held while files change their names, and obeyed afterwards.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level};
@@ -73,5 +73,52 @@ impl Drop for Hold {
         if let Ok(signal @ 1..) = i32::try_from(handlers.came.swap(0, Ordering::SeqCst)) {
             let _ = low_level::emulate_default_handler(signal);
         }
+    }
+}
+
+impl Hold {
+    /// The signal that came since, and which is not obeyed then; `None`: none did.
+    fn taken(&self) -> Option<i32> {
+        let came = HANDLERS.get()?.came.swap(0, Ordering::SeqCst);
+        i32::try_from(came).ok().filter(|signal| *signal > 0)
+    }
+}
+
+/// A run over many mailboxes, which a signal ends between two of them. Only the first one: the next ends the process as
+/// ever, though not while files change their names.
+#[derive(Debug)]
+pub struct Graceful {
+    hold: Mutex<Option<Hold>>,
+    came: AtomicI32,
+}
+
+impl Graceful {
+    /// From now on signals are asked for.
+    pub fn begin() -> Graceful {
+        Graceful { hold: Mutex::new(Some(Hold::signals())), came: AtomicI32::new(0) }
+    }
+
+    /// The signal that asked for an end.
+    pub fn asked(&self) -> Option<i32> {
+        let known = self.came.load(Ordering::SeqCst);
+        if known != 0 {
+            return Some(known);
+        }
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(holding) = &*hold else { return Some(self.came.load(Ordering::SeqCst)) };
+        let signal = holding.taken()?;
+        self.came.store(signal, Ordering::SeqCst);
+        *hold = None;
+        Some(signal)
+    }
+}
+
+/// What a signal is called.
+pub const fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGINT => "SIGINT",
+        SIGTERM => "SIGTERM",
+        SIGHUP => "SIGHUP",
+        _ => "a signal",
     }
 }

@@ -8,7 +8,7 @@ pub mod modseq;
 #[cfg(feature = "plot")]
 pub mod plot;
 pub mod qresync;
-mod rebuild;
+pub mod rebuild;
 pub mod scan;
 pub mod show;
 pub mod simulate;

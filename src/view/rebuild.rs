@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use crate::ops::rebuild::{RebuildReport, Status};
+use crate::ops::many::{Summary, is_shared};
+use crate::ops::rebuild::{RebuildReport, SCHEMA, Status};
 use crate::ops::undo::{self, UndoReport};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{printable, shown};
@@ -29,17 +30,97 @@ impl Lines<'_> {
     }
 }
 
+fn status(report: &RebuildReport, style: &Style) -> String {
+    match (report.status, report.dry_run) {
+        (Status::Unchanged, _) => style.heading("unchanged"),
+        (Status::Rebuilt, true) => style.heading("would be rebuilt"),
+        (Status::Rebuilt, false) => style.heading("rebuilt"),
+        (Status::Refused, _) => style.error("refused"),
+    }
+}
+
+/// One of many mailboxes, as a line.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn row(report: &RebuildReport, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "{}: {}", shown(&report.path), status(report, style))?;
+    if !is_shared(&report.path) {
+        write!(out, ", {}", counted(report.messages.total, "message"))?;
+    }
+    if report.status != Status::Unchanged {
+        if let Some(base) = report.base {
+            write!(out, ", base {base}")?;
+        }
+        if let Some(reason) = report.reason.as_ref().filter(|_| report.losses.is_empty()) {
+            write!(out, ": {}", printable(reason.as_bytes()))?;
+        }
+        for (i, lost) in report.losses.iter().enumerate() {
+            let lost = format!("{} ({})", printable(lost.to_string().as_bytes()), lost.grade().name());
+            let before = if i == 0 { ": loses " } else { "; " };
+            write!(out, "{before}{}", style.cell(Paint::Warning, &lost))?;
+        }
+    }
+    writeln!(out)
+}
+
+/// A number of things, each called `what`.
+fn counted(n: u64, what: &str) -> String {
+    let plural = if n == 1 {
+        ""
+    } else if what.ends_with('x') {
+        "es"
+    } else {
+        "s"
+    };
+    format!("{n} {what}{plural}")
+}
+
+impl Summary {
+    /// What all of it came to, in one line.
+    pub fn text(&self, dry_run: bool) -> String {
+        let counts = [
+            (self.unchanged, "unchanged"),
+            (self.rebuilt, if dry_run { "would be rebuilt" } else { "rebuilt" }),
+            (self.with_loss, "of them with a loss"),
+            (self.refused, "left alone"),
+            (self.failed, "failed"),
+        ];
+        let others = match self.others {
+            0 => String::new(),
+            others => format!(" and {}", counted(others, "shared index")),
+        };
+        let (mailboxes, messages) = (counted(self.mailboxes, "mailbox"), counted(self.messages, "message"));
+        let things = format!("{mailboxes}{others}, {messages}");
+        sentence(things, &counts, self.interrupted)
+    }
+
+    /// Writes it below the lines of the mailboxes.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn write(&self, dry_run: bool, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.text(dry_run))?;
+        for lost in &self.losses {
+            let (mailboxes, messages) = (counted(lost.mailboxes, "mailbox"), counted(lost.messages, "message"));
+            write!(out, "loss of {}: {mailboxes}, {messages}", lost.grade.name())?;
+            match lost.refused {
+                0 => writeln!(out)?,
+                refused => writeln!(out, "; {} left alone", counted(refused, "mailbox"))?,
+            }
+        }
+        for next in &self.commands {
+            writeln!(out, "next, for {}: {}", counted(next.mailboxes, "mailbox"), printable(next.command.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
 impl Report for RebuildReport {
-    const SCHEMA: &'static str = "idx.rebuild/1";
+    const SCHEMA: &'static str = SCHEMA;
 
     fn table(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        let status = match (self.status, self.dry_run) {
-            (Status::Unchanged, _) => style.heading("unchanged"),
-            (Status::Rebuilt, true) => style.heading("would be rebuilt"),
-            (Status::Rebuilt, false) => style.heading("rebuilt"),
-            (Status::Refused, _) => style.error("refused"),
-        };
-        writeln!(out, "{}: {status}", shown(&self.path))?;
+        writeln!(out, "{}: {}", shown(&self.path), status(self, style))?;
         let mut lines = Lines { table: Table::members(*style), style: *style, out };
         lines.all("reason", &self.reason)?;
         if let Some(base) = self.base {
@@ -56,6 +137,7 @@ impl Report for RebuildReport {
             let lost = style.cell(Paint::Warning, &printable(lost.as_bytes()));
             lines.add(if i == 0 { "lost" } else { "" }, lost)?;
         }
+        lines.all("accept", &self.command)?;
         let Messages { total, proven, carried, salvaged } = self.messages;
         lines.add(
             "messages",
@@ -81,19 +163,55 @@ impl Report for RebuildReport {
     }
 }
 
+/// What a report of an undo says first.
+fn heading(report: &UndoReport, style: &Style) -> String {
+    let status = match (report.status, report.dry_run) {
+        (undo::Status::Restored, false) => style.heading("restored"),
+        (undo::Status::Restored, true) => style.heading("would be restored"),
+        (undo::Status::Refused, _) => style.error("refused"),
+        (undo::Status::Listed, _) => style.heading("can be undone"),
+        (undo::Status::Cleared, false) => style.heading("the undo file is removed"),
+        (undo::Status::Cleared, true) => style.heading("the undo file would be removed"),
+    };
+    format!("{}: {status} (rebuilt {})", shown(&report.path), printable(report.created.as_bytes()))
+}
+
+/// One of many mailboxes, as a line.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn undone(report: &UndoReport, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", heading(report, style))
+}
+
+impl undo::Summary {
+    /// What all of it came to, in one line.
+    pub fn text(&self, dry_run: bool) -> String {
+        let counts = [
+            (self.restored, if dry_run { "would be restored" } else { "restored" }),
+            (self.refused, "refused"),
+            (self.listed, "can be undone"),
+            (self.cleared, if dry_run { "would be forgotten" } else { "forgotten" }),
+            (self.failed, "failed"),
+        ];
+        sentence(counted(self.mailboxes, "mailbox"), &counts, self.interrupted)
+    }
+}
+
+/// Things, how many of them are what, and the signal that ended the run.
+fn sentence(things: String, counts: &[(u64, &str)], interrupted: Option<&str>) -> String {
+    let there = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+    let there = there.collect::<Vec<_>>().join(", ");
+    let colon = if there.is_empty() { "" } else { ": " };
+    let signal = interrupted.map_or_else(String::new, |signal| format!("; ended by {signal}"));
+    format!("{things}{colon}{there}{signal}")
+}
+
 impl Report for UndoReport {
     const SCHEMA: &'static str = "idx.undo/1";
 
     fn table(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        let status = match (self.status, self.dry_run) {
-            (undo::Status::Restored, false) => style.heading("restored"),
-            (undo::Status::Restored, true) => style.heading("would be restored"),
-            (undo::Status::Refused, _) => style.error("refused"),
-            (undo::Status::Listed, _) => style.heading("can be undone"),
-            (undo::Status::Cleared, false) => style.heading("the undo file is removed"),
-            (undo::Status::Cleared, true) => style.heading("the undo file would be removed"),
-        };
-        writeln!(out, "{}: {status} (rebuilt {})", shown(&self.path), printable(self.created.as_bytes()))?;
+        writeln!(out, "{}", heading(self, style))?;
         let mut lines = Lines { table: Table::members(*style), style: *style, out };
         lines.all("undone", &self.undone)?;
         lines.all("restored", &self.restored)?;
