@@ -202,9 +202,12 @@ fn has_storage(path: &Path) -> Option<MailboxFiles> {
 
 fn storage_in(dir: &Dir) -> Option<MailboxFiles> {
     let both = std::iter::once(dir.clone()).chain(dir.below(DBOX_MAILS).ok());
-    let mut all = both.map(|dir| MailboxFiles::inside(&dir, Family::Mailbox));
+    let map = dir.path().file_name().is_some_and(|name| name == "storage");
+    let map = map.then(|| MailboxFiles::inside(dir, Family::Map));
+    let mut all = both.map(|dir| MailboxFiles::inside(&dir, Family::Mailbox)).chain(map);
     all.find(|files| {
-        storage::Messages::beside(files).is_some_and(|found| !found.uids.is_empty() || found.map.is_some())
+        let found = storage::Messages::beside(files);
+        found.is_some_and(|found| !found.uids.is_empty() || found.map.is_some() || found.mails.is_some())
     })
 }
 

@@ -23,12 +23,17 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
         "maildir" | "mbox" => {}
         "sdbox" if !storage.uids.is_empty() => {}
         "mdbox" => left_over(storage)?,
+        "map" => {}
         _ => return Err("the mail storage beside it has no messages".into()),
     }
     let endian = logs.files.first().map_or(Endian::NATIVE, |log| log.log.endian);
     let mut mailbox = Mailbox::empty(hints.indexid, endian);
     let mut lost = Vec::new();
     mailbox.header.uid_validity = told_validity(storage, hints);
+    // No client sees that of a map. Every mailbox that has messages has a copy.
+    if storage.mails.is_some() && mailbox.header.uid_validity == 0 {
+        mailbox.header.uid_validity = inputs.now.max(1);
+    }
     identity(&mut mailbox, &mut lost, storage.flags.is_some(), inputs.now)?;
     let first = first_append_after(logs, LogPos { seq: 0, offset: 0 });
     let mut older = UidSet::new();
@@ -145,7 +150,7 @@ pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) {
 fn left_over(storage: &Storage) -> Result<(), String> {
     let alone = "Dovecot alone begins with an empty mailbox and a new UIDVALIDITY, and doveadm force-resync gives the \
                  mails that no mailbox refers to new UIDs";
-    let Some(map) = &storage.map else { return Err(format!("the map cannot be read. {alone}")) };
+    let Some(map) = &storage.map else { return Err(format!("the map cannot be read: rebuild it first. {alone}")) };
     if !map.is_complete() {
         return Err(format!(
             "another mailbox of this mdbox cannot be read, so that nobody knows whose the mails of the map are: \

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::plan::{Base, Inputs, Plan};
 use super::steps::Step;
 use super::storage::Storage;
-use crate::source::{Dir, MailboxFiles, Role, Stat, passed};
-use crate::storage::{Roots, is_saving, list_places};
+use crate::source::{Dir, Family, MailboxFiles, Role, Stat, passed};
+use crate::storage::{Mails, Roots, is_saving, list_places};
 use crate::store::home::{Home, Survey};
 use crate::store::transaction::Change;
 use crate::store::undo;
@@ -20,11 +20,14 @@ pub(crate) struct StorageState {
     stats: Vec<Option<Stat>>,
     /// Messages of an sdbox, which are files in the directory of the index: how many, and a sum over their names.
     mails: (u64, u64),
+    /// For a map: where it is, and a sum over its files of mails and the indexes of the mailboxes that refer to them.
+    map: Option<(Dir, u64)>,
 }
 
 impl PartialEq for StorageState {
     fn eq(&self, other: &StorageState) -> bool {
-        self.stats == other.stats && self.mails == other.mails
+        let sum = |state: &StorageState| state.map.as_ref().map(|(_, sum)| *sum);
+        self.stats == other.stats && self.mails == other.mails && sum(self) == sum(other)
     }
 }
 
@@ -33,7 +36,7 @@ impl StorageState {
     pub(crate) fn of(home: &Home) -> StorageState {
         // A copy by another name has no storage beside it.
         if home.files().own_family().is_none() {
-            return StorageState { places: Vec::new(), stats: Vec::new(), mails: (0, 0) };
+            return StorageState { places: Vec::new(), stats: Vec::new(), mails: (0, 0), map: None };
         }
         let mut mails = (0_u64, 0_u64);
         let listed = home.dir().each(|name, _| {
@@ -45,12 +48,16 @@ impl StorageState {
             }
         });
         let places = list_places(home.dir());
-        StorageState { stats: stats(&places), places, mails: listed.map_or((0, 0), |()| mails) }
+        let is_map = home.files().own_family() == Some(Family::Map);
+        let map = is_map.then(|| (home.dir().clone(), Mails::stamp(home.dir())));
+        StorageState { stats: stats(&places), places, mails: listed.map_or((0, 0), |()| mails), map }
     }
 
     /// True while nothing was delivered, as far as a look at the times tells: all that is asked under the lock.
     pub(crate) fn may_hold(&self) -> bool {
-        self.stats == stats(&self.places)
+        // Whoever saves, copies or expunges a mail holds the lock of the map's log (`mdbox-map.c`).
+        let is_same = |(dir, sum): &(Dir, u64)| Mails::stamp(dir) == *sum;
+        self.stats == stats(&self.places) && self.map.as_ref().is_none_or(is_same)
     }
 
     /// Whether a session is saving into the Maildir: it writes UIDs to `dovecot-uidlist`, lets the log's lock go, and

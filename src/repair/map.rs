@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::candidates::Candidate;
 use super::loss::Loss;
+use super::mails::write;
 use super::order::Logs;
 use super::plan::Base;
 use super::steps::MARGIN;
@@ -130,7 +131,7 @@ pub fn renumber(chosen: &mut Candidate, orphans: &[u32], map: &MapState, expunge
     for (uid, mail) in (first..).zip(orphans) {
         set_map_uid(mailbox, uid, *mail);
         if let Some(guid) = map.origin(*mail).and_then(|origin| origin.guid) {
-            set_record(mailbox, uid, b"guid", &guid);
+            write(mailbox, uid, b"guid", &guid);
         }
         // What the metadata say of a mail is worth a look before it is given to somebody.
         if map.origin(*mail).is_none() {
@@ -200,18 +201,7 @@ fn link(chosen: &mut Candidate, orphans: &mut Vec<u32>, logs: &Logs<'_>) -> UidS
 
 fn set_map_uid(mailbox: &mut Mailbox, uid: u32, map: u32) {
     let bytes = mailbox.endian.u32_bytes(map);
-    set_record(mailbox, uid, b"mdbox", &bytes);
-}
-
-/// Sets the first bytes of an extension's data of one message, where it has so many.
-fn set_record(mailbox: &mut Mailbox, uid: u32, name: &[u8], bytes: &[u8]) {
-    let Some(ext) = mailbox.extension(name).filter(|ext| usize::from(ext.record_size) >= bytes.len()) else { return };
-    let at = usize::from(ext.record_offset);
-    if let Some(i) = mailbox.lookup(uid)
-        && let Some(to) = mailbox.record_mut(i).get_mut(at..at + bytes.len())
-    {
-        to.copy_from_slice(bytes);
-    }
+    write(mailbox, uid, b"mdbox", &bytes);
 }
 
 /// All UIDs that the readable logs append.

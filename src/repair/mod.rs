@@ -8,6 +8,7 @@ mod changes;
 mod choose;
 mod heal;
 mod loss;
+mod mails;
 mod map;
 mod order;
 mod plan;

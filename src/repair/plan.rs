@@ -17,7 +17,8 @@ use super::heal::index::mend;
 use super::heal::own::Foreign;
 use super::heal::records::heal;
 use super::heal::tail::cut;
-use super::loss::Loss;
+use super::loss::{Grade, Loss};
+use super::mails::hold_mails;
 use super::order::{Logs, has_undeleted, sort_logs, vote};
 use super::steps::{Step, finish};
 use super::storage::{Storage, hold, name_flags, skip_lost_uids};
@@ -215,7 +216,13 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
     if chosen.missing > 0 || chosen.gap {
         fill(&mut chosen, &logs);
     }
+    let of_map = inputs.storage.as_ref().and_then(|storage| storage.mails.as_ref());
     match &inputs.storage {
+        Some(Storage { mails: Some(mails), .. }) => {
+            if let Err(why) = hold_mails(&mut chosen, mails, &logs) {
+                return Plan { refusal: Some(why), ..Plan::default() };
+            }
+        }
         Some(storage) => hold(&mut chosen, storage, &logs, &hints),
         None => {
             name_flags(&mut chosen, &logs);
@@ -234,7 +241,10 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
         }
     }
     let asks = std::mem::take(&mut chosen.asks);
-    Plan { asks, ..finish(inputs, &logs, indexid, chosen, notes, demands) }
+    let mut plan = Plan { asks, ..finish(inputs, &logs, indexid, chosen, notes, demands) };
+    // Nobody asks a map what was expunged.
+    plan.lost.retain(|loss| of_map.is_none() || loss.grade() > Grade::History);
+    plan
 }
 
 /// Names what stood in a newest log that is gone: there is none, or it is the one before once more.

@@ -69,6 +69,7 @@ pub fn finish(
     let Candidate { base, replayed, flaws, mut lost, damaged, proven_from, beyond, wiped, margin, refutes, .. } =
         chosen;
     let (cut_short, touched) = (chosen.cut_short, chosen.touched);
+    let is_map = inputs.storage.as_ref().is_some_and(|storage| storage.mails.is_some());
     let as_is = base == Base::Index && flaws.is_empty() && lost.is_empty() && demands.index.is_empty();
     let mut steps: Vec<(Step, String)> = Vec::new();
     let mut highest = replayed.highest_modseq();
@@ -144,6 +145,11 @@ pub fn finish(
         if head_lost || cut_short || raised > 0 {
             let mut told = Told::new(mailbox.endian);
             told.next_uid(mailbox.header.next_uid);
+            if is_map {
+                // Both records are of one size, and their end is the tail.
+                let tail = bytes.len() + 2 * told.bytes().len();
+                told.tail(u32::try_from(tail).unwrap_or(u32::MAX));
+            }
             bytes.extend(told.bytes());
         }
         bytes.extend(pending);
@@ -172,7 +178,9 @@ pub fn finish(
                 Chain::new([crate::model::ChainFile::new(log, &bytes)]).replay(mailbox.clone(), Until::End)
         {
             mailbox = done.mailbox;
-            mailbox.header.log_file_tail_offset = 40;
+            // A map whose tail is not its head is rebuilt at the next open (`mdbox-map.c`).
+            let header = &mut mailbox.header;
+            header.log_file_tail_offset = if is_map { header.log_file_head_offset } else { 40 };
         }
         steps.push((Step::WriteLog(bytes), why));
         write.get_or_insert_with(|| format!("it follows the new log {}", next.file_seq));

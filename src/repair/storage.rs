@@ -106,7 +106,7 @@ fn uncompared(loss: &Loss) -> &Loss {
 }
 
 /// An end of the log that is no unfinished transaction: bytes that no writer leaves behind.
-fn damaged_tail(chosen: &mut Candidate, logs: &Logs<'_>) {
+pub(super) fn damaged_tail(chosen: &mut Candidate, logs: &Logs<'_>) {
     let Some(log) = logs.head().filter(|log| log.has_damaged_tail() && !chosen.beyond) else { return };
     let size = (log.bytes.len() as u64).saturating_sub(log.end);
     let what = log.tail.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -42,9 +42,19 @@ impl Told {
     /// The next UID of the mailbox (`struct mail_transaction_header_update`).
     pub fn next_uid(&mut self, uid: u32) {
         let field = IndexHeader::next_uid;
-        let [Ok(offset), Ok(size)] = [field.offset, field.size].map(u16::try_from) else { return };
-        let place = [self.endian.u16_bytes(offset), self.endian.u16_bytes(size)].concat();
-        self.push(RecordType::HeaderUpdate, &[place.as_slice(), &self.endian.u32_bytes(uid)].concat());
+        self.header_field(field.offset, uid);
+    }
+
+    /// The offset before which all requests are done.
+    pub fn tail(&mut self, offset: u32) {
+        let field = IndexHeader::log_file_tail_offset;
+        self.header_field(field.offset, offset);
+    }
+
+    fn header_field(&mut self, at: usize, value: u32) {
+        let (Ok(at), size) = (u16::try_from(at), 4) else { return };
+        let place = [self.endian.u16_bytes(at), self.endian.u16_bytes(size)].concat();
+        self.push(RecordType::HeaderUpdate, &[place.as_slice(), &self.endian.u32_bytes(value)].concat());
     }
 
     /// A keyword is added to messages, or removed from them (`struct mail_transaction_keyword_update`).
@@ -64,8 +74,13 @@ impl Told {
     /// An extension with data in the header of the index and none in records: introduced by its name, and its data set
     /// (`struct mail_transaction_ext_intro`, `struct mail_transaction_ext_hdr_update`).
     pub fn extension(&mut self, name: &[u8], data: &[u8]) {
+        self.with_records(name, data, 0, 0);
+    }
+
+    /// An extension with data in the header and so many bytes in each record, aligned to `align`.
+    pub fn with_records(&mut self, name: &[u8], data: &[u8], record_size: u16, align: u16) {
         let Ok(size) = u16::try_from(data.len()) else { return };
-        self.intro(name, u32::from(size), 0, 0);
+        self.intro(name, u32::from(size), record_size, align);
         let mut payload = [self.endian.u16_bytes(0), self.endian.u16_bytes(size)].concat();
         payload.extend(data);
         payload.resize(payload.len().next_multiple_of(4), 0);

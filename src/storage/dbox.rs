@@ -20,9 +20,9 @@ const MAX_DEPTH: usize = 64;
 /// Bytes of a file header and of the message header behind it that are read.
 const HEADS: usize = 128;
 /// Size of a message header, bytes (`struct dbox_message_header`).
-const MESSAGE_HEADER: u64 = 30;
+pub(super) const MESSAGE_HEADER: u64 = 30;
 /// What stands behind a message, before its metadata.
-const BEHIND: &[u8] = b"\n\x01\x03\n";
+pub(super) const BEHIND: &[u8] = b"\n\x01\x03\n";
 /// Bytes that a file has besides its message, at least and as a rule at most: headers, `BEHIND`, metadata.
 const BESIDES: std::ops::RangeInclusive<u64> = 50..=2048;
 /// Bytes of metadata behind a mail that are read.
@@ -124,7 +124,7 @@ fn broken_in(dir: &Dir, prefix: &[u8]) -> Vec<u32> {
 
 /// The directory that stands for this one in the alternate storage, or where that storage should be when it is away, or
 /// is somebody else's.
-fn alternate(dir: &Dir) -> (Option<Dir>, Option<PathBuf>) {
+pub(super) fn alternate(dir: &Dir) -> (Option<Dir>, Option<PathBuf>) {
     const LINK: &str = "dbox-alt-root";
     let Some((root, below)) = roots::dbox_root(dir).or_else(|| dir.above()) else { return (None, None) };
     let Ok(target) = root.link(LINK) else { return (None, None) };
@@ -149,12 +149,15 @@ fn file_flaw(file: &File, size: u64) -> Option<MailFlaw> {
 
 /// What is wrong with a mail whose header is at an offset, and which must end before another.
 fn mail_flaw(file: &File, at: u64, end: u64) -> Option<MailFlaw> {
-    let head = piece(file, at, 30);
-    let told = head.get(13..29).and_then(hex_number).filter(|_| head.starts_with(&[1, 2]));
-    let Some(told) = told else { return Some(MailFlaw::MessageHeader) };
+    let Some(told) = told_size(&piece(file, at, 30)) else { return Some(MailFlaw::MessageHeader) };
     let behind = at.saturating_add(MESSAGE_HEADER).saturating_add(told);
     let fits = behind.saturating_add(BEHIND.len() as u64) < end && piece(file, behind, BEHIND.len()) == BEHIND;
     (!fits).then_some(MailFlaw::Size { told, room: end.saturating_sub(at) })
+}
+
+/// The size that a message header tells, bytes.
+pub(super) fn told_size(head: &[u8]) -> Option<u64> {
+    head.get(13..29).and_then(hex_number).filter(|_| head.starts_with(&[1, 2]))
 }
 
 fn hex_number(digits: &[u8]) -> Option<u64> {
@@ -282,7 +285,7 @@ fn flaws_in(dir: &Dir, sizes: &HashMap<u32, u64>, map: &Mailbox) -> Vec<(u32, Ma
     flaws
 }
 
-fn sizes_in(dir: &Dir) -> Option<HashMap<u32, u64>> {
+pub(super) fn sizes_in(dir: &Dir) -> Option<HashMap<u32, u64>> {
     let mut ids = Vec::new();
     dir.each(|name, special| ids.extend(number_after(name, b"m.").filter(|_| special.is_none()))).ok()?;
     let size = |id: u32| Some((id, dir.stat(format!("m.{id}")).ok()?.stat.size));
@@ -367,16 +370,20 @@ impl Origin {
         let behind = at.checked_add(MESSAGE_HEADER)?.checked_add(told)?;
         let size = usize::try_from(end.checked_sub(behind)?).ok()?.min(MAX_METADATA);
         let bytes = piece(file, behind, size);
-        let lines = bytes.strip_prefix(BEHIND)?.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
+        Some(Origin::of(bytes.strip_prefix(BEHIND)?))
+    }
+
+    /// What lines of metadata say, up to an empty one.
+    pub(super) fn of(metadata: &[u8]) -> Origin {
         let mut origin = Origin::default();
-        for line in lines {
+        for line in metadata.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty()) {
             match line.split_first() {
                 Some((b'B', name)) => origin.mailbox = Some(name.to_vec()),
                 Some((b'G', text)) => origin.guid = place::guid_of(text),
                 _ => {}
             }
         }
-        Some(origin)
+        origin
     }
 }
 

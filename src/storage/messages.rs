@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::mails::Mails;
 use super::mbox::MboxMail;
 use super::mdbox_root::{MapState, Roots};
-use super::{Maildir, MessageFile, Sdbox, Witness, dbox, list};
+use super::{Maildir, MessageFile, Sdbox, Witness, list};
 use crate::format::Disk;
 use crate::format::ext::{MaildirHeader, MboxHeader};
 use crate::format::record::flag;
 use crate::model::Mailbox;
-use crate::source::{Dir, Family, MailboxFiles, MmapPolicy};
+use crate::source::{Dir, Family, MailboxFiles};
 
 /// Age from which the time of a directory or file proves that it has not changed since, seconds.
 const REST: i64 = 10;
@@ -37,6 +38,8 @@ pub struct Messages {
     pub letters: Vec<Vec<u8>>,
     /// The map of an mdbox.
     pub map: Option<MapState>,
+    /// For a map: what it is made of.
+    pub mails: Option<Mails>,
     /// What an index remembers that was synchronised with the storage as it is now.
     pub state: Option<SyncState>,
     /// A GUID that no mailbox has, should this one need it.
@@ -137,14 +140,17 @@ impl Messages {
         Some(Messages { format: "mdbox", map: Some(map), ..Messages::default() })
     }
 
-    /// For the map itself: the mails that mailboxes refer to.
+    /// For the map itself: the mails that mailboxes refer to, and those that its files have.
     fn of_map(dir: &Dir) -> Option<Messages> {
-        let (root, _) = dir.above()?;
-        let references = dbox::references(root.below("mailboxes").ok()?, MmapPolicy::default(), &mut Vec::new())?;
-        let mut uids: Vec<u32> = references.keys().copied().filter(|uid| *uid != 0).collect();
+        let mails = Mails::read(dir)?;
+        if mails.files.is_empty() && mails.references.is_empty() {
+            return None;
+        }
+        let mut uids: Vec<u32> = mails.references.keys().copied().collect();
         uids.sort_unstable();
         let next_uid = uids.last().map_or(0, |uid| uid.saturating_add(1));
-        Some(Messages { format: "mailboxes of the root", uids, next_uid, ..Messages::default() })
+        let uid_validity = mails.uid_validity;
+        Some(Messages { format: "map", uids, next_uid, uid_validity, mails: Some(mails), ..Messages::default() })
     }
 
     /// The UIDs between two others.

@@ -6,6 +6,7 @@ mod cached;
 mod dbox;
 mod list;
 mod maildir;
+mod mails;
 mod mbox;
 mod mdbox_root;
 mod messages;
@@ -20,6 +21,7 @@ pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, map_uid, refcoun
 pub use list::{InList, Listed, ListedMailbox, Own, hex, own_guid};
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
 pub(crate) use maildir::{is_saving, list_places};
+pub use mails::{Mail, Mails, Place, Reference};
 pub use mbox::Mbox;
 pub use mdbox_root::{MapState, Roots};
 pub use messages::{Messages, SyncState};
