@@ -99,3 +99,66 @@ fn members(found: &Found) -> Vec<MailboxFiles> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// A directory of mailboxes with these names, and no storage.
+    fn spool(names: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        for name in names {
+            let dir = root.path().join(name);
+            std::fs::create_dir(&dir).expect("a directory");
+            std::fs::write(dir.join("dovecot.index.log"), b"log").expect("a file");
+        }
+        std::fs::write(root.path().join("dovecot.list.index.log"), b"log").expect("a file");
+        root
+    }
+
+    fn name(files: &MailboxFiles) -> String {
+        let above = files.index.parent().and_then(Path::file_name).unwrap_or_default();
+        format!("{}/{}", above.to_string_lossy(), files.index.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    #[test]
+    fn a_panic_ends_one_mailbox_and_lists_come_last() {
+        let root = spool(&["a", "b", "c"]);
+        for jobs in [1, 4] {
+            let trees = Trees { roots: &[root.path().to_owned()], walk: jobs.into(), stop: &|| false };
+            let (mut told, mut bugs) = (Vec::new(), Vec::new());
+            let work = |_: &Found, files: &MailboxFiles| {
+                assert!(!name(files).starts_with("b/"), "a bug");
+                Some(name(files))
+            };
+            let empty = each(&trees, work, |result| match result {
+                Ok(name) => told.push(name),
+                Err(error) => bugs.push(error),
+            });
+            assert_eq!(told.len(), 3, "{told:?}");
+            assert_eq!(told[..2], ["a/dovecot.index", "c/dovecot.index"]);
+            assert!(told[2].ends_with("/dovecot.list.index"), "{told:?}");
+            assert_eq!((bugs.len(), empty.len()), (1, 0));
+            assert!(bugs[0].path.ends_with("b") && bugs[0].source.to_string().contains("a bug"), "{}", bugs[0]);
+        }
+    }
+
+    #[test]
+    fn what_was_begun_is_told_and_nothing_else_is_begun() {
+        let names: Vec<String> = (0..200).map(|i| format!("{i:03}")).collect();
+        let root = spool(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        for jobs in [1, 4] {
+            let begun = AtomicUsize::new(0);
+            let stop = || begun.load(Ordering::SeqCst) >= 20;
+            let trees = Trees { roots: &[root.path().to_owned()], walk: jobs.into(), stop: &stop };
+            let mut told = 0;
+            let work = |_: &Found, _: &MailboxFiles| Some(begun.fetch_add(1, Ordering::SeqCst));
+            assert!(each(&trees, work, |_| told += 1).is_empty());
+            let begun = begun.load(Ordering::SeqCst);
+            assert_eq!(told, begun, "{jobs} jobs");
+            assert!((20..20 + jobs).contains(&begun), "{jobs} jobs: {begun}");
+        }
+    }
+}

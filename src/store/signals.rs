@@ -84,8 +84,8 @@ impl Hold {
     }
 }
 
-/// A run over many mailboxes, which a signal ends between two of them. Only the first one: the next ends the process as
-/// ever, though not while files change their names.
+/// A run over many mailboxes, which a signal ends between two of them. Only the first one: once that was asked for, the
+/// next ends the process as ever, though not while files change their names.
 #[derive(Debug)]
 pub struct Graceful {
     hold: Mutex<Option<Hold>>,
