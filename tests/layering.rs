@@ -248,7 +248,7 @@ fn files_and_lines_can_be_read_at_once() {
 
 /// What looks a path up. Below a directory that somebody else owns a path leads somewhere else the second time, so
 /// everything there goes through [`idx::source::Dir`], and these words are left to the places below.
-const BY_PATH: [&str; 14] = [
+const BY_PATH: [&str; 15] = [
     "std::fs::",
     "File::open",
     "File::options",
@@ -260,14 +260,17 @@ const BY_PATH: [&str; 14] = [
     "path.is_dir()",
     "dir.is_dir()",
     "Dir::open(",
+    "add_watch(",
     "rustix::fs::CWD",
     "MailboxFiles::at(",
     "MailboxFiles::of(",
 ];
 
 /// The places where a path is looked up, each with the reason.
-const DOORS: [(&str, &str); 20] = [
+const DOORS: [(&str, &str); 22] = [
     ("source/named.rs", "a file that the caller named, links and all, once"),
+    ("source/dir.rs", "another root that the caller told (--mail-location), which must have the same owner"),
+    ("source/watch.rs", "the open directory of a mailbox, by its descriptor in the system's own /proc"),
     ("source/fileset.rs", "what a path of the caller means; then one descriptor of its directory"),
     ("source/walk.rs", "the root of a walk, that the caller named, once"),
     ("store/output.rs", "files and directories that the caller wants written"),
@@ -283,7 +286,7 @@ const DOORS: [(&str, &str); 20] = [
     ("ops/qresync.rs", "the transcript that the caller named, which may well be a pipe"),
     ("cli/dump.rs", "whether the caller named a file or a directory"),
     ("cli/verbs.rs", "whether a word that is no verb is a path"),
-    ("cli/complete.rs", "the directory that the caller wants man pages in"),
+    ("cli/complete.rs", "whether a word that is a verb is a directory, too"),
     ("cli/paths.rs", "whether what the caller named is there"),
     ("cli/simulate.rs", "traces and settings that the caller named"),
     ("cli/check.rs", "whether the caller named files or directories"),

@@ -1,14 +1,16 @@
 //! Arguments that several verbs have, and values that are chosen from a list.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use super::grammar;
+use super::{Context, grammar};
 use crate::render::Format;
 use crate::source::Walk;
+use crate::storage::Location;
 use crate::store::lock::LockMethod;
 
 /// A value of an option: its name, what it means, what it stands for.
@@ -75,6 +77,25 @@ impl Deep {
     /// The words of a command line that say so, with a blank before them.
     pub fn words(self) -> &'static str {
         if self.recursive { " -r" } else { "" }
+    }
+}
+
+/// Where the parts of each user's mail are.
+#[derive(Clone, Debug, Args)]
+pub struct Roots {
+    /// Where mail, indexes and control files are, if they are not found beside each other: Dovecot's mail_location
+    /// (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")
+    #[arg(long, value_name = "LOCATION", value_parser = Location::from_str)]
+    mail_location: Option<Location>,
+}
+
+impl Roots {
+    /// Has the storages looked for where the caller says, and takes a path of his for that of the indexes.
+    pub fn tell(&self, context: &mut Context) {
+        if let Some(location) = &self.mail_location {
+            crate::storage::tell(location.clone());
+            context.location = Some(location.clone());
+        }
     }
 }
 

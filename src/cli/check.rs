@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::args::{Ask, Choice, Trees, choice};
+use super::args::{Ask, Choice, Roots, Trees, choice};
 use super::progress::Progress;
 use super::{Context, EXIT_STATUS, ROOT_READS, Status, grammar, paths};
 use crate::check::deep::NotCompared;
@@ -43,6 +43,8 @@ pub struct Check {
     deep: bool,
     #[command(flatten)]
     trees: Trees,
+    #[command(flatten)]
+    told: Roots,
     /// What makes the exit code 1
     #[arg(long, default_value = "error", value_name = "SEVERITY", value_parser = choice(FAIL_ON))]
     fail_on: Severity,
@@ -102,6 +104,7 @@ impl Check {
             skipped: Vec::new(),
             progress: context.progress,
         };
+        self.told.tell(context);
         let Some(paths) = paths::expand(context, &self.paths)? else {
             return Ok(context.error_document(check::SCHEMA, Path::new("-"), &"no paths on standard input")?);
         };

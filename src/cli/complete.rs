@@ -81,12 +81,15 @@ impl Man {
             context.failure(&format_args!("{verb} is a verb and no directory: `idx help {verb}` shows its page"));
             return Ok(());
         }
-        for (name, page) in man_pages()? {
-            if let Err(error) = std::fs::create_dir_all(&self.dir) {
+        let dir = match output::directory(&self.dir) {
+            Ok(dir) => dir,
+            Err(error) => {
                 context.failure(&format_args!("{}: {error}", shown(&self.dir)));
                 return Ok(());
             }
-            if let Err(error) = output::replace(&self.dir.join(&name), 0o644, &page) {
+        };
+        for (name, page) in man_pages()? {
+            if let Err(error) = output::replace_in(&dir, name.as_bytes(), 0o644, &page) {
                 context.failure(&error);
                 return Ok(());
             }

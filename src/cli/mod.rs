@@ -35,6 +35,7 @@ use crate::check::{Finding, Severity};
 use crate::render::text::{printable, shown};
 use crate::render::{Format, Json, Style, document};
 use crate::source::MmapPolicy;
+use crate::storage::Location;
 
 /// Read, explain and check Dovecot's mailbox index files
 #[derive(Debug, Parser)]
@@ -108,6 +109,8 @@ pub struct Context {
     pub mmap: MmapPolicy,
     /// When to show progress.
     pub progress: Ask,
+    /// Where the parts of each user's mail are, if that was told.
+    pub location: Option<Location>,
     /// Standard output.
     pub out: Out,
     status: Status,
@@ -140,6 +143,7 @@ impl Context {
             style: Style { color: color && common.format == Format::Table, width: terminal_width() },
             mmap: common.mmap,
             progress: common.progress,
+            location: None,
             out: Out::new(),
             done: None,
             status: Status::Sound,
@@ -269,6 +273,15 @@ fn say(what: &dyn std::fmt::Display) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
+/// An error and its causes, each once: some name their cause themselves.
+fn in_words(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.ends_with(&cause) { text } else { format!("{text}: {cause}") })
+}
+
 /// True when several results go into one document.
 fn is_single(format: Format) -> bool {
     document::is_single(format)
@@ -358,9 +371,9 @@ pub fn main() -> ExitCode {
         match context.done.take() {
             _ if pipe => {}
             // The work is done, whether or not it can be told.
-            Some(done) => say(&format_args!("{done}; its report could not be written: {error:#}")),
+            Some(done) => say(&format_args!("{done}; its report could not be written: {}", in_words(&error))),
             None => {
-                say(&format_args!("{error:#}"));
+                say(&in_words(&error));
                 context.raise(Status::Failed);
             }
         }

@@ -48,8 +48,13 @@ pub fn expand(context: &mut Context, paths: &[PathBuf]) -> io::Result<Option<Vec
     Ok(Some(list))
 }
 
-/// A path without the punctuation that was copied with it from a log line, if it exists only so.
+/// The path that is meant: that of the indexes, where the caller told of another root for them, and without the
+/// punctuation that was copied with it from a log line, if it exists only so.
 fn tidied(context: &mut Context, path: &Path) -> PathBuf {
+    let indexes = context.location.as_ref().and_then(|location| location.indexes_of(&std::path::absolute(path).ok()?));
+    if let Some(indexes) = indexes.filter(|indexes| indexes.is_dir()) {
+        return indexes;
+    }
     let mut bytes = path.as_os_str().as_bytes();
     if path.symlink_metadata().is_ok() {
         return path.to_owned();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{Choice, Deep, Lock, Targets, choice};
+use super::args::{Choice, Deep, Lock, Roots, Targets, choice};
 use super::batch::Batch;
 use super::paths::{self, Groups};
 use super::progress::Progress;
@@ -54,6 +54,8 @@ pub struct Rebuild {
     journal: Option<PathBuf>,
     #[command(flatten)]
     lock: Lock,
+    #[command(flatten)]
+    told: Roots,
     /// Save nothing: the rebuild cannot be undone
     #[arg(long)]
     no_undo: bool,
@@ -103,6 +105,7 @@ impl Rebuild {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        self.told.tell(context);
         let options = Options {
             dry_run: self.dry_run,
             output: self.output.clone(),

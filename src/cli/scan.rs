@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::Trees;
+use super::args::{Roots, Trees};
 use super::out::Out;
 use super::progress::Progress;
 use super::{Context, EXIT_STATUS, MOST_ERRORS, ROOT_READS, Status, paths};
@@ -30,6 +30,8 @@ pub struct Scan {
     all: bool,
     #[command(flatten)]
     trees: Trees,
+    #[command(flatten)]
+    told: Roots,
 }
 
 const EXAMPLES: &str = const_format::concatcp!(
@@ -50,6 +52,7 @@ impl Scan {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn run(&self, context: &mut Context) -> anyhow::Result<()> {
+        self.told.tell(context);
         let Some(roots) = paths::expand(context, &self.roots)? else {
             return Ok(context.error_document(scan::SCHEMA, Path::new("-"), &"no paths on standard input")?);
         };

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -324,7 +323,7 @@ impl History {
         self.logs.list.clear();
         let mut next: Option<Log> = None;
         let mut told = None;
-        let watch = Watch::new(directory(&files));
+        let watch = Watch::new(&files);
         loop {
             // A file is read to its end once more after it is known to be replaced: then nothing more is written to it.
             next = next.or_else(|| successors.next());
@@ -377,11 +376,6 @@ impl History {
     }
 }
 
-/// Where the files of a mailbox are.
-fn directory(files: &MailboxFiles) -> &Path {
-    files.index.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Opens each log that replaces another as soon as it is there, on a thread of its own: once open, a log can be read
 /// however often it is rotated away meanwhile.
 struct Successors {
@@ -401,7 +395,7 @@ impl Successors {
         let (around, stopped) = (files.clone(), Arc::clone(&stop));
         let then = (stat, seq);
         let thread = std::thread::Builder::new().spawn(move || {
-            let watch = Watch::new(directory(&around));
+            let watch = Watch::new(&around);
             while !stopped.load(Ordering::Relaxed) {
                 for log in successors(&around, &stat, seq) {
                     (stat, seq) = (log.stream.stat, log.seq());

@@ -279,11 +279,11 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Uni
         }
         all.findings.extend(name(found, lists));
         if options.deep {
-            all.findings.extend(thread(&found.dir));
+            all.findings.extend(found.files(Family::Mailbox).dir().ok().and_then(thread));
         }
         if let Some(finding) = bare {
             let mut one = [finding];
-            remedy::try_all(&mut one, &MailboxFiles::of(&found.dir, Family::Mailbox), None, options_now.mmap);
+            remedy::try_all(&mut one, &found.files(Family::Mailbox), None, options_now.mmap);
             all.findings.extend(one);
         }
         Ok(all)
@@ -293,10 +293,10 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Uni
 }
 
 /// D16: the thread index of a mailbox.
-fn thread(dir: &Path) -> Option<Finding> {
+fn thread(dir: &Dir) -> Option<Finding> {
     const NAME: &str = "dovecot.index.thread";
-    let (bytes, _) = Dir::open(dir).ok()?.read_small(NAME, MAX_THREAD).ok()?;
-    check::thread(&dir.join(NAME), &bytes)
+    let (bytes, _) = dir.read_small(NAME, MAX_THREAD).ok()?;
+    check::thread(&dir.path().join(NAME), &bytes)
 }
 
 /// D17: messages beside which there is no index, nor one in another root of the user.

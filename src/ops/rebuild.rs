@@ -239,7 +239,7 @@ fn rebuild(
             storage_then.wait(left);
             continue;
         }
-        let (mut saved, replaced) = match Undo::read(home)? {
+        let (mut saved, replaced) = match Undo::read(home)?.of_these(home, &survey) {
             KeptUndo::Nothing => (Undo::default(), None),
             KeptUndo::Undo(undo) => (undo, None),
             KeptUndo::Other(why) => (Undo::default(), Some(why)),

@@ -194,7 +194,12 @@ fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, Undo
             std::thread::sleep(Duration::from_millis(10 << attempt));
         }
         let undo_then = home.stat(&undo_name)?.map(|meta| meta.stat);
-        let mut undo = match Undo::read(home)? {
+        let kept = Undo::read(home)?;
+        if matches!(kept, Kept::Nothing) {
+            return Err(UndoError::Nothing(index.to_owned()));
+        }
+        let survey = home.survey(MmapPolicy::Never)?;
+        let mut undo = match kept.of_these(home, &survey) {
             Kept::Nothing => return Err(UndoError::Nothing(index.to_owned())),
             Kept::Other(error) => return Err(UndoError::Damaged(error)),
             Kept::Undo(undo) => undo,
@@ -205,7 +210,6 @@ fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, Undo
             Task::List | Task::Clear => undo.steps.last().cloned(),
         };
         let target = target.ok_or_else(|| UndoError::Nothing(index.to_owned()))?;
-        let survey = home.survey(MmapPolicy::Never)?;
         let mut report = describe(home, index, options, &target, &undo, &survey);
         if options.task == Task::Clear && !options.dry_run {
             undo::clear(home)?;

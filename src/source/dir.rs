@@ -117,7 +117,7 @@ impl Dir {
     }
 
     /// The path of the directory without links, as the system tells it now: for names, and not to be opened.
-    pub(super) fn real_path(&self) -> PathBuf {
+    pub(crate) fn real_path(&self) -> PathBuf {
         let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
         match readlinkat(CWD, link, Vec::new()) {
             Ok(path) => OsString::from_vec(path.into_bytes()).into(),
@@ -140,6 +140,17 @@ impl Dir {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(&*self.fd, &target, flags, Mode::empty())?;
         let dir = Dir { fd: Arc::new(fd), path: self.path.join(target).into() };
+        if dir.is_trusted_by(self) { Ok(dir) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+
+    /// Opens another root of the same mail, by the path that the caller told (`--mail-location`). Names in that path
+    /// may be a user's, who can turn them into links, so whoever may read everything goes along only to what has the
+    /// same owner as this directory.
+    ///
+    /// # Errors
+    /// As open(2); `PermissionDenied` for what is somebody else's.
+    pub fn root_beside(&self, path: &Path) -> io::Result<Dir> {
+        let dir = Dir::open(path)?;
         if dir.is_trusted_by(self) { Ok(dir) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
 

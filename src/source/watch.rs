@@ -1,11 +1,12 @@
 //! Waiting for a directory to change.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+
+use super::MailboxFiles;
 
 /// Wakes a reader when a file in a directory is written to or replaced.
 #[derive(Debug)]
@@ -15,11 +16,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches a directory.
-    pub fn new(dir: &Path) -> Watch {
+    /// Watches the directory of a mailbox: the one that was opened, whatever its path leads to by now.
+    pub fn new(files: &MailboxFiles) -> Watch {
         let wanted = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::DELETE;
         let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
-        Watch { inotify: inotify.filter(|fd| add_watch(fd, dir, wanted).is_ok()) }
+        let place = files.dir().ok().map(|dir| format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd()));
+        let watched = |fd: &OwnedFd| place.is_some_and(|place| add_watch(fd, place, wanted).is_ok());
+        Watch { inotify: inotify.filter(watched) }
     }
 
     /// Waits until something happens, but no longer than `most`. May return early for no reason.

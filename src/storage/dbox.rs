@@ -126,6 +126,12 @@ fn broken_in(dir: &Dir, prefix: &[u8]) -> Vec<u32> {
 /// is somebody else's.
 pub(super) fn alternate(dir: &Dir) -> (Option<Dir>, Option<PathBuf>) {
     const LINK: &str = "dbox-alt-root";
+    if let Some(told) = roots::told_alternate(dir) {
+        return match told {
+            Ok(alt) => (Some(alt), None),
+            Err(path) => (None, Some(path)),
+        };
+    }
     let Some((root, below)) = roots::dbox_root(dir).or_else(|| dir.above()) else { return (None, None) };
     let Ok(target) = root.link(LINK) else { return (None, None) };
     match root.behind_link(LINK) {

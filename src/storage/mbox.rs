@@ -42,13 +42,16 @@ impl Mbox {
 
 fn find(dir: &Dir) -> Option<(PathBuf, Option<(File, Stat)>)> {
     use std::os::unix::ffi::OsStrExt;
-    let (imap, name) = dir.above()?;
-    let (above, _) = imap.above().filter(|(_, name)| name == DOT_IMAP)?;
-    let names: &[&[u8]] = if name == b"INBOX" { &[b"inbox", b"INBOX"] } else { &[&name] };
     let open = |dir: &Dir, name: &[u8]| {
         let (file, meta) = dir.file_meta(name).ok()?;
         Some((dir.path().join(std::ffi::OsStr::from_bytes(name)), Some((file, meta.stat))))
     };
+    let (imap, name) = dir.above()?;
+    if let Some(found) = roots::told_mbox(dir).iter().find_map(|(dir, name)| open(dir, name)) {
+        return Some(found);
+    }
+    let (above, _) = imap.above().filter(|(_, name)| name == DOT_IMAP)?;
+    let names: &[&[u8]] = if name == b"INBOX" { &[b"inbox", b"INBOX"] } else { &[&name] };
     if let Some(found) = names.iter().find_map(|name| open(&above, name)) {
         return Some(found);
     }

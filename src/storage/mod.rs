@@ -5,6 +5,7 @@
 mod cached;
 mod dbox;
 mod list;
+mod location;
 mod maildir;
 mod mails;
 mod mbox;
@@ -19,12 +20,14 @@ use std::path::PathBuf;
 pub use cached::Believed;
 pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, map_uid, refcount};
 pub use list::{InList, Listed, ListedMailbox, Own, hex, own_guid};
+pub use location::Location;
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
 pub(crate) use maildir::{is_saving, list_places};
 pub use mails::{Mail, Mails, Place, Reference};
 pub use mbox::Mbox;
 pub use mdbox_root::{MapState, Roots};
 pub use messages::{Messages, SyncState};
+pub use roots::tell;
 
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
@@ -186,7 +189,14 @@ fn of_mailbox(dir: &Dir, mailbox: &Mailbox, believed: Option<&Believed>, mmap: M
     let beside = Sdbox::beside(dir, believed);
     let is_certain = || roots::has_control(dir);
     let missing = |what| Witness::Missing(Missing { what, path: dir.path().to_owned() });
-    match StorageKind::of(mailbox, beside.is_some()) {
+    let kind = match StorageKind::of(mailbox, beside.is_some()) {
+        // A young index has no mark yet.
+        StorageKind::Maildir if mailbox.extension(b"maildir").is_none() => {
+            roots::told_kind(dir).unwrap_or(StorageKind::Maildir)
+        }
+        kind => kind,
+    };
+    match kind {
         StorageKind::Mdbox => dbox::map_of(dir, mmap),
         StorageKind::Sdbox => match beside.or_else(|| Sdbox::elsewhere(dir, believed)) {
             Some(sdbox) => Witness::Sdbox(sdbox),

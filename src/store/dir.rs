@@ -17,13 +17,14 @@ pub fn create(dir: &Dir, name: &[u8]) -> io::Result<File> {
     Ok(File::from(retry_on_intr(|| openat(dir, name, flags, Mode::RUSR | Mode::WUSR))?))
 }
 
-/// Removes a file; that there is none is fine.
+/// Removes a file, or an empty directory in its place; that there is none is fine.
 ///
 /// # Errors
-/// As unlink(2).
+/// As unlink(2) and rmdir(2).
 pub fn remove(dir: &Dir, name: &[u8]) -> io::Result<()> {
     match retry_on_intr(|| unlinkat(dir, name, AtFlags::empty())) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR) => Ok(retry_on_intr(|| unlinkat(dir, name, AtFlags::REMOVEDIR))?),
         Err(error) => Err(error.into()),
     }
 }

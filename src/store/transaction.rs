@@ -265,7 +265,13 @@ impl<'a> Transaction<'a> {
         if !new.is_there() {
             return Err(fail(io::Error::other("somebody else has removed it")));
         }
-        let old = home.stat(&name)?.map(|meta| meta.stat);
+        let mut old = home.stat(&name)?;
+        if old.is_some_and(|meta| meta.is_dir()) {
+            // Nobody's file; what is in it is not thrown away.
+            dir::remove(home.dir(), &name).map_err(fail)?;
+            old = None;
+        }
+        let old = old.map(|meta| meta.stat);
         match old {
             Some(_) => dir::replace(home.dir(), &temp, &name).map_err(fail)?,
             None => dir::rename_new(home.dir(), &temp, &name).map_err(fail)?,

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::home::{Attributes, Home, Survey};
 use super::transaction::Staged;
 use super::{StoreError, dir};
+use crate::format::{index::IndexFile, log::LogFile};
 use crate::source::Role;
 
 /// What the index's name is followed by.
@@ -209,6 +210,53 @@ pub enum Kept {
     Undo(Undo),
     /// Something else, and why it is no undo file of this index.
     Other(StoreError),
+}
+
+impl Kept {
+    /// The same, held against the files that are there: an undo file that was brought from another mailbox is none of
+    /// this one. That shows when nothing is as it found or left it, and what it saved has other `indexid`s than these
+    /// files have.
+    pub fn of_these(self, home: &Home, survey: &Survey) -> Kept {
+        let Kept::Undo(undo) = &self else { return self };
+        let is_known = |step: &Step| {
+            let entries = step.files.iter().any(|entry| {
+                let bytes = home.role(&entry.name).and_then(|role| survey.bytes(role));
+                let before = entry.before.as_ref().map(|saved| &saved.sum);
+                bytes.is_some() && [entry.after.as_ref(), before].into_iter().any(|sum| is_as(sum, bytes))
+            });
+            entries
+                || step.untouched.iter().any(|witness| {
+                    let bytes = home.role(&witness.name).and_then(|role| survey.bytes(role));
+                    let sum = witness.size.zip(witness.sha256.clone()).map(|(size, sha256)| Sum { size, sha256 });
+                    sum.zip(bytes).is_some_and(|(sum, bytes)| sum.is_of(bytes))
+                })
+        };
+        let saved = undo.steps.iter().flat_map(|step| &step.files).filter_map(|entry| {
+            let saved = entry.before.as_ref()?;
+            indexid(home.role(&entry.name)?, &saved.bytes)
+        });
+        let saved: Vec<u32> = saved.collect();
+        let now: Vec<u32> = Role::ALL.into_iter().filter_map(|role| indexid(role, survey.bytes(role)?)).collect();
+        let is_other = !saved.is_empty() && !now.is_empty() && !saved.iter().any(|id| now.contains(id));
+        if is_other && !undo.steps.iter().any(is_known) {
+            return Kept::Other(home.error(
+                &Undo::name(home),
+                "cannot be used",
+                bad("it is of another mailbox".into()),
+            ));
+        }
+        self
+    }
+}
+
+/// The `indexid` in a file of an index, if that is sound enough to tell.
+fn indexid(role: Role, bytes: &[u8]) -> Option<u32> {
+    let id = match role {
+        Role::Index | Role::Backup => IndexFile::parse(bytes).ok()?.header.indexid,
+        Role::Log | Role::OldLog => LogFile::parse(bytes, bytes.len() as u64).ok()?.header.indexid,
+        Role::Cache => return None,
+    };
+    (id != 0).then_some(id)
 }
 
 impl Undo {
