@@ -49,6 +49,7 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
         'idx;check' {
             [CompletionResult]::new('-j', '-j', [CompletionResultType]::ParameterName, 'Threads that read mailboxes [default: one per processor]')
             [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'Threads that read mailboxes [default: one per processor]')
+            [CompletionResult]::new('--mail-location', '--mail-location', [CompletionResultType]::ParameterName, 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot''s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")')
             [CompletionResult]::new('--fail-on', '--fail-on', [CompletionResultType]::ParameterName, 'What makes the exit code 1')
             [CompletionResult]::new('--prometheus', '--prometheus', [CompletionResultType]::ParameterName, 'Write metrics to FILE for the textfile collector of Prometheus'' node exporter; - is standard output')
             [CompletionResult]::new('--max-log-size', '--max-log-size', [CompletionResultType]::ParameterName, 'Warn of logs larger than this such as 64k, 1M, "1.5 MiB"')
@@ -168,6 +169,7 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
             [CompletionResult]::new('--journal', '--journal', [CompletionResultType]::ParameterName, 'Add to FILE a line of JSON for each mailbox that is begun, about to be written, and ended, each there before the work goes on')
             [CompletionResult]::new('--lock-method', '--lock-method', [CompletionResultType]::ParameterName, 'Dovecot''s setting lock_method')
             [CompletionResult]::new('--lock-timeout', '--lock-timeout', [CompletionResultType]::ParameterName, 'How long to wait for the lock, such as 30, 500ms, 2m')
+            [CompletionResult]::new('--mail-location', '--mail-location', [CompletionResultType]::ParameterName, 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot''s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")')
             [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'How to print results')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'How to print results')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured')
@@ -217,6 +219,7 @@ Register-ArgumentCompleter -Native -CommandName 'idx' -ScriptBlock {
         'idx;scan' {
             [CompletionResult]::new('-j', '-j', [CompletionResultType]::ParameterName, 'Threads that read mailboxes [default: one per processor]')
             [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'Threads that read mailboxes [default: one per processor]')
+            [CompletionResult]::new('--mail-location', '--mail-location', [CompletionResultType]::ParameterName, 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot''s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")')
             [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'How to print results')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'How to print results')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured')

@@ -99,7 +99,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__check)
-            opts="-v -j -f -h --verbose --deep --jobs --cross --one-file-system --fail-on --nagios --prometheus --max-log-size --max-cache-size --min-window --format --color --progress --mmap --help"
+            opts="-v -j -f -h --verbose --deep --jobs --cross --one-file-system --mail-location --fail-on --nagios --prometheus --max-log-size --max-cache-size --min-window --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -110,6 +110,10 @@ _idx() {
                     return 0
                     ;;
                 -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mail-location)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -517,7 +521,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__rebuild)
-            opts="-n -o -p -r -j -f -h --dry-run --output --base --accept-loss --preen --tree --recursive --jobs --cross --one-file-system --journal --lock-method --lock-timeout --no-undo --any-owner --format --color --progress --mmap --help"
+            opts="-n -o -p -r -j -f -h --dry-run --output --base --accept-loss --preen --tree --recursive --jobs --cross --one-file-system --journal --lock-method --lock-timeout --mail-location --no-undo --any-owner --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -559,6 +563,10 @@ _idx() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --mail-location)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json ndjson" -- "${cur}"))
                     return 0
@@ -587,7 +595,7 @@ _idx() {
             return 0
             ;;
         idx__subcmd__scan)
-            opts="-a -j -f -h --all --jobs --cross --one-file-system --format --color --progress --mmap --help"
+            opts="-a -j -f -h --all --jobs --cross --one-file-system --mail-location --format --color --progress --mmap --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -598,6 +606,10 @@ _idx() {
                     return 0
                     ;;
                 -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mail-location)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -45,6 +45,7 @@ set edit:completion:arg-completer[idx] = {|@words|
         &'idx;check'= {
             cand -j 'Threads that read mailboxes [default: one per processor]'
             cand --jobs 'Threads that read mailboxes [default: one per processor]'
+            cand --mail-location 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot''s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")'
             cand --fail-on 'What makes the exit code 1'
             cand --prometheus 'Write metrics to FILE for the textfile collector of Prometheus'' node exporter; - is standard output'
             cand --max-log-size 'Warn of logs larger than this such as 64k, 1M, "1.5 MiB"'
@@ -157,6 +158,7 @@ set edit:completion:arg-completer[idx] = {|@words|
             cand --journal 'Add to FILE a line of JSON for each mailbox that is begun, about to be written, and ended, each there before the work goes on'
             cand --lock-method 'Dovecot''s setting lock_method'
             cand --lock-timeout 'How long to wait for the lock, such as 30, 500ms, 2m'
+            cand --mail-location 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot''s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")'
             cand -f 'How to print results'
             cand --format 'How to print results'
             cand --color 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured'
@@ -204,6 +206,7 @@ set edit:completion:arg-completer[idx] = {|@words|
         &'idx;scan'= {
             cand -j 'Threads that read mailboxes [default: one per processor]'
             cand --jobs 'Threads that read mailboxes [default: one per processor]'
+            cand --mail-location 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot''s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")'
             cand -f 'How to print results'
             cand --format 'How to print results'
             cand --color 'When to colour; NO_COLOR and CLICOLOR_FORCE are honoured'

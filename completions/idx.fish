@@ -53,6 +53,7 @@ complete -c idx -n "__fish_idx_needs_command" -f -a "completions" -d 'Print a co
 complete -c idx -n "__fish_idx_needs_command" -f -a "man" -d 'Write the man pages of idx and of every verb into a directory'
 complete -c idx -n "__fish_idx_needs_command" -f -a "help" -d 'Show the man page of idx or of a verb'
 complete -c idx -n "__fish_idx_using_subcommand check" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
+complete -c idx -n "__fish_idx_using_subcommand check" -l mail-location -d 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot\'s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")' -r
 complete -c idx -n "__fish_idx_using_subcommand check" -l fail-on -d 'What makes the exit code 1' -r -f -a "warning\t'Warnings and errors'
 error\t'Errors'"
 complete -c idx -n "__fish_idx_using_subcommand check" -l prometheus -d 'Write metrics to FILE for the textfile collector of Prometheus\' node exporter; - is standard output' -r -F
@@ -203,6 +204,7 @@ flock\t'BSD locks'
 dotlock\t'A file dovecot.index.log.lock'
 none\t'No lock: nobody else must be using the mailbox'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l lock-timeout -d 'How long to wait for the lock, such as 30, 500ms, 2m' -r
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -l mail-location -d 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot\'s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")' -r
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -s f -l format -d 'How to print results' -r -f -a "table\t'For people'
 json\t'One JSON document'
 ndjson\t'One JSON object per line'"
@@ -252,6 +254,7 @@ complete -c idx -n "__fish_idx_using_subcommand undo" -l cross -d 'Also search f
 complete -c idx -n "__fish_idx_using_subcommand undo" -l one-file-system -d 'Stay on the file system of each directory that is named; this is the default'
 complete -c idx -n "__fish_idx_using_subcommand undo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idx -n "__fish_idx_using_subcommand scan" -s j -l jobs -d 'Threads that read mailboxes [default: one per processor]' -r
+complete -c idx -n "__fish_idx_using_subcommand scan" -l mail-location -d 'Where mail, indexes and control files are, if they are not found beside each other: Dovecot\'s mail_location (maildir:~/Maildir:INDEX=/var/index/%u), or its settings of 2.4 ("mail_path=~/Maildir mail_index_path=/idx/%u")' -r
 complete -c idx -n "__fish_idx_using_subcommand scan" -s f -l format -d 'How to print results' -r -f -a "table\t'For people'
 json\t'One JSON document'
 ndjson\t'One JSON object per line'"
