@@ -132,15 +132,7 @@ pub fn transcript(data: &[u8]) {
     let (home, _) = with_history();
     let file = scratch::dir("transcript");
     fs::write(&file, data).expect("written");
-    let options = qresync::Options {
-        uid_validity: None,
-        modseq: None,
-        known: None,
-        sample: None,
-        versus: Some(file),
-        pvt: None,
-        mmap: MmapPolicy::Never,
-    };
+    let options = qresync::Options { uid_validity: None, modseq: None, known: None, sample: None, versus: Some(file) };
     let opened = opened::Opened::read(home, None, MmapPolicy::Never).expect("a sound mailbox");
     let judged = || {
         let outcome = qresync::run(home, &opened, &options).ok()?;

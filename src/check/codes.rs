@@ -22,7 +22,6 @@ pub fn of_flaw(kind: FlawKind) -> Option<Code> {
         | K::RecordSizeSmall => Code::I1,
         K::ExtOutsideHeader(_) => Code::I2,
         K::MessagesCount => Code::I3,
-        K::UidOrder(_) => Code::I4,
         K::ExtNameEmpty | K::ExtNamedTwice => Code::I13,
         K::ExtPastRecord | K::ExtOverlap => Code::I14,
         K::KeywordsCount
@@ -88,7 +87,6 @@ pub fn of_flaw(kind: FlawKind) -> Option<Code> {
         | K::CacheRecordSize
         | K::CacheRecordPastEnd
         | K::CacheRecordLoop
-        | K::CacheRecordOrder
         | K::CacheFieldsEnd
         | K::CacheFieldIndex
         | K::CacheFieldSize
@@ -108,7 +106,6 @@ pub fn of_flaw(kind: FlawKind) -> Option<Code> {
         // apart.
         K::NoKnownFile
         | K::Unlisted
-        | K::HeaderField(_)
         | K::ThreadShort
         | K::ThreadVersion
         | K::ThreadBlock

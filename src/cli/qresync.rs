@@ -85,8 +85,6 @@ impl Qresync {
             known: self.known.clone(),
             sample,
             versus: self.versus.clone(),
-            pvt: self.pvt.clone(),
-            mmap: context.mmap,
         };
         let opened = match Opened::read(path, self.pvt.as_deref(), context.mmap) {
             Ok(opened) => opened,

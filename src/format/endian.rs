@@ -24,15 +24,6 @@ impl Endian {
         }
     }
 
-    /// The other order.
-    #[must_use]
-    pub const fn swapped(self) -> Endian {
-        match self {
-            Endian::Little => Endian::Big,
-            Endian::Big => Endian::Little,
-        }
-    }
-
     /// Reads a `u16` at byte `at`; `None` if the slice is too short.
     #[inline]
     pub fn u16_at(self, bytes: &[u8], at: usize) -> Option<u16> {

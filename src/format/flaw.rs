@@ -233,8 +233,6 @@ flaw_kinds! {
         CacheRecordPastEnd = "record size";
         /// The links of a message's records come back to one that was there before.
         CacheRecordLoop = "prev_offset";
-        /// A link to a record that is not older.
-        CacheRecordOrder = "prev_offset";
         /// The fields do not end where the record does.
         CacheFieldsEnd = "record size";
         /// A field number that no field header gives.
@@ -291,10 +289,6 @@ flaw_kinds! {
     rules with a value {
         /// The extension header with this number (from 0) goes beyond the header of the index.
         ExtOutsideHeader(usize) = "Header extension #{} goes outside header";
-        /// A field of a header, by its name, whose value contradicts another field or another file.
-        HeaderField(&'static str) = "{}";
-        /// The record with this number (from 1) has a UID that does not ascend, or that was not given yet.
-        UidOrder(usize) = "UID of record {}";
     }
 }
 
@@ -362,7 +356,6 @@ mod tests {
             "index offset 120: Header extension #2 goes outside header: need 16 bytes, found 3 bytes"
         );
         assert_eq!(flaw.words(), "Header extension #2 goes outside header: need 16 bytes, found 3 bytes");
-        assert_eq!(FlawKind::HeaderField("next_uid").to_string(), "next_uid");
     }
 
     #[test]

@@ -120,17 +120,6 @@ impl<'a> ThreadRecord<'a> {
     }
 }
 
-/// Can it be a thread index, by content?
-pub fn looks_like(bytes: &[u8]) -> bool {
-    let (header, rest) = match bytes {
-        [1, 0, 0, 0, rest @ ..] => (8usize, rest),
-        [2, 1, 0, 0, rest @ ..] => (16, rest),
-        _ => return false,
-    };
-    let blocks = rest.get(header.saturating_sub(4)..);
-    blocks.is_some_and(|blocks| blocks.is_empty() || block_size(blocks).is_some())
-}
-
 /// The size of the block at the start of `bytes`, `None` when it was not written yet.
 fn block_size(bytes: &[u8]) -> Option<u32> {
     let coded = packed::decode(*bytes.first_chunk::<4>()?)?;
@@ -356,7 +345,6 @@ mod tests {
         let told = Thread::parse(&bytes, Some(1_795_409_150)).unwrap();
         assert_eq!((told.endian, told.endian_guessed), (Endian::Big, false));
         assert_eq!(guessed.problem(), None);
-        assert!(looks_like(&bytes) && looks_like(&bytes[..8]));
     }
 
     /// The start of 2.3.19.1/maildir/fresh as Debian's build wrote it; doveadm dump calls it version 2 with the block
@@ -368,7 +356,6 @@ mod tests {
         let thread = Thread::parse(&bytes, None).unwrap();
         assert_eq!(thread.hash_key, Some(&bytes[8..16]));
         assert_eq!(dump(&thread), ["uid 1: n=0", "message-id: crc32=4cf57a9e index=1"]);
-        assert!(looks_like(&bytes));
     }
 
     #[test]

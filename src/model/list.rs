@@ -11,14 +11,10 @@ const MAX_DEPTH: usize = 1000;
 /// Bytes of the longest name of a mailbox.
 const MAX_NAME: usize = 4096;
 
-/// Bits of a list record's flags byte.
+/// Bits of a list record's flags byte, as far as they tell which names are mailboxes.
 pub mod list_flag {
-    /// No mailbox below this one.
-    pub const NOINFERIORS: u8 = 0x01;
     /// There is no mailbox of that name, only of longer ones.
     pub const NONEXISTENT: u8 = 0x04;
-    /// The name could not be restored.
-    pub const CORRUPTED_NAME: u8 = 0x08;
     /// The mailbox cannot be opened.
     pub const NOSELECT: u8 = 0x10;
 }

@@ -43,9 +43,6 @@ pub enum Why {
     /// The logs begin after the modseq.
     #[error(transparent)]
     TooOld(#[from] TooOld),
-    /// The logs begin after the time.
-    #[error("the oldest log was created at or after that time")]
-    BeginsLater,
 }
 
 /// The logs do not reach back to a modseq: expunges after it may have been forgotten.

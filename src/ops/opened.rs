@@ -13,8 +13,6 @@ use crate::source::{MailboxFiles, MmapPolicy, Snapshot};
 /// The files of a mailbox, read, with the user's own flags where they are kept apart.
 #[derive(Debug)]
 pub struct Opened {
-    /// The files' names.
-    pub files: MailboxFiles,
     /// The files' bytes.
     pub snapshot: Snapshot,
     /// The user's private index, where there is one.
@@ -42,7 +40,7 @@ impl Opened {
             None => None,
         };
         problems.retain(|finding| finding.severity > Severity::Info);
-        Ok(Opened { files, snapshot, private, problems, now: inspect::options().now })
+        Ok(Opened { snapshot, private, problems, now: inspect::options().now })
     }
 
     /// The mailbox at the end of its logs.

@@ -3,13 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::opened::{Fetched, Opened, State, numbered};
+use super::opened::{Opened, State};
 use super::show::ShowError;
 use super::versus::{self, Difference};
 use crate::model::UidSet;
 use crate::model::qresync::{Answer, Question, answer};
 use crate::model::session::Session;
-use crate::source::MmapPolicy;
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.qresync/1";
@@ -27,10 +26,6 @@ pub struct Options {
     pub sample: Option<crate::model::qresync::Sample>,
     /// A recorded session.
     pub versus: Option<PathBuf>,
-    /// Directory of the private index; beside the shared one when `None`.
-    pub pvt: Option<PathBuf>,
-    /// When to map files.
-    pub mmap: MmapPolicy,
 }
 
 /// Why there is no answer.
@@ -118,10 +113,4 @@ pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<Out
     let answer = answer(&state.chain, &state.loaded.replayed, state.loaded.lost.as_ref(), &question);
     let differences = options.versus.as_ref().map(|_| differences);
     Ok(Outcome { state, question, answer, differences, not_judged })
-}
-
-/// Every message the answer sends a FETCH line for.
-pub fn fetched(outcome: &Outcome<'_>) -> Vec<Fetched> {
-    let mailbox = &outcome.state.loaded.replayed.mailbox;
-    numbered(mailbox, &outcome.answer.changed).into_iter().map(|(i, seq)| outcome.state.message(i, seq)).collect()
 }

@@ -177,11 +177,6 @@ impl History {
         self.sync_at.len()
     }
 
-    /// The first event's time.
-    pub fn first(&self) -> Option<i64> {
-        self.at.first().copied()
-    }
-
     /// Time of the sync at `k`.
     pub(super) fn sync_time(&self, k: usize) -> i64 {
         self.sync_at.get(k).copied().unwrap_or(i64::MAX)
@@ -244,12 +239,6 @@ impl History {
         }
         let i = self.modseq.partition_point(|have| *have < modseq);
         self.at.get(i).copied()
-    }
-
-    /// The highest modseq at a time, given that it started with `initial`.
-    pub fn modseq_at(&self, at: i64, initial: u64) -> u64 {
-        let i = self.at.partition_point(|have| *have <= at);
-        i.checked_sub(1).and_then(|i| self.modseq.get(i)).copied().unwrap_or(initial)
     }
 
     /// Bytes appended up to and with a time.

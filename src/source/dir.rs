@@ -17,7 +17,6 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::bytes::{Input, MmapPolicy, contents};
 use super::meta::{Meta, NotRegular, Special, Stat};
 
 /// Bytes of directory entries that are read at a time.
@@ -190,15 +189,6 @@ impl Dir {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         Ok((file, meta))
-    }
-
-    /// Reads a whole file. `stable` says that writers replace this kind of file by rename and never truncate it.
-    ///
-    /// # Errors
-    /// As [`file`](Dir::file), read(2) and mmap(2).
-    pub fn read(&self, name: impl AsRef<[u8]>, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
-        let (file, meta) = self.file_meta(name)?;
-        contents(&file, &meta, policy, stable)
     }
 
     /// Reads a file of at most `most` bytes that is not mostly holes.

@@ -7,11 +7,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::bytes::{Input, MmapPolicy, contents};
 use super::dir::Dir;
 use super::meta::{Meta, Special};
 use super::place::DBOX_MAILS;
-use super::stream::LogStream;
 use crate::format::ext::IndexFlavor;
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
@@ -261,23 +259,6 @@ impl MailboxFiles {
         self.dir()?.file_meta(self.name(role))
     }
 
-    /// Reads the file with that role.
-    ///
-    /// # Errors
-    /// As [`open`](MailboxFiles::open), read(2) and mmap(2).
-    pub fn input(&self, role: Role, policy: MmapPolicy) -> io::Result<Input> {
-        let (file, meta) = self.open(role)?;
-        contents(&file, &meta, policy, role.is_replaced())
-    }
-
-    /// Opens the log with that role as a stream.
-    ///
-    /// # Errors
-    /// As [`open`](MailboxFiles::open) and [`LogStream::of`].
-    pub fn stream(&self, role: Role) -> io::Result<LogStream> {
-        LogStream::of(self.open(role)?.0)
-    }
-
     /// The roles whose files exist.
     pub fn present(&self) -> Vec<Role> {
         let is_file = |role: &Role| self.stat(*role).is_ok_and(|meta| meta.special.is_none());
@@ -464,7 +445,7 @@ fn looks_like(kind: FileKind, head: &[u8], size: u64) -> bool {
             let header = &log.header;
             header.major_version == 1 && matches!(header.hdr_size, 24 | 32 | 40..=256)
         }),
-        FileKind::Cache => head.len() >= 32 && head[0] == 1 && head[1] == 8 && head[2] <= 8 && head[3] == 0,
+        FileKind::Cache => crate::format::cache::looks_like(head),
         FileKind::Thread | FileKind::MailboxLog => false,
     }
 }

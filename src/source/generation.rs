@@ -90,11 +90,6 @@ impl Generation {
         &self.files
     }
 
-    /// Roles under whose names there is something else than a regular file.
-    pub fn special(&self) -> &[(Role, Special)] {
-        &self.special
-    }
-
     /// The state of a file when it was opened.
     pub fn meta(&self, role: Role) -> Option<&Meta> {
         self.get(role).map(|one| &one.meta)

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ops::Range;
 
 use super::super::disk::{Disk, disk_struct};
 use super::super::endian::Endian;
@@ -110,11 +109,6 @@ pub struct CacheFieldHeader {
 }
 
 impl CacheFieldHeader {
-    /// The bytes it takes in the file, padding included.
-    pub fn range(&self) -> Range<u64> {
-        u64::from(self.offset)..self.end
-    }
-
     /// Where its names begin, in bytes from its own beginning: behind 12 bytes and 10 for each field.
     pub(super) fn names_at(&self) -> u64 {
         u64::from(self.fields_count).saturating_mul(10).saturating_add(12)

@@ -113,27 +113,6 @@ impl<'a> Cache<'a> {
         CacheChain { cache: self, next: newest_offset, span: None, sum: 0 }
     }
 
-    /// Judges the chain that begins at `newest_offset`, which stands in the index: each record sound, each link older
-    /// than the record it is in (not so up to 2.1, which filled holes), each field known, the fields filling the
-    /// record.
-    pub fn check_chain(&self, newest_offset: u32, problems: &mut Vec<Flaw>) {
-        for record in self.chain(newest_offset) {
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => return problems.push(error),
-            };
-            problems.extend(self.fields(&record).find_map(Result::err));
-            if record.prev_offset >= record.offset && record.prev_offset != 0 && self.header.old().is_none() {
-                problems.push(problem(
-                    u64::from(record.offset),
-                    FlawKind::CacheRecordOrder,
-                    format!("less than {}", record.offset),
-                    record.prev_offset.to_string(),
-                ));
-            }
-        }
-    }
-
     fn raw(&self, record: &CacheRecord) -> &'a [u8] {
         let rest = self.bytes.get(record.offset as usize..).unwrap_or_default();
         rest.get(..record.size as usize).unwrap_or_default()

@@ -48,10 +48,19 @@ fn tiles(cache: &Cache<'_>) -> Vec<(String, Range<u64>)> {
 }
 
 /// All of it as doveadm dump prints it (worked/s2 was dumped by 2.3.19.1), except that Dovecot ignores `!`.
+/// What is wrong with the records that begin at `offset`, and with their fields.
+fn check_chain(cache: &Cache<'_>, offset: u32, problems: &mut Vec<Flaw>) {
+    for record in cache.chain(offset) {
+        match record {
+            Ok(record) => problems.extend(cache.fields(&record).find_map(Result::err)),
+            Err(error) => problems.push(error),
+        }
+    }
+}
+
 #[test]
 fn real_file() {
     let bytes = s2();
-    assert!(looks_like(&bytes));
     let cache = Cache::parse(&bytes, Some(1_795_406_594)).unwrap();
     assert_eq!(cache.problems, []);
     assert_eq!((cache.endian, cache.endian_guessed), (Endian::Little, false));
@@ -320,7 +329,7 @@ fn record_rules() {
         bytes[at] = byte;
         let cache = Cache::parse(&bytes, None).unwrap();
         let mut problems = Vec::new();
-        cache.check_chain(388, &mut problems);
+        check_chain(&cache, 388, &mut problems);
         tiles(&cache);
         problems.into_iter().map(|problem| (problem.at, problem.have.into_owned())).collect::<Vec<_>>()
     };
@@ -340,9 +349,8 @@ fn circular_chains() {
         let chain: Vec<_> = cache.chain(second).collect();
         assert!(chain.len() <= 4 && chain.last().unwrap().is_err());
         let mut problems = Vec::new();
-        cache.check_chain(second, &mut problems);
-        // A forward link as such is wrong only since 2.2.
-        assert_eq!(problems.len(), if minor == 0 { 1 } else { 2 });
+        check_chain(&cache, second, &mut problems);
+        assert_eq!(problems.len(), 1);
     }
 }
 
@@ -358,11 +366,6 @@ fn holes_of_2_1() {
     let cache = Cache::parse(&bytes, None).unwrap();
     let names: Vec<_> = tiles(&cache).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names[3..], ["record", "record", "hole 24", "record", "Zeros"]);
-    assert_eq!(cache.holes().map(Option::unwrap).map(|(at, _)| at).collect::<Vec<_>>(), [at]);
-    // A list that leads back to itself ends.
-    let mut looped = bytes.clone();
-    looped[at as usize..at as usize + 4].copy_from_slice(&at.to_le_bytes());
-    assert!(Cache::parse(&looped, None).unwrap().holes().last().unwrap().is_none());
 }
 
 #[test]
@@ -382,7 +385,7 @@ fn any_bytes_can_be_read() {
         tiles(&cache);
         for offset in 0..bytes.len() as u32 + 8 {
             let mut problems = Vec::new();
-            cache.check_chain(offset, &mut problems);
+            check_chain(&cache, offset, &mut problems);
             for record in cache.chain(offset).flatten() {
                 for field in cache.fields(&record).flatten() {
                     let _ = cache.value(&field).visit("", &mut Json::default());
@@ -390,7 +393,7 @@ fn any_bytes_can_be_read() {
             }
         }
         for header in &cache.field_headers {
-            let _ = (cache.fields_of(header), header.range());
+            let _ = cache.fields_of(header);
         }
     };
     for bytes in [s2(), made(Endian::Big, 0).bytes] {

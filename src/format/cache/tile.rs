@@ -9,23 +9,6 @@ use super::header::{CacheHeader, HOLE_MAGIC, HoleStart, RecordStart};
 use super::records::{CacheRecord, Step};
 
 impl<'a> Cache<'a> {
-    /// The holes of a file of 2.1 and older, by their links; `None` ends the list early where a link is broken.
-    pub fn holes(&self) -> impl Iterator<Item = Option<(u32, HoleStart)>> + use<'_, 'a> {
-        let mut next = self.header.old().map_or(0, |old| old.hole_offset);
-        // A hole takes at least 12 bytes, so a longer list repeats itself.
-        let mut left = self.bytes.len() / HoleStart::SIZE;
-        std::iter::from_fn(move || {
-            if next == 0 {
-                return None;
-            }
-            let offset = std::mem::take(&mut next);
-            left = left.saturating_sub(1);
-            let hole = self.hole_at(offset as usize).filter(|_| left > 0);
-            next = hole.as_ref().map_or(0, |hole| hole.next_offset);
-            Some(hole.map(|hole| (offset, hole)))
-        })
-    }
-
     /// Names every byte of the file: the items follow each other without gap or overlap from 0 to its end.
     pub fn tile(&self) -> Tile<'_, 'a> {
         let mut known: Vec<(usize, usize)> = self

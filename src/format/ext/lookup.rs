@@ -22,15 +22,6 @@ pub enum IndexFlavor {
 }
 
 impl IndexFlavor {
-    /// `"mailbox"`, `"list"` or `"map"`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            IndexFlavor::Mailbox => "mailbox",
-            IndexFlavor::List => "list",
-            IndexFlavor::Map => "map",
-        }
-    }
-
     /// Guesses the kind from the extension names of an index, or of a log's intros.
     pub fn guess<N: AsRef<[u8]>>(names: impl IntoIterator<Item = N>) -> IndexFlavor {
         let mut flavor = IndexFlavor::Mailbox;

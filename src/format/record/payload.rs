@@ -79,7 +79,7 @@ impl ExtIntro {
             record_offset: 0,
             record_size: self.record_size,
             record_align: self.record_align,
-            name_size: u16::try_from(self.name_size).unwrap_or(u16::MAX),
+            name_size: self.name_size,
         }
     }
 }
