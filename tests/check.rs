@@ -287,8 +287,8 @@ cases! {
     };
     I4 Error Index BUSY "a message without UID" => |s| { let (at, _) = s.records(); s.put(Role::Index, at, 0); };
     I4 Error Index BUSY "next_uid 1" => |s| s.put(Role::Index, 28, 1);
-    I5 Warning Index BUSY "one more seen" => |s| s.add(Role::Index, 40, 1);
-    I6 Warning Index BUSY "low-water mark above next_uid" => |s| s.put(Role::Index, 52, 4_000_000);
+    I5 Error Index BUSY "one more seen" => |s| s.add(Role::Index, 40, 1);
+    I6 Error Index BUSY "low-water mark above next_uid" => |s| s.put(Role::Index, 52, 4_000_000);
     I7 Error Index BUSY "first_recent_uid 0" => |s| s.put(Role::Index, 48, 0);
     I8 Error Index BUSY "uid_validity 0" => |s| s.put(Role::Index, 24, 0);
     I9 Warning Index BUSY "flag 0x20" => |s| { let (at, _) = s.records(); s.get(Role::Index)[at + 4] |= 0x20; };
@@ -297,7 +297,7 @@ cases! {
     I10 Error Index BUSY "a log that is gone" => |s| s.put(Role::Index, 60, 1);
     I10 Error Index BUSY "no index, and the logs do not reach the beginning" => |s| { s.files.remove(&Role::Index); };
     I11 Error Index BUSY "tail beyond head" => |s| s.put(Role::Index, 64, 100_000);
-    I12 Warning Index CHAIN "a message is flagged that was not" => |s| { let (at, _) = s.records(); s.get(Role::Index)[at + 4] ^= 0x02; };
+    I12 Error Index CHAIN "a message is flagged that was not" => |s| { let (at, _) = s.records(); s.get(Role::Index)[at + 4] ^= 0x02; };
     I13 Error Index BUSY "a name with a dot" => |s| { let (at, ..) = s.extension("maildir"); s.get(Role::Index)[at + 16] = b'.'; };
     I14 Error Index BUSY "data outside the record" => |s| { let (at, ..) = s.extension("modseq"); s.get(Role::Index)[at + 8] = 200; };
     I15 Error Index BUSY "a thousand keywords" => |s| { let (_, at, _) = s.extension("keywords"); s.put(Role::Index, at, 1000); };
@@ -316,7 +316,7 @@ cases! {
     I22 Info Index BUSY "the FSCKD flag" => |s| s.get(Role::Index)[20] |= 4;
 
     C1 Error Cache BUSY "sizes of 4 bytes" => |s| s.get(Role::Cache)[1] = 4;
-    C1 Error Cache BUSY "indexid of another mailbox" => |s| s.add(Role::Cache, 4, 1);
+    C1 Warning Cache BUSY "indexid of another mailbox" => |s| s.add(Role::Cache, 4, 1);
     C2 Error Cache BUSY "field headers past the end" => |s| s.get(Role::Cache)[28] = 0xff;
     C3 Error Cache BUSY "a record of no bytes" => |s| { let (.., at) = s.extension("cache"); let at = s.number(Role::Index, at) as usize; s.put(Role::Cache, at + 4, 0); };
     C4 Info Cache BUSY "four billion records" => |s| s.put(Role::Cache, 16, u32::MAX);
@@ -723,4 +723,21 @@ fn broken_mailboxes_of_the_corpus_are_found() {
     }
     assert!(cases > 80, "{cases} cases");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A sector is lost, or written twice: what is found there says so, with its bytes.
+#[test]
+fn sectors_are_named() {
+    for role in [Role::Index, Role::Log, Role::Cache] {
+        let words = |change: fn(&mut [u8])| {
+            let mut set = Set::load(BUSY);
+            change(set.get(role));
+            let found = set.check(&options());
+            found.into_iter().map(|one| one.message).collect::<Vec<_>>().join("\n")
+        };
+        let zeroed = words(|bytes| bytes[512..1024].fill(0));
+        assert!(zeroed.contains("bytes 512..1024 are zero, as sectors of 512 bytes"), "{role:?}: {zeroed}");
+        let twice = words(|bytes| bytes.copy_within(..512, 512));
+        assert!(twice.contains("bytes 512..1024 are the same as 0..512: sectors"), "{role:?}: {twice}");
+    }
 }

@@ -38,9 +38,9 @@ fn torn() -> tempfile::TempDir {
     damaged("dovecot.index.log", |log| log.extend([7; 5]))
 }
 
-/// A wrong counter: I5, a warning.
+/// A wrong count of deleted messages: I5, a warning.
 fn miscounted() -> tempfile::TempDir {
-    damaged("dovecot.index", |index| index[40] += 1)
+    damaged("dovecot.index", |index| index[44] += 1)
 }
 
 fn idx(args: &[&str], paths: &[&Path]) -> Output {

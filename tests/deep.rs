@@ -183,7 +183,7 @@ fn d3_and_d5_flags_of_file_names() {
         fs::rename(&file, format!("{name}T")).expect("rename");
         assert_eq!(codes(&judge(maildir.join("dovecot.index"))), [(Code::D3, Severity::Warning, Some(1))]);
         fs::rename(format!("{name}T"), format!("{name}z")).expect("rename");
-        assert_eq!(codes(&judge(maildir.join("dovecot.index"))), [(Code::D5, Severity::Warning, Some(1))]);
+        assert_eq!(codes(&judge(maildir.join("dovecot.index"))), [(Code::D5, Severity::Error, Some(1))]);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Code, Finding};
+use super::{Code, Finding, Severity};
 use crate::format::{Flaw, FlawKind};
 use crate::model::SyncKind;
 
@@ -120,7 +120,11 @@ pub fn of_flaw(kind: FlawKind) -> Option<Code> {
 
 /// The finding that a flaw makes.
 pub fn flaw(path: &Path, flaw: &Flaw) -> Option<Finding> {
-    Some(Finding::new(of_flaw(flaw.kind)?, path, flaw.words()).at(flaw.at))
+    let finding = Finding::new(of_flaw(flaw.kind)?, path, flaw.words()).at(flaw.at);
+    // Seen on 2.3.19.1 and 2.4.1: not a line.
+    let is_silent = flaw.kind == FlawKind::CacheIndexid;
+    let does = "deletes the cache without a word, and reads the mails again for what was in it";
+    Some(if is_silent { finding.severity(Severity::Warning).does(does) } else { finding })
 }
 
 /// The rule that a record breaks which a sync complains about.

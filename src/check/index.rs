@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
 use super::names::one_bit_off;
-use super::{CLOCK_SKEW, Code, FIRST_STAMP, Finding, Findings, Severity, Subject};
+use super::{CLOCK_SKEW, Code, FIRST_STAMP, FSCK, FSCKD, Finding, Findings, Severity, Subject, is_dbox};
 use crate::format::ext::{KeywordsHeader, KnownExt, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
@@ -101,12 +101,9 @@ impl Judge<'_, '_> {
             self.records();
         }
         self.days();
-        if header.flags & header_flag::FSCKD != 0 {
-            self.add(
-                Code::I22,
-                IndexHeader::flags.offset,
-                "the FSCKD flag is set: Dovecot found something to mend here",
-            );
+        // What it means to sdbox and mdbox depends on what the logs say of it since.
+        if header.flags & header_flag::FSCKD != 0 && !is_dbox(|name| self.index.extension(name).is_some()) {
+            self.add(Code::I22, IndexHeader::flags.offset, FSCKD);
         }
     }
 
@@ -458,8 +455,10 @@ impl Judge<'_, '_> {
             // mail_index_map_check_header compares with messages_count alone.
             self.found.add(if stored > header.messages_count {
                 finding.severity(Severity::Error).does("logs an error and runs fsck, which makes all modseqs anew")
+            } else if field.offset == IndexHeader::seen_messages_count.offset {
+                finding.severity(Severity::Error).does("nothing; STATUS tells a wrong number of unseen messages")
             } else {
-                finding
+                finding.does("nothing; what counts deleted messages may count them wrong")
             });
         }
     }
@@ -471,7 +470,8 @@ impl Judge<'_, '_> {
             (IndexHeader::first_deleted_uid_lowwater, "deleted", header.first_deleted_uid_lowwater, first_deleted),
         ] {
             if mark > header.next_uid {
-                self.add(Code::I6, at, format!("{name} is {mark}, next_uid {}", header.next_uid));
+                let finding = self.finding(Code::I6, at, format!("{name} is {mark}, next_uid {}", header.next_uid));
+                self.found.add(finding.severity(Severity::Error).does(FSCK));
             } else if let Some(uid) = first.filter(|uid| *uid < mark) {
                 let finding = self.finding(Code::I6, at, format!("{name} is {mark}, but UID {uid} is {what}")).uid(uid);
                 self.found.add(finding);

@@ -15,6 +15,7 @@ mod log;
 mod names;
 mod records;
 mod rules;
+mod sectors;
 mod state;
 mod transactions;
 
@@ -36,6 +37,10 @@ const LOCK_STALE: i64 = 180;
 const FIRST_2_2: u32 = 1_361_000_000;
 /// No Dovecot has written a time before this one: UNIX time of 2002, when its development began.
 const FIRST_STAMP: i64 = 1_009_843_200;
+/// What the mark of a fsck says.
+const FSCKD: &str = "the FSCKD flag is set: Dovecot found something to mend here";
+/// What both servers do about a header that `mail_index_map_check_header` refuses.
+const FSCK: &str = "logs \"fscking index file\", and makes modseqs anew";
 /// How far a clock may be ahead, seconds.
 const CLOCK_SKEW: i64 = 3600;
 
@@ -466,7 +471,13 @@ pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
     thresholds(&subject, &mut found);
     let mut list = found.finish();
     list.sort_by(|a, b| (&a.file, a.offset, a.code, a.uid).cmp(&(&b.file, b.offset, b.code, b.uid)));
+    sectors::name(&subject, &mut list);
     list
+}
+
+/// Whether the storage is one that rebuilds itself after a fsck, by the extensions of its index.
+fn is_dbox(has: impl Fn(&[u8]) -> bool) -> bool {
+    [&b"dbox-hdr"[..], b"mdbox-hdr"].into_iter().any(has)
 }
 
 /// True for a time at which a day begins somewhere: since 1972 all zones are whole quarters of an hour from UTC.

@@ -200,7 +200,7 @@ rules! {
         "last UID 0: deletes the index; wrong order: silent, maildir then gives messages new UIDs; beyond next_uid: \
          fsck", REBUILD;
     I5 Warning "seen and deleted counts are exact",
-        "above messages_count: fsck; otherwise silent, STATUS UNSEEN is wrong", REBUILD;
+        "above messages_count: fsck; otherwise silent, and STATUS tells a wrong number of unseen messages", REBUILD;
     I6 Warning "no unseen or deleted message below its low-water mark",
         "above next_uid: fsck; otherwise silent, searches for unseen or deleted messages miss some", REBUILD;
     I7 Error "first_recent_uid lies between 1 and next_uid",
@@ -240,7 +240,7 @@ rules! {
          missing UID", advice(
         "nothing to do: Dovecot looks for itself");
     I22 Info "no fsck has left its mark",
-        "sdbox and mdbox: rebuilds the mailbox at the next sync", advice(
+        "sdbox and mdbox: logs it and rebuilds the mailbox at the next sync; others: nothing", advice(
         "doveadm force-resync -u USER MAILBOX, for sdbox and mdbox, at a quiet hour: else the next session does it");
     I23 Error "there are UIDs left to give",
         "panics at each delivery and APPEND", advice(

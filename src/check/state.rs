@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Code, Finding, Findings, Level, Log, Severity, Subject, codes};
+use super::{Code, FSCK, FSCKD, Finding, Findings, Level, Log, Severity, Subject, codes, is_dbox};
 use crate::format::Disk;
 use crate::format::ext::{ListHeader, ListRecord, MapHeader, MapRecord, MdboxHeader, ModseqHeader, SdboxHeader};
 use crate::format::index::{IndexFile, IndexHeader, header_flag};
@@ -180,7 +180,8 @@ fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, passed: bool, found: 
         let size = record_size(log, error.pos.offset);
         let finding = if code == Code::I5 {
             // The counts were wrong before; the record only shows it.
-            Finding::new(code, subject.path(Role::Index), format!("{} when log {} is replayed", error.kind, error.pos))
+            let message = format!("{} when log {} is replayed", error.kind, error.pos);
+            Finding::new(code, subject.path(Role::Index), message).severity(Severity::Error).does(FSCK)
         } else {
             Finding::new(code, &log.path, error.kind.to_string()).at(error.pos.offset)
         };
@@ -358,10 +359,11 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
         return;
     }
     let stored = Mailbox::load(index);
-    compare(index, &stored, &replayed.mailbox, |at, uid, message| {
+    compare(index, &stored, &replayed.mailbox, |at, uid, message, is_seen| {
         let mut finding = Finding::new(Code::I12, &path, message).at(at as u64);
         finding.uid = uid;
-        found.add(finding);
+        let severity = if is_seen { Severity::Error } else { Severity::Warning };
+        found.add(finding.severity(severity));
     });
 }
 
@@ -401,7 +403,7 @@ fn backup(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found
         return;
     }
     let mut first = None;
-    compare(index, &Mailbox::load(index), &replayed.mailbox, |_, _, message| {
+    compare(index, &Mailbox::load(index), &replayed.mailbox, |_, _, message, _| {
         first.get_or_insert(message);
     });
     if let Some(message) = first {
@@ -409,13 +411,13 @@ fn backup(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, found
     }
 }
 
-/// Tells where an index differs from what the logs say: byte offset in the index, UID, words. After a difference that
-/// what follows rests on there is no more.
+/// Tells where an index differs from what the logs say: byte offset in the index, UID, words, and whether a client sees
+/// it (messages, flags and keywords). After a difference that what follows rests on there is no more.
 fn compare(
     index: &IndexFile<'_>,
     stored: &Mailbox,
     told: &Mailbox,
-    mut differ: impl FnMut(usize, Option<u32>, String),
+    mut differ: impl FnMut(usize, Option<u32>, String, bool),
 ) {
     let ext_at = |ext: usize| index.extensions.get(ext).map_or(0, |view| view.at);
     let header_of = |ext: usize| index.extensions.get(ext).map_or(0, |view| view.data_at);
@@ -434,21 +436,23 @@ fn compare(
     for one in diff::compare(stored, told, matters) {
         let message = one.to_string();
         match one {
-            Difference::Header { at, .. } => differ(at, None, message),
-            Difference::DayFirstUid { .. } => differ(88, None, message),
+            Difference::Header { at, .. } => differ(at, None, message, false),
+            Difference::DayFirstUid { .. } => differ(88, None, message, false),
             Difference::Keywords { .. } => {
-                return differ(index.extension(b"keywords").map_or(0, |ext| ext.data_at), None, message);
+                return differ(index.extension(b"keywords").map_or(0, |ext| ext.data_at), None, message, true);
             }
             Difference::Order { ext, .. } | Difference::Shape { ext, .. } => {
-                return differ(ext_at(ext), None, message);
+                return differ(ext_at(ext), None, message, false);
             }
-            Difference::MoreExtensions => return differ(4, None, message),
-            Difference::ExtHeader { ext, .. } => differ(header_of(ext), None, message),
-            Difference::Missing { i, uid } | Difference::Extra { i, uid } => differ(record(i), Some(uid), message),
-            Difference::Flags { i, uid, .. } => differ(record(i) + 4, Some(uid), message),
+            Difference::MoreExtensions => return differ(4, None, message, false),
+            Difference::ExtHeader { ext, .. } => differ(header_of(ext), None, message, false),
+            Difference::Missing { i, uid } | Difference::Extra { i, uid } => {
+                differ(record(i), Some(uid), message, true);
+            }
+            Difference::Flags { i, uid, .. } => differ(record(i) + 4, Some(uid), message, true),
             Difference::ExtRecord { i, uid, ext, .. } => {
                 let offset = stored.extensions.get(ext).map_or(0, |ext| usize::from(ext.record_offset));
-                differ(record(i) + offset, Some(uid), message);
+                differ(record(i) + offset, Some(uid), message, named(ext, b"keywords").is_some());
             }
         }
     }
@@ -459,9 +463,21 @@ fn outcome(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
     let header = &replayed.mailbox.header;
     let Some(log) = subject.log(Role::Log) else { return };
     let index = subject.path(Role::Index);
+    if header.flags & header_flag::FSCKD != 0 && is_dbox(|name| replayed.mailbox.extension(name).is_some()) {
+        let does =
+            "logs it, and rebuilds the mailbox in the next session: modseqs rise; 2.3 ends the session of an mdbox";
+        found.add(
+            Finding::new(Code::I22, &index, FSCKD)
+                .at(IndexHeader::flags.offset as u64)
+                .severity(Severity::Error)
+                .does(does),
+        );
+    }
     let mut add = |code: Code, message: String| {
         if !found.has(code, Some(&index)) && !found.any(&log.path, Severity::Error) {
-            found.add(Finding::new(code, &log.path, message));
+            // fsck sees to whatever is an error here, and to the marks.
+            let severity = if code == Code::I6 { Severity::Error } else { code.rule().severity };
+            found.add(Finding::new(code, &log.path, message).severity(severity));
         }
     };
     if header.next_uid == u32::MAX {

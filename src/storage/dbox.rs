@@ -238,6 +238,8 @@ pub struct MapFiles {
     pub without_index: Vec<PathBuf>,
     /// Numbers of the files that a server found damaged and put aside (`dbox_file_fix`).
     pub broken: Vec<u32>,
+    /// Numbers of the files that somebody may be writing to: they have changed within the last ten seconds.
+    pub growing: Vec<u32>,
 }
 
 impl MapFiles {
@@ -257,9 +259,15 @@ impl MapFiles {
         let mut without_index = Vec::new();
         let below = dir.above().and_then(|(root, _)| root.below("mailboxes").ok());
         let references = below.and_then(|dir| references(dir, mmap, &mut without_index));
+        let is_at_rest = |dir: &Dir, id: u32| {
+            dir.stat(format!("m.{id}")).is_ok_and(|meta| super::messages::is_at_rest(meta.stat.mtime.0))
+        };
+        let growing = files
+            .as_ref()
+            .map_or_else(Vec::new, |(dir, sizes)| sizes.keys().copied().filter(|id| !is_at_rest(dir, *id)).collect());
         let files = files.map(|(dir, sizes)| (dir.path().to_owned(), sizes));
         let (is_certain, broken) = (roots::has_control(dir), broken_in(dir, b"m."));
-        MapFiles { references, files, is_certain, alt_is_away, flaws, without_index, broken }
+        MapFiles { references, files, is_certain, alt_is_away, flaws, without_index, broken, growing }
     }
 }
 

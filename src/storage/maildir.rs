@@ -191,6 +191,8 @@ impl UidList {
             let (uid, rest) = line.split_at(space);
             let name = match rest.iter().position(|byte| *byte == b':') {
                 Some(colon) if !old_version => rest.get(colon + 1..).unwrap_or_default(),
+                // "Invalid extended fields" (maildir_uidlist_next).
+                None if !old_version => b"",
                 _ => rest.get(1..).unwrap_or_default(),
             };
             let last = list.entries.last().map_or(0, |(uid, _)| *uid);
@@ -324,6 +326,9 @@ fn read_messages(dir: &Dir, uidlist: Option<&UidListFile>, believed: Option<&Bel
             return None;
         }
         let Some(believed) = believed else { continue };
+        if in_cur {
+            still_there(dir, &mut messages.files);
+        }
         for file in messages.files.iter_mut().filter(|file| file.in_cur == in_cur) {
             file.size = below.stat(&file.name).ok().filter(|meta| meta.special.is_none()).map(|meta| meta.stat.size);
             let cached = uids.get(file.base()).and_then(|uid| believed.physical(*uid));
@@ -334,6 +339,22 @@ fn read_messages(dir: &Dir, uidlist: Option<&UidListFile>, believed: Option<&Bel
         }
     }
     Some(messages)
+}
+
+/// Leaves out names that are gone by now: a file that was renamed while the directories were listed has been seen twice.
+fn still_there(dir: &Dir, files: &mut Vec<MessageFile>) {
+    let mut known = HashSet::with_capacity(files.len());
+    let twice: HashSet<Vec<u8>> =
+        files.iter().map(MessageFile::base).filter(|base| !known.insert(*base)).map(<[u8]>::to_vec).collect();
+    if twice.is_empty() {
+        return;
+    }
+    let (new, cur) = (dir.below("new").ok(), dir.below("cur").ok());
+    let is_there = |file: &MessageFile| {
+        let dir = if file.in_cur { &cur } else { &new };
+        dir.as_ref().is_some_and(|dir| dir.stat(&file.name).is_ok())
+    };
+    files.retain(|file| !twice.contains(file.base()) || is_there(file));
 }
 
 /// A file name without its flags.

@@ -196,7 +196,7 @@ impl Messages {
 }
 
 /// Whether a time of a storage tells that nothing has changed since: two changes of one moment leave the same time.
-fn is_at_rest(mtime: i64) -> bool {
+pub(super) fn is_at_rest(mtime: i64) -> bool {
     crate::source::now().saturating_sub(mtime) > REST
 }
 

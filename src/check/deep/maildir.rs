@@ -14,6 +14,8 @@ use crate::storage::{Keywords, Maildir, MessageFile, UidListFile};
 const GONE: &str =
     "look at the file: removed before the next sync, its message stays gone; else it is a new message for every client";
 const NEW_UIDS: &str = "gives all messages new UIDs, without a word: clients transfer them again";
+const ONE_OF_BOTH: &str =
+    "compare the two files; where they are the same mail, remove the one in new/, or the one with fewer flags";
 const BRING_BACK: &str = "put the file back from a backup before Dovecot opens the mailbox";
 
 pub(super) fn check(
@@ -139,9 +141,8 @@ fn twice(uid: Option<u32>, files: [&MessageFile; 2], dir: &Path, found: &mut Fin
     });
     let mut finding = Finding::new(Code::D2, dir, format!("{one} and {other} are one message"));
     finding.uid = uid;
-    let does = "logs \"Fixed a duplicate\", gives one of them another name and a new UID; 2.4.1 may keep the flags of \
-                the wrong one";
-    found.add(finding.severity(Severity::Warning).does(does));
+    let does = "logs \"Fixed a duplicate\", gives one of them another name and a new UID; the other may get its flags";
+    found.add(finding.does(does).advise(ONE_OF_BOTH));
 }
 
 /// D2: which messages are in the index, in the uidlist, and in files.
@@ -230,10 +231,7 @@ fn flags<'n>(
     found: &mut Findings,
 ) {
     let mailbox = subject.mailbox;
-    if mailbox.header.log_file_tail_offset != mailbox.header.log_file_head_offset {
-        // Changes wait to be written to the file names.
-        return;
-    }
+    let waiting = subject.waiting();
     let mask = if maildir.has_private_flags { flag::IMAP & !flag::SEEN } else { flag::IMAP };
     let mut lettered = Vec::new();
     let names = Names::of(mailbox.keywords(), &maildir.keywords);
@@ -243,7 +241,8 @@ fn flags<'n>(
         let Some(file) = file_of(uid).filter(|file| file.in_cur) else { continue };
         let letters = file.letters();
         let in_index = mailbox.flags(i);
-        if in_index & flag::DIRTY != 0 {
+        // The name is behind the index by what still has to be written to it.
+        if in_index & flag::DIRTY != 0 || waiting.contains(uid) {
             continue;
         }
         let in_name = file.flags();
@@ -268,7 +267,9 @@ fn flags<'n>(
                 "UID {uid}: the index {index} the keyword of letter {letter}, unlike the file name {}",
                 String::from_utf8_lossy(&file.name)
             );
-            found.add(Finding::new(Code::D3, subject.state_file(), message).uid(uid));
+            // Other programs set the flags of the names, but none has letters for keywords.
+            let finding = Finding::new(Code::D3, subject.state_file(), message).uid(uid).severity(Severity::Error);
+            found.add(finding.does("takes over the keywords of the file names at the next sync, without a word"));
         }
         if letters.iter().any(u8::is_ascii_lowercase) {
             lettered.push(uid);
@@ -330,7 +331,7 @@ fn unnamed(uid: u32, letters: &[u8], keywords: &Keywords, found: &mut Findings) 
     if let Some(letter) = letters.iter().find(is_unnamed) {
         let message = format!("UID {uid}: keyword letter {} of the file name is not in it", char::from(*letter));
         let does = "calls the keyword unknown-N, and clients see that in the place of the right one";
-        found.add(Finding::new(Code::D5, &keywords.path, message).uid(uid).severity(Severity::Warning).does(does));
+        found.add(Finding::new(Code::D5, &keywords.path, message).uid(uid).severity(Severity::Error).does(does));
     }
 }
 

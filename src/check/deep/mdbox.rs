@@ -143,7 +143,9 @@ fn beyond(subject: &Subject<'_>, seen: &MapFiles, found: &mut Findings) {
                 let message = format!("{} bytes behind the last mail that the map knows", size - end);
                 let does = "logs \"EOF reading msg header\" or the like at the next delivery, and rebuilds the storage";
                 let finding = Finding::new(Code::D8, path, message).at(*end).does(does);
-                found.add(finding.severity(Severity::Warning));
+                // A mail that is being saved is behind the last one until the map knows it.
+                let severity = if seen.growing.contains(id) { Severity::Info } else { Severity::Error };
+                found.add(finding.severity(severity));
             }
             // Renamed, it is missing under its own name.
             None if above && !found.any(subject.state_file(), Severity::Error) => {

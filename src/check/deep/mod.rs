@@ -86,6 +86,24 @@ impl Subject<'_> {
         self.seen.depth == Depth::All
     }
 
+    /// The UIDs whose changes a client has asked for and that still have to be written to the storage: requests behind
+    /// the tail of the logs (`mail_index_sync_begin`).
+    fn waiting(&self) -> UidSet {
+        let header = &self.mailbox.header;
+        let tail = LogPos { seq: header.log_file_seq, offset: u64::from(header.log_file_tail_offset) };
+        let mut waiting = UidSet::new();
+        for bytes in [Role::OldLog, Role::Log].into_iter().filter_map(|role| Some(&self.seen.snapshot.get(role)?.bytes))
+        {
+            let Ok(log) = LogFile::parse(bytes, bytes.len() as u64) else { continue };
+            let seq = log.header.file_seq;
+            let is_behind = |at: u64| LogPos { seq, offset: at } >= tail;
+            for record in log.records(bytes).filter(|record| record.is_request() && is_behind(record.offset)) {
+                record.changes(None).for_each(|change| waiting.insert_range(change.uid1, change.uid2));
+            }
+        }
+        waiting
+    }
+
     /// Where the logs say that a message was expunged, or that a client wants it to be.
     fn expunged(&self, uid: u32) -> Option<LogPos> {
         [Role::OldLog, Role::Log].into_iter().find_map(|role| expunged_in(&self.seen.snapshot, role, uid))
