@@ -42,9 +42,10 @@ fn verdicts(list: &Value) -> BTreeMap<String, Verdict> {
     all
 }
 
-/// The rules that only `check` and `scan` look at: the cache, lock files, names, and what no Dovecot complains about.
+/// The rules that only `check` and `scan` look at: the cache, lock files, names, the index against the logs from their
+/// beginning on, and what no Dovecot complains about.
 fn is_shown((severity, code): &(String, String)) -> bool {
-    severity == "error" && !code.starts_with(['C', 'D', 'N', 'T']) && code != "I18" && code != "L23"
+    severity == "error" && !code.starts_with(['C', 'D', 'N', 'T']) && !["I12", "I18", "L23"].contains(&code.as_str())
 }
 
 /// Holds the verbs against each other for everything below `root`, and returns how many indexes there were.

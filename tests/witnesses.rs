@@ -423,3 +423,19 @@ fn a_thread_index_in_its_directory() {
         assert_eq!(verb(&["--deep"], home.path()).0, [("D16".to_owned(), "warning".to_owned())]);
     }
 }
+
+/// The index files of a Maildir were deleted, and a server has made new ones: their log shows that it is not the first.
+#[test]
+#[ignore = "needs the corpus: set IDX_CORPUS"]
+fn a_log_that_was_begun_anew() {
+    let corpus = std::path::PathBuf::from(std::env::var_os("IDX_CORPUS").expect("IDX_CORPUS"));
+    for version in ["2.3.19.1", "2.4.1"] {
+        let case = corpus.join("broken").join(format!("{version}-maildir-index-all-deleted"));
+        let home = tempfile::tempdir().expect("directory");
+        let maildir = home.path().join("Maildir");
+        copy_tree(&case.join("files/Maildir"), &maildir).expect("copy");
+        copy_tree(&case.join("after-index"), &maildir).expect("copy");
+        let found = judge(&maildir.join("dovecot.index"));
+        assert!(found.iter().any(|one| (one.code, one.severity) == (Code::D19, Severity::Warning)), "{found:?}");
+    }
+}

@@ -313,6 +313,10 @@ rules! {
         maildir: modseqs begin anew", REBUILD;
     D18 Error "next_uid and HIGHESTMODSEQ are not below what the mailbox list has seen",
         "gives UIDs again that clients know as those of other messages", REBUILD;
+    D19 Warning "the log goes back to the first message",
+        "nothing: it has begun modseqs and history anew, and clients that were there before miss changes", advice(
+        "what was before is gone; where a backup or a client tells the old HIGHESTMODSEQ, doveadm mailbox update \
+         --min-highest-modseq N -u USER MAILBOX goes on from there");
 
     T1 Warning "the log is below --max-log-size", "nothing", advice(
         "nothing is wrong with it; idx simulate PATH says which mail_index_log_rotate settings would keep it below");

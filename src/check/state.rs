@@ -467,10 +467,7 @@ fn outcome(subject: &Subject<'_>, replayed: &Replayed, found: &mut Findings) {
         let does =
             "logs it, and rebuilds the mailbox in the next session: modseqs rise; 2.3 ends the session of an mdbox";
         found.add(
-            Finding::new(Code::I22, &index, FSCKD)
-                .at(IndexHeader::flags.offset as u64)
-                .severity(Severity::Error)
-                .does(does),
+            Finding::new(Code::I22, &index, FSCKD).at(IndexHeader::flags.at()).severity(Severity::Error).does(does),
         );
     }
     let mut add = |code: Code, message: String| {

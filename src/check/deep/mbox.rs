@@ -17,7 +17,8 @@ pub(super) fn check(
         if !subject.mailbox.is_empty() {
             let message =
                 format!("the mbox file is not there, and {} messages are in the index", subject.mailbox.len());
-            found.add(Finding::new(Code::D15, &mbox.path, message));
+            let does = "refuses to open the mailbox: SELECT and deliveries fail";
+            found.add(Finding::new(Code::D15, &mbox.path, message).severity(Severity::Error).does(does));
         }
         return;
     };
@@ -40,6 +41,15 @@ pub(super) fn check(
             stat.size, known.sync_size, header.next_uid
         );
         let does = "takes the messages of the file: those that it lacks are expunged, others get new UIDs";
+        found.add(Finding::new(Code::D15, &mbox.path, message).severity(Severity::Error).does(does));
+    } else if !same && known.sync_size > stat.size {
+        // A mail program may have taken messages out.
+        let message = format!(
+            "the mbox file has {} bytes, and had {} when the index was made: messages may be missing from it",
+            stat.size, known.sync_size
+        );
+        let does = "expunges the messages that the file lacks; a session that reads them may log \"Message body offset \
+                    lookup failed\"";
         found.add(Finding::new(Code::D15, &mbox.path, message).does(does));
     }
 }

@@ -17,13 +17,16 @@ mod sdbox;
 use std::path::{Path, PathBuf};
 
 use super::{Code, Finding, Findings, Remedy, Severity};
-use crate::format::index::IndexFile;
+use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
 use crate::model::{LogPos, Mailbox, UidSet};
-use crate::source::{MailboxFiles, Role, Snapshot};
+use crate::source::{Family, MailboxFiles, Role, Snapshot};
 use crate::storage::{Depth, Witness, Witnesses};
 
 pub use missing::without_index;
+
+/// UIDs that are looked at to name them.
+const MOST_LACKING: usize = 1000;
 
 /// A comparison that was asked for and could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +68,9 @@ pub fn judge(files: &MailboxFiles, seen: &Witnesses) -> Verdict {
         Witness::Shared(shared) => private::check(&subject, shared, &mut found),
     }
     against_list(files, &subject, &mut found);
+    if files.family() == Family::Mailbox && subject.is_deep() {
+        begun_anew(files, &subject, &mut found);
+    }
     Verdict { findings: found.finish(), not_compared }
 }
 
@@ -148,6 +154,47 @@ fn against_list(files: &MailboxFiles, subject: &Subject<'_>, found: &mut Finding
         let does = "counts on from there: clients that know the higher one miss changes until it is reached again";
         let finding = Finding::new(Code::D18, subject.state_file(), message);
         found.add(finding.severity(Severity::Warning).does(does));
+    }
+}
+
+/// D19: a log that begins from nothing, and whose first messages have UIDs between which others had come and gone: the
+/// index was made from a storage that was older, and what the logs before it said is lost.
+fn begun_anew(files: &MailboxFiles, subject: &Subject<'_>, found: &mut Findings) {
+    let bytes = |role: Role| subject.seen.snapshot.get(role).map(|input| &input.bytes);
+    let begin = [Role::OldLog, Role::Log].into_iter().find_map(|role| {
+        let bytes = bytes(role)?;
+        let log = LogFile::parse(bytes, bytes.len() as u64).ok()?;
+        (log.header.starts_empty() && log.header.initial_modseq <= 1).then_some((role, log, bytes))
+    });
+    let Some((role, log, bytes)) = begin else { return };
+    // A .log.2 of an earlier life says nothing of this one.
+    if role == Role::OldLog && subject.mailbox.header.indexid != log.header.indexid {
+        return;
+    }
+    let mut given = 1;
+    for record in log.records(bytes) {
+        given = record.sets(IndexHeader::next_uid).fold(given, u32::max);
+        let Some(first) = record.appended().next() else { continue };
+        // A copy that dsync made has the gaps of its source, and its modseqs.
+        if record.sync() {
+            return;
+        }
+        let mut lacking = UidSet::new();
+        let mut next = given.min(first);
+        for uid in record.appended() {
+            lacking.insert_range(next, uid.saturating_sub(1));
+            next = uid.saturating_add(1);
+        }
+        if !lacking.is_empty() {
+            let uids: Vec<u32> = lacking.iter().take(MOST_LACKING).collect();
+            let message = format!(
+                "begins with messages between which others (UIDs {}) had come and gone: index and log were made anew \
+                 from the mail storage",
+                set_of(&uids)
+            );
+            found.add(Finding::new(Code::D19, files.path(role), message).at(record.offset));
+        }
+        return;
     }
 }
 
