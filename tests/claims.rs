@@ -264,7 +264,7 @@ fn try_all(mailboxes: &[(String, PathBuf, PathBuf)], tried: &mut BTreeMap<String
 fn no_claim_outlives_its_evidence() {
     let mailboxes: Vec<_> = MAILBOXES
         .into_iter()
-        .map(|(fixture, index)| (fixture.to_owned(), fixtures().join(fixture).join("files"), index.into()))
+        .map(|(fixture, index)| (fixture.to_owned(), fixtures().join(fixture).join("files"), PathBuf::from(index)))
         .collect();
     for (name, from, index) in &mailboxes {
         let home = Home::of(from.clone(), index.clone());

@@ -305,7 +305,8 @@ pub(super) fn bare(found: &Found) -> Option<Finding> {
     let is_index = |unit: &crate::source::Unit| {
         unit.family == Family::Mailbox && (roles.into_iter().any(|role| unit.has(role)) || !unit.special.is_empty())
     };
-    if !(found.signs.sdbox_files || found.signs.uidlist) || found.units.iter().any(is_index) {
+    let is_mbox = || found.dir.parent().is_some_and(|dir| dir.ends_with(".imap"));
+    if !(found.signs.sdbox_files || found.signs.uidlist || is_mbox()) || found.units.iter().any(is_index) {
         return None;
     }
     let files = found.files(Family::Mailbox);
