@@ -1,5 +1,5 @@
-//! Names sectors of a disk in what was found: bytes that are zero, or that stand elsewhere as well, from one multiple of
-//! 512 to another. A file system or a disk loses, repeats and exchanges such pieces as a whole; no program writes them.
+//! Names sectors of a disk in what was found: bytes that are zero, or stand elsewhere too, from one multiple of 512 to
+//! another. A file system or a disk loses, repeats and exchanges such pieces as a whole; no program writes them.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -259,9 +259,8 @@ impl MapFiles {
         let mut without_index = Vec::new();
         let below = dir.above().and_then(|(root, _)| root.below("mailboxes").ok());
         let references = below.and_then(|dir| references(dir, mmap, &mut without_index));
-        let is_at_rest = |dir: &Dir, id: u32| {
-            dir.stat(format!("m.{id}")).is_ok_and(|meta| super::messages::is_at_rest(meta.stat.mtime.0))
-        };
+        let is_at_rest =
+            |dir: &Dir, id: u32| dir.stat(format!("m.{id}")).is_ok_and(|meta| super::is_at_rest(meta.stat.mtime.0));
         let growing = files
             .as_ref()
             .map_or_else(Vec::new, |(dir, sizes)| sizes.keys().copied().filter(|id| !is_at_rest(dir, *id)).collect());

@@ -341,7 +341,7 @@ fn read_messages(dir: &Dir, uidlist: Option<&UidListFile>, believed: Option<&Bel
     Some(messages)
 }
 
-/// Leaves out names that are gone by now: a file that was renamed while the directories were listed has been seen twice.
+/// Leaves out names that are gone by now: a file that was renamed while the directories were listed was seen twice.
 fn still_there(dir: &Dir, files: &mut Vec<MessageFile>) {
     let mut known = HashSet::with_capacity(files.len());
     let twice: HashSet<Vec<u8>> =

@@ -14,9 +14,6 @@ use crate::format::record::flag;
 use crate::model::Mailbox;
 use crate::source::{Dir, Family, MailboxFiles};
 
-/// Age from which the time of a directory or file proves that it has not changed since, seconds.
-const REST: i64 = 10;
-
 /// What a storage proves of the messages of one mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
@@ -97,7 +94,7 @@ impl Messages {
         let list = &maildir.uidlist.as_ref().ok()?.list;
         let uids = maildir.with_files();
         let [new, cur] = maildir.messages.as_ref().map(|messages| messages.changed).unwrap_or_default();
-        let state = new.zip(cur).filter(|(new, cur)| is_at_rest(new.0.max(cur.0)));
+        let state = new.zip(cur).filter(|(new, cur)| super::is_at_rest(new.0.max(cur.0)));
         let state = state.map(|(new, cur)| SyncState::Maildir([new, cur]));
         // A list that cannot be read to its end does not say how far it went.
         let next_uid = if list.problem.is_none() { list.next_uid } else { 0 };
@@ -124,7 +121,7 @@ impl Messages {
             letters: mail.names,
             flags: Some(mail.flags),
             uids: mail.uids,
-            state: is_at_rest(mail.stat.mtime.0).then_some(SyncState::Mbox(mail.stat.size, mail.stat.mtime.0)),
+            state: super::is_at_rest(mail.stat.mtime.0).then_some(SyncState::Mbox(mail.stat.size, mail.stat.mtime.0)),
             ..Messages::default()
         })
     }
@@ -193,11 +190,6 @@ impl Messages {
     pub fn has(&self, uid: u32) -> bool {
         self.uids.binary_search(&uid).is_ok()
     }
-}
-
-/// Whether a time of a storage tells that nothing has changed since: two changes of one moment leave the same time.
-pub(super) fn is_at_rest(mtime: i64) -> bool {
-    crate::source::now().saturating_sub(mtime) > REST
 }
 
 /// 128 bits over the place of a mailbox and the time.

@@ -263,6 +263,15 @@ pub fn stamps(files: &MailboxFiles) -> Vec<Option<Meta>> {
     ]
 }
 
+/// Age from which the time of a directory or file proves that it has not changed since, seconds.
+const REST: i64 = 10;
+
+/// Whether a time of a storage, UNIX seconds, tells that nothing has changed since: two changes of one moment leave the
+/// same time.
+fn is_at_rest(mtime: i64) -> bool {
+    crate::source::now().saturating_sub(mtime) > REST
+}
+
 /// Bytes of a file from an offset on, as many as there are.
 fn piece(file: &File, at: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
