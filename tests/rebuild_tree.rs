@@ -299,10 +299,10 @@ fn plain(row: &Value, root: &Path) -> Value {
     let mut row = row.clone();
     let object = row.as_object_mut().expect("an object");
     object.remove("schema");
-    if let Some(kept) = object.get_mut("kept").and_then(Value::as_object_mut) {
-        kept.remove("indexid");
-    }
-    let text = row.to_string().replace(root.to_str().expect("UTF-8"), "ROOT");
+    // A new indexid is the time, and some words name it.
+    let id = object.get("kept").map(|kept| kept["indexid"].to_string()).unwrap_or_default();
+    let id = if id.len() > 4 { id } else { "no indexid".to_owned() };
+    let text = row.to_string().replace(root.to_str().expect("UTF-8"), "ROOT").replace(&id, "7");
     serde_json::from_str(&text).expect("JSON")
 }
 
@@ -521,4 +521,57 @@ fn every_mailbox_is_its_owners() {
         }
     }
     assert!(written > 3);
+}
+
+/// Thirty mailboxes of a real server, two thirds of them damaged, rebuilt in one run beside a session that has one of
+/// them selected: no client sees a difference, and the server has nothing to say.
+#[test]
+#[ignore = "needs dovecot"]
+fn thirty_mailboxes_beside_a_running_session() {
+    use support::dovecot::{Dovecot, Format, Installation};
+    for installation in Installation::all() {
+        for format in [Format::Maildir, Format::Sdbox] {
+            let dovecot = Dovecot::with(installation.clone(), format, &[]);
+            let boxes: Vec<String> = (0..30).map(|i| format!("box{i:02}")).collect();
+            let mut session = dovecot.qresync();
+            for name in &boxes {
+                session.ok(&format!("CREATE {name}"));
+                for flags in [&["\\Seen"][..], &["\\Flagged", "kw"]] {
+                    session.append(name, flags, None, b"Subject: one\r\n\r\ntext\r\n");
+                }
+            }
+            let mut look = || boxes.iter().map(|name| session.state(name)).collect::<Vec<_>>();
+            let before = look();
+            session.logout();
+            let mut running = dovecot.qresync();
+            running.select(&boxes[0]);
+            for (i, name) in boxes.iter().enumerate() {
+                let dir = dovecot.index_dir(name);
+                let log = dir.join("dovecot.index.log");
+                match i % 3 {
+                    1 => fs::write(dir.join("dovecot.index"), b"no index at all").expect("written"),
+                    2 => edit(&log, |log| log.extend([0; 7])),
+                    _ => {}
+                }
+                for file in [log, dir.join("dovecot.index")].iter().filter(|file| file.exists()) {
+                    rest(file);
+                }
+            }
+            dovecot.give_back();
+            let place = format!("{} {}", installation.version(), format.name());
+            let (code, report) = document(&["rebuild", "--preen", "-r", "-j", "2"], &dovecot.mail_root());
+            assert_eq!(code, Some(0), "{place}: {report}");
+            assert!(report["summary"]["rebuilt"].as_u64().expect("a number") >= 20, "{place}: {}", report["summary"]);
+            running.ok("NOOP");
+            running.ok("UID STORE 1 +FLAGS (\\Answered)");
+            running.ok("UID STORE 1 -FLAGS (\\Answered)");
+            running.logout();
+            let mut session = dovecot.qresync();
+            for (name, before) in boxes.iter().zip(&before).skip(1) {
+                assert!(session.state(name) == *before, "{place}: {name} is not what it was");
+            }
+            let problems = dovecot.error_log();
+            assert!(problems.is_empty(), "{place}: Dovecot logged {problems:#?}");
+        }
+    }
 }

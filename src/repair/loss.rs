@@ -199,27 +199,31 @@ impl Loss {
     }
 
     /// What Dovecot does with the same files when it is left alone.
-    pub fn dovecot(&self) -> Option<&'static str> {
+    pub fn dovecot(&self) -> &'static str {
         match self {
             Loss::Compared { what, .. } => what.dovecot(),
-            Loss::Flags(_) => {
-                Some("finds them again only when a delivery fails, or when it is told to, and without flags")
-            }
-            Loss::ModseqsOf(_) => Some("takes them from the files as well, and counts modseqs anew"),
-            Loss::Stale(_) => Some("takes the flags of its last index, or none"),
-            Loss::Gone(_) => Some("drops them as well, when somebody reads them"),
-            Loss::Unlinked(_) => Some("logs that their map uid is lost, and rebuilds the storage"),
+            Loss::Flags(_) => "finds them again only when a delivery fails, or when it is told to, and without flags",
+            Loss::ModseqsOf(_) => "takes them from the files as well, and counts modseqs anew",
+            Loss::Stale(_) => "takes the flags of its last index, or none",
+            Loss::Gone(_) => "drops them as well, when somebody reads them",
+            Loss::Unlinked(_) => "logs that their map uid is lost, and rebuilds the storage",
             Loss::Renumbered { .. } | Loss::Orphans(_) => {
-                Some("gives them new UIDs and no flags when the storage is rebuilt")
+                "gives them new UIDs and no flags when the storage is rebuilt"
             }
-            Loss::UidValidity => Some("invents one, and clients download everything again"),
-            Loss::Hole { .. } => Some("marks the log corrupted and loses this and all that follows"),
-            Loss::Unread { .. } => Some("stops reading there as well"),
-            Loss::Skipped(_) => Some("skips them as well, and runs fsck"),
-            Loss::Displaced(_) => Some("serves each with what stands in the other's record"),
-            Loss::Records { .. } => Some("drops the index and starts anew from the storage"),
-            Loss::Expunges(..) | Loss::AllExpunges => Some("loses it as well, with the log it marks corrupted"),
-            _ => None,
+            Loss::UidValidity => "invents one, and clients download everything again",
+            Loss::Hole { .. } => "marks the log corrupted and loses this and all that follows",
+            Loss::Unread { .. } => "stops reading there as well",
+            Loss::Skipped(_) => "skips them as well, and runs fsck",
+            Loss::Displaced(_) => "serves each with what stands in the other's record",
+            Loss::Records { .. } => "drops the index and starts anew from the storage",
+            Loss::Expunges(..) | Loss::AllExpunges => "loses it as well, with the log it marks corrupted",
+            Loss::OldExpunges(_) => "marks .log.2 corrupted, and loses it as well",
+            Loss::Whose(_) => "2.4: deletes dovecot.index; before: marks the log corrupted and runs fsck",
+            Loss::Disputed(_) => "shows what the index says without a word",
+            Loss::Extension(..) => "logs \"Broken extension\", and fsck drops it",
+            Loss::KeywordNames => "logs errors at each open, and fsck renames keywords to unknown-N",
+            Loss::Modseqs => "counts them anew from the log that it has",
+            Loss::Between(..) | Loss::After(_) => "logs \"Lost log for seq\", runs fsck, and goes on without",
         }
     }
 }
@@ -307,9 +311,7 @@ impl Serialize for Loss {
         if let Some(count) = self.count() {
             object.serialize_field("count", &count)?;
         }
-        if let Some(dovecot) = self.dovecot() {
-            object.serialize_field("dovecot", dovecot)?;
-        }
+        object.serialize_field("dovecot", self.dovecot())?;
         object.end()
     }
 }
