@@ -25,7 +25,7 @@ use super::storage::{Storage, hold, name_flags, skip_lost_uids};
 use super::verify::{Demands, Unchanged, judge};
 use crate::format::index::IndexFile;
 use crate::model::UidSet;
-use crate::source::{MailboxFiles, Role};
+use crate::source::{Family, MailboxFiles, Role};
 
 /// Where a state comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -143,6 +143,11 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// What a list of mailboxes is that nothing tells any more (`mailbox-list-index.c`, `mailbox-list-index-backend.c`).
+const NO_LIST: &str = ". Where directories are called as their mailboxes are, the list is but a copy: remove \
+                       dovecot.list.index*, and the server writes it anew. With layout=index the names of mailboxes are \
+                       in it alone, besides those that indexes keep (box-name): get it from a backup";
+
 /// How often the judge is asked.
 const ROUNDS: usize = 8;
 
@@ -155,7 +160,10 @@ pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
     let mut last = None;
     for round in 0..ROUNDS {
         let mut plan = attempt(inputs, &demands);
-        if plan.refusal.is_some() {
+        if let Some(why) = &mut plan.refusal {
+            if plan.base.is_none() && files.own_family() == Some(Family::List) {
+                why.push_str(NO_LIST);
+            }
             return plan;
         }
         let found = judge(files, inputs, &plan, &mut unchanged);

@@ -142,15 +142,20 @@ pub(super) fn alternate(dir: &Dir) -> (Option<Dir>, Option<PathBuf>) {
 
 /// What is wrong with a file `u.UID`.
 fn file_flaw(file: &File, size: u64) -> Option<MailFlaw> {
-    let head = piece(file, 0, HEADS);
-    let end = head.iter().position(|byte| *byte == b'\n').filter(|_| head.starts_with(b"2 "));
-    let Some(end) = end else { return Some(MailFlaw::FileHeader) };
-    let line = head.get(..end).unwrap_or_default();
-    let told = line.split(|byte| *byte == b' ').find_map(|word| hex_number(word.strip_prefix(b"M")?));
-    if told != Some(MESSAGE_HEADER) {
-        return Some(MailFlaw::FileHeader);
+    match header_end(file) {
+        Some(end) => mail_flaw(file, end, size),
+        None => Some(MailFlaw::FileHeader),
     }
-    mail_flaw(file, end as u64 + 1, size)
+}
+
+/// Where the header of a dbox file ends; `None` when it is none (`dbox_file_read_header`).
+fn header_end(file: &File) -> Option<u64> {
+    let head = piece(file, 0, HEADS);
+    let end = head.iter().position(|byte| *byte == b'\n').filter(|_| head.starts_with(b"2 "))?;
+    let mut words = head.get(..end)?.split(|byte| *byte == b' ').skip(1);
+    let told = words.clone().find_map(|word| hex_number(word.strip_prefix(b"M")?));
+    let is_time = |word: &[u8]| word.strip_prefix(b"C").is_none_or(|digits| hex_number(digits).is_some());
+    (told == Some(MESSAGE_HEADER) && words.all(is_time)).then_some(end as u64 + 1)
 }
 
 /// What is wrong with a mail whose header is at an offset, and which must end before another.
@@ -291,6 +296,8 @@ fn flaws_in(dir: &Dir, sizes: &HashMap<u32, u64>, map: &Mailbox) -> Vec<(u32, Ma
         }
         if open.as_ref().is_none_or(|(have, _)| *have != id) {
             open = dir.file(format!("m.{id}")).ok().map(|file| (id, file));
+            let is_broken = open.as_ref().is_some_and(|(_, file)| header_end(file).is_none());
+            flaws.extend(is_broken.then_some((uid, MailFlaw::FileHeader)));
         }
         let Some((_, file)) = &open else { continue };
         flaws.extend(mail_flaw(file, at.into(), end).map(|flaw| (uid, flaw)));
@@ -407,6 +414,21 @@ fn is_mails(dir: &Dir) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn headers_of_files() {
+        let end = |text: &str| {
+            let mut file = tempfile::tempfile().expect("file");
+            file.write_all(text.as_bytes()).expect("write");
+            header_end(&file)
+        };
+        assert_eq!(end("2 M1e C6a1b2c3d\n\x01\x02"), Some(16));
+        // 2.3.19.1: "Invalid create time stamp", "Invalid dbox version", "Missing message header size".
+        for broken in ["2 M1e C6a1bxc3d\n", "3 M1e C6a1b2c3d\n", "2 C6a1b2c3d\n", "2 M1e C6a1b2c3d"] {
+            assert_eq!(end(broken), None, "{broken}");
+        }
+    }
 
     #[test]
     fn numbers_in_names() {

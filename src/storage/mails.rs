@@ -268,3 +268,51 @@ fn mail_at(file: &File, at: u64, size: u64) -> Option<(u64, Origin)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, SeekFrom, Write};
+
+    /// A file as Dovecot 2.3.19.1 writes it, with these bodies.
+    fn file(bodies: &[&str]) -> (File, u64, Vec<u64>) {
+        let mut bytes = b"2 M1e C6a1b2c3d\n".to_vec();
+        let mut starts = Vec::new();
+        for (number, body) in bodies.iter().enumerate() {
+            starts.push(bytes.len() as u64);
+            let header = format!("\x01\x02N          {:016X}\n", body.len());
+            bytes.extend(header.bytes().chain(body.bytes()));
+            bytes.extend(format!("\n\x01\x03\nR6a1b2c3d\nV{:x}\nG{number:032x}\nBINBOX\n\n", body.len()).bytes());
+        }
+        let mut file = tempfile::tempfile().expect("file");
+        file.write_all(&bytes).expect("write");
+        (file, bytes.len() as u64, starts)
+    }
+
+    #[test]
+    fn mails_of_a_file_lie_end_to_end() {
+        let (file, size, starts) = file(&["one", "", "three"]);
+        let mut mails = Vec::new();
+        walk(&file, 7, size, &mut mails);
+        let offsets: Vec<u64> = mails.iter().map(|mail| u64::from(mail.place.offset)).collect();
+        assert_eq!(offsets, starts);
+        let last = &mails[2];
+        assert_eq!(u64::from(last.place.offset + last.place.size), size);
+        assert_eq!(last.origin, Origin { mailbox: Some(b"INBOX".to_vec()), guid: Some(2_u128.to_be_bytes()) });
+    }
+
+    #[test]
+    fn behind_a_damaged_mail_the_next_one_is_found() {
+        let (mut file, size, starts) = file(&["one", "two", "three"]);
+        file.seek(SeekFrom::Start(starts[1] + 13)).expect("seek");
+        file.write_all(b"FFFF").expect("write");
+        let mut mails = Vec::new();
+        walk(&file, 1, size, &mut mails);
+        let offsets: Vec<u64> = mails.iter().map(|mail| u64::from(mail.place.offset)).collect();
+        assert_eq!(offsets, [starts[0], starts[2]]);
+        // A file that ends within a mail has one mail less.
+        mails.clear();
+        walk(&file, 1, size - 1, &mut mails);
+        assert_eq!(mails.len(), 1);
+    }
+}
