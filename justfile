@@ -44,6 +44,14 @@ nights *ARGS:
     cargo build --locked
     tools/nights --out docs/evidence/nights.md {{ARGS}}
 
+# The same on the Dovecot 2.4 that IDX_DOVECOT_24 names.
+nights-24 *ARGS:
+    tools/nights --new --out docs/evidence/nights-2.4.1.md {{ARGS}}
+
+# Random damages to all files of an mdbox, as docs/evidence/mdbox.md.
+mdbox *ARGS:
+    tools/mdbox --out docs/evidence/mdbox.md {{ARGS}}
+
 # Completions and man pages, written anew.
 bless:
     IDX_BLESS=1 cargo test --locked --test generated

@@ -251,3 +251,17 @@ fn what_speaks_against_a_map_is_said() {
         assert_eq!(dovecot.error_log(), [""; 0]);
     }
 }
+
+/// A handful of `tools/nights`, whose whole table is in docs/evidence/nights.md.
+#[test]
+#[ignore = "needs dovecot"]
+fn a_handful_of_bad_nights() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/nights");
+    let output = Command::new(script)
+        .args(["--only", "2,8", "--format", "mbox,mdbox", "--show"])
+        .env("IDX", env!("CARGO_BIN_EXE_idx"))
+        .output()
+        .expect("tools/nights can be started");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+}

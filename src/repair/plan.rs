@@ -145,8 +145,8 @@ impl<'a> Inputs<'a> {
 
 /// What a list of mailboxes is that nothing tells any more (`mailbox-list-index.c`, `mailbox-list-index-backend.c`).
 const NO_LIST: &str = ". Where directories are called as their mailboxes are, the list is but a copy: remove \
-                       dovecot.list.index*, and the server writes it anew. With layout=index the names of mailboxes are \
-                       in it alone, besides those that indexes keep (box-name): get it from a backup";
+                       dovecot.list.index*, and the server writes it anew. With layout=index the names are in it \
+                       alone, besides those that indexes keep (box-name): get it from a backup";
 
 /// How often the judge is asked.
 const ROUNDS: usize = 8;

@@ -260,7 +260,8 @@ fn mail_at(file: &File, at: u64, size: u64) -> Option<(u64, Origin)> {
         };
         if let Some(end) = end {
             let origin = Origin::of(lines.get(..end)?);
-            return Some((behind + (BEHIND.len() + end) as u64, origin));
+            let end = behind + (BEHIND.len() + end) as u64;
+            return (end <= size).then_some((end, origin));
         }
         if bytes.len() < most {
             return None;
