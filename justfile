@@ -22,6 +22,11 @@ bench-against REV:
 fuzz SECONDS="60":
     cargo run --locked --release --example fuzz -- {{SECONDS}}
 
+# The same with the address sanitizer, which needs a nightly toolchain.
+fuzz-asan SECONDS="600" SEED="1":
+    RUSTFLAGS="-Zsanitizer=address" cargo +nightly build --locked --target x86_64-unknown-linux-gnu --example fuzz
+    ASAN_OPTIONS=detect_leaks=0 nice -n 19 target/x86_64-unknown-linux-gnu/debug/examples/fuzz {{SECONDS}} {{SEED}}
+
 # Mailboxes written by real Dovecots, made anew.
 fixtures *ARGS:
     fixtures/make.py {{ARGS}}

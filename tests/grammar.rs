@@ -80,3 +80,25 @@ fn sizes() {
 fn sets() {
     every(&SETS, &["7", "1:3,7", "4088:*"], &["x", "1-3", "1:2:3"], "1:3,7");
 }
+
+/// Whatever option a verb has for a span, a time, a size or a set, it asks the one grammar: none is left out here because
+/// nobody listed it.
+#[test]
+fn every_option_that_takes_one_has_the_one_answer() {
+    let answers =
+        ["expected seconds, or a span", "expected UNIX seconds", "expected bytes, or a size", "expected a set as in"];
+    let mut asked = 0;
+    for verb in idx::cli::command().get_subcommands() {
+        for option in verb.get_arguments() {
+            let names = option.get_value_names().unwrap_or_default();
+            let is_one =
+                names.iter().any(|name| matches!(name.as_str(), "TIME" | "SPAN" | "SIZE" | "SET" | "UIDS" | "SEQS"));
+            let (true, Some(long)) = (is_one, option.get_long()) else { continue };
+            let error = takes(&[verb.get_name(), &format!("--{long}")], "no such thing");
+            let error = error.expect_err(long);
+            assert!(answers.iter().any(|answer| error.contains(answer)), "{} --{long}: {error}", verb.get_name());
+            asked += 1;
+        }
+    }
+    assert!(asked > 12, "{asked} options");
+}

@@ -5,7 +5,7 @@ mod support;
 
 /// Every entry of the list of what was done to the first edition, the test that holds it, and the test of something else
 /// of its kind, which no list has. `program::test`; `every_threat_has_its_tests` finds them.
-const THREATS: [(&str, &str, &str, &str); 36] = [
+const THREATS: [(&str, &str, &str, &str); 40] = [
     (
         "A1",
         "undo writes through a link",
@@ -151,6 +151,30 @@ const THREATS: [(&str, &str, &str, &str); 36] = [
         "signals and limits of size",
         "hostile::signals_do_not_tear_a_commit",
         "gaps::no_gap_leaves_half_a_change_without_a_log_or_in_undo",
+    ),
+    (
+        "F3",
+        "links, FIFOs and files of others where something is written",
+        "hostile::outputs_in_directories_of_others",
+        "hostile::another_directory_is_new_or_the_callers",
+    ),
+    (
+        "S1",
+        "an undo file of another mailbox",
+        "hostile::an_undo_file_of_another_mailbox_is_none_of_this_one",
+        "hostile::a_manifest_names_the_files_of_its_index_and_nothing_else",
+    ),
+    (
+        "S2",
+        "directories where files are to be",
+        "hostile::directories_in_the_place_of_files",
+        "hostile::what_is_no_file_is_said",
+    ),
+    (
+        "S3",
+        "a root that was told of is exchanged",
+        "roots::a_root_that_was_told_of_is_the_same_owners",
+        "hostile::what_was_opened_stays_whatever_becomes_of_its_path",
     ),
 ];
 
@@ -712,6 +736,107 @@ fn outputs_replace_nothing_but_files_of_the_caller() {
         .expect("directory")
         .filter(|entry| entry.as_ref().expect("entry").file_name().to_string_lossy().ends_with(".tmp"));
     assert_eq!(left.count(), 0);
+}
+
+/// F: what the caller wants written, in every position of its path: other people's links on the way, their FIFOs and files at
+/// its end; his own links and FIFOs are his will.
+#[test]
+fn outputs_in_directories_of_others() {
+    if !root() {
+        return;
+    }
+    let spool = Spool::new();
+    let shared = spool.at("shared");
+    fs::create_dir_all(shared.join("target/below")).expect("directory");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("mode");
+    let of_other = |name: &str, make: &dyn Fn(&Path)| {
+        make(&shared.join(name));
+        std::os::unix::fs::lchown(shared.join(name), Some(OTHER), Some(OTHER)).expect("owner");
+    };
+    of_other("link", &|path| symlink(shared.join("target"), path).expect("link"));
+    of_other("fifo.svg", &fifo);
+    of_other("file.svg", &|path| fs::write(path, "x").expect("file"));
+    of_other("last.svg", &|path| symlink(spool.at("secret"), path).expect("link"));
+    symlink(shared.join("target"), shared.join("own")).expect("link");
+    let run = |args: &[&str], path: &Path| {
+        let mut command = Command::new("timeout");
+        command.arg("30").arg(env!("CARGO_BIN_EXE_idx")).args(args).arg(path);
+        let command = if args[0] == "man" { &mut command } else { command.arg(spool.at("box")) };
+        command.stdin(Stdio::null()).output().expect("idx runs").status.code()
+    };
+    let verbs: [&[&str]; 3] =
+        [&["check", "--prometheus"], &["simulate", "--plot"], &["rebuild", "--accept-loss", "-o"]];
+    for verb in verbs {
+        for bad in ["link/x.svg", "link/below/x.svg", "fifo.svg", "file.svg", "last.svg"] {
+            assert_eq!(run(verb, &shared.join(bad)), Some(2), "{verb:?} {bad}");
+        }
+        assert_eq!(run(verb, &shared.join("own/below").join(format!("{}.svg", verb[0]))), Some(0), "{verb:?}");
+    }
+    for (dir, code) in [("link/man", 2), ("link", 2), ("file.svg", 2), ("own/man/man1", 0)] {
+        assert_eq!(run(&["man"], &shared.join(dir)), Some(code), "{dir}");
+    }
+    assert!(shared.join("target/man/man1/idx.1").exists());
+    assert_eq!(fs::read_dir(shared.join("target")).expect("directory").count(), 2, "below and man");
+    assert_eq!(fs::read(shared.join("file.svg")).expect("file"), b"x");
+    spool.secret_is_untouched();
+    // A shell's >(...) is a link that the system made.
+    let script = "\"$0\" check --prometheus >(head -n 1 >\"$2/said\") \"$1\"; sleep 0.2";
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_idx")]).arg(spool.at("box")).arg(spool.at(""));
+    assert!(shell.status().expect("bash").success());
+    until("the metrics", || fs::read(spool.at("said")).is_ok_and(|said| said.starts_with(b"# HELP")));
+}
+
+/// A4: an undo file that was brought from another mailbox, also with `--force`, and a rebuild that finds one.
+#[test]
+fn an_undo_file_of_another_mailbox_is_none_of_this_one() {
+    if !root() {
+        return;
+    }
+    let spool = Spool::new();
+    spool.damage();
+    assert_eq!(idx(&["rebuild"], &spool.at("box")).0, 0);
+    let other = spool.at("other");
+    copy(&fixtures().join("2.4.1-maildir-chain/files/Maildir"), &other);
+    fs::write(other.join(INDEX), [7; 60]).expect("index");
+    fs::copy(spool.of(UNDO), other.join(UNDO)).expect("undo file");
+    give(&other, USER);
+    for args in [&["undo"][..], &["undo", "--force"], &["undo", "--all", "--force"], &["undo", "-n", "--force"]] {
+        let (code, report, stderr) = idx(args, &other);
+        assert_eq!(code, 2, "{args:?}: {report} {stderr}");
+        assert!((report.to_string() + &stderr).contains("of another mailbox"), "{args:?}: {report} {stderr}");
+    }
+    assert_eq!(fs::read(other.join(INDEX)).expect("index"), [7; 60]);
+    let (code, report, _) = idx(&["rebuild", "--accept-loss"], &other);
+    assert!(code < 2 && report["actions"].to_string().contains("of another mailbox"), "{report}");
+    assert_eq!(idx(&["undo", "--all"], &other).0, 0);
+    assert_eq!(fs::read(other.join(INDEX)).expect("index"), [7; 60]);
+}
+
+/// Directories where idx wants a temporary file or its undo file: an empty one is in nobody's way, what is in another is kept.
+#[test]
+fn directories_in_the_place_of_files() {
+    if !root() {
+        return;
+    }
+    for name in [UNDO, "dovecot.index.idx-undo.tmp", "dovecot.index.tmp"] {
+        for full in [false, true] {
+            let spool = Spool::new();
+            spool.damage();
+            spool.replace(name, |path| {
+                fs::create_dir(path).expect("directory");
+                if full {
+                    fs::write(path.join("kept"), "x").expect("file");
+                }
+            });
+            for _ in 0..2 {
+                let (code, report, stderr) = idx(&["rebuild"], &spool.at("box"));
+                assert_eq!(code, if full { 2 } else { 0 }, "{name} {full}: {report} {stderr}");
+                spool.damage();
+            }
+            assert_eq!(spool.of(name).join("kept").exists(), full, "{name}");
+        }
+    }
 }
 
 /// Runs idx under strace with a fault, and hands its process to `meanwhile`.
