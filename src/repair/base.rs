@@ -20,6 +20,13 @@ use crate::model::{LogPos, Mailbox, UidSet};
 pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> Result<Candidate, String> {
     let Some(storage) = &inputs.storage else { return Err("there is no mail storage beside it".into()) };
     match storage.format {
+        "mbox" if storage.unnumbered > 0 => {
+            return Err(format!(
+                "{} messages of the mbox have no UID in it: the server numbers them when it opens the mailbox without \
+                 its index files",
+                storage.unnumbered
+            ));
+        }
         "maildir" | "mbox" => {}
         "sdbox" if !storage.uids.is_empty() => {}
         "mdbox" => left_over(storage)?,
@@ -132,6 +139,11 @@ pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) {
     let place = SdboxHeader::mailbox_guid.offset..SdboxHeader::mailbox_guid.offset + 16;
     let name: &[u8] = if storage.map.is_some() { b"mdbox-hdr" } else { b"dbox-hdr" };
     let header = mailbox.extension(name).map(|ext| ext.header().to_vec());
+    let is_whole = header.as_ref().is_some_and(|header| header.len() >= place.end);
+    if !is_whole && matches!(storage.format, "sdbox" | "mdbox") {
+        *mailbox = with_headers(mailbox.clone(), storage);
+        return;
+    }
     let Some(mut header) = header.filter(|header| header.get(place.clone()) == Some(&[0; 16])) else { return };
     if let Some(to) = header.get_mut(place) {
         to.copy_from_slice(&storage.guid.unwrap_or(storage.fresh_guid));

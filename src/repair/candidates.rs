@@ -1,13 +1,15 @@
 //! The states that index, backup and logs each lead to.
 
+use std::collections::HashMap;
+
 use super::heal::index::Mended;
-use super::loss::Loss;
+use super::loss::{Loss, NoRecord};
 use super::order::Logs;
 use super::plan::Base;
 use super::steps::MARGIN;
 use super::survey::Survey;
 use crate::format::index::header_flag;
-use crate::format::record::{Append, flag};
+use crate::format::record::{Append, RecordType, flag};
 use crate::model::chain::Start;
 use crate::model::mailbox::ModseqHeader;
 use crate::model::replay::{Replayed, Until};
@@ -130,7 +132,7 @@ pub fn replay(
             lost.push(Loss::Hole { at, size, what: hole.what });
             margin += (hole.end - hole.at) / BYTES_PER_MODSEQ + 1;
             // What extension numbers mean is certain only up to the ones known before the first damage.
-            if !std::mem::replace(&mut doubtful, true) {
+            if !hole.keeps_ids && !std::mem::replace(&mut doubtful, true) {
                 let at = LogPos { seq, offset: hole.at };
                 let known = {
                     let chain = chain_of(&files, &file);
@@ -160,9 +162,12 @@ pub fn replay(
     }
     let seen = |error: &&SyncError| repeats && matches!(error.kind, SyncKind::AppendBelowNextUid { .. });
     let flaws = replayed.errors.iter().filter(|error| !seen(error)).map(ToString::to_string).collect();
-    let skipped = skipped(&chain, &replayed, repeats);
+    let (skipped, nameless) = if repeats { (UidSet::new(), 0) } else { skipped(&chain, &replayed) };
     if !skipped.is_empty() {
         lost.push(Loss::Skipped(skipped));
+    }
+    if nameless > 0 {
+        lost.push(Loss::Records { count: nameless, why: NoRecord::NoUid });
     }
     settle_modseqs(&mut replayed);
     replayed.errors.clear();
@@ -172,7 +177,7 @@ pub fn replay(
         replayed,
         flaws,
         lost,
-        missing: 0,
+        missing: nameless,
         damaged: false,
         fscked: false,
         proven_from,
@@ -189,20 +194,29 @@ pub fn replay(
     })
 }
 
-/// Messages that replay left out because a higher UID had been appended before theirs.
-fn skipped(chain: &Chain<'_>, replayed: &Replayed, repeats: bool) -> UidSet {
+/// Messages that replay left out because a higher UID had been appended before theirs, and how many of them there are
+/// whose UID another message has: unless the whole record stands there a second time, theirs was another one.
+fn skipped(chain: &Chain<'_>, replayed: &Replayed) -> (UidSet, u32) {
     let mut uids = UidSet::new();
-    if repeats {
-        return uids;
+    let mut nameless = 0;
+    let mut first: HashMap<&[u8], LogPos> = HashMap::new();
+    for file in chain.files.iter().filter(|_| !replayed.errors.is_empty()) {
+        for record in file.records().filter(|record| record.kind() == Some(RecordType::Append)) {
+            first.entry(record.bytes).or_insert(LogPos { seq: file.seq(), offset: record.offset });
+        }
     }
     for error in &replayed.errors {
         let SyncKind::AppendBelowNextUid { uid, .. } = error.kind else { continue };
         let file = chain.position_of(error.pos.seq).and_then(|at| chain.files.get(at));
-        let record = file.and_then(|file| file.records().from(error.pos.offset, 1).next());
-        let rest = record.iter().flat_map(|record| record.elements::<Append>()).skip_while(|append| append.uid != uid);
-        rest.filter(|append| replayed.mailbox.lookup(append.uid).is_none()).for_each(|append| uids.insert(append.uid));
+        let Some(record) = file.and_then(|file| file.records().from(error.pos.offset, 1).next()) else { continue };
+        let rest = || record.elements::<Append>().skip_while(|append| append.uid != uid);
+        let (gone, taken): (Vec<_>, Vec<_>) = rest().partition(|append| replayed.mailbox.lookup(append.uid).is_none());
+        gone.iter().for_each(|append| uids.insert(append.uid));
+        if first.get(record.bytes).is_none_or(|first| *first >= error.pos) {
+            nameless += u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        }
     }
-    uids
+    (uids, nameless)
 }
 
 /// Of a modseq header and messages above it one is wrong: the message when it is the only one, for header and log agree
@@ -243,6 +257,8 @@ enum Stand {
     At(Start),
     /// At this position, which is not the one it gives.
     Elsewhere(LogPos),
+    /// In a stretch that cannot be read, which ends here: it knows what stood in front of its position.
+    Within(LogPos),
     /// Somewhere in the logs: replayed from the first of them, which changes nothing that it has already.
     Somewhere,
     /// Before the first of them.
@@ -251,7 +267,7 @@ enum Stand {
     Beyond,
 }
 
-fn stand(mailbox: &Mailbox, chain: &Chain<'_>) -> Stand {
+fn stand(mailbox: &Mailbox, chain: &Chain<'_>, logs: &Logs<'_>) -> Stand {
     let here = LogPos { seq: mailbox.header.log_file_seq, offset: u64::from(mailbox.header.log_file_head_offset) };
     let Some(first) = chain.files.first() else { return Stand::Beyond };
     if let Ok(start) = chain.start(here.seq, here.offset) {
@@ -262,6 +278,12 @@ fn stand(mailbox: &Mailbox, chain: &Chain<'_>) -> Stand {
         let offset = u64::from(header.log_offset);
         if header.log_seq != 0 && chain.start(header.log_seq, offset).is_ok_and(|start| !start.reset) {
             return Stand::Elsewhere(LogPos { seq: header.log_seq, offset });
+        }
+        // Two fields that say the same are not both damaged.
+        let mut of_log = logs.files.iter().filter(|log| log.seq() == here.seq).flat_map(|log| &log.holes);
+        let hole = of_log.find(|hole| hole.at < here.offset && here.offset <= hole.end);
+        if let Some(hole) = hole.filter(|_| (header.log_seq, offset) == (here.seq, here.offset)) {
+            return Stand::Within(LogPos { seq: here.seq, offset: hole.end });
         }
     }
     let end = chain.end();
@@ -287,7 +309,7 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
     let mut gap = false;
     let mut beyond = false;
     let mut from = here;
-    match stand(&mailbox, &chain) {
+    match stand(&mailbox, &chain, logs) {
         Stand::At(start) if start.reset => {
             // Dovecot would forget this index and take the log alone. Whether that is right is decided by what the log
             // holds.
@@ -323,6 +345,15 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
             mailbox.header.log_file_head_offset = u32::try_from(pos.offset).ok()?;
             mailbox.header.log_file_tail_offset = 0;
             from = pos;
+        }
+        Stand::Within(end) => {
+            if here < end {
+                lost.push(Loss::Between(here, end));
+            }
+            flaws.push(format!("the log cannot be read where the index stands, at {here}"));
+            mailbox.header.log_file_head_offset = u32::try_from(end.offset).ok()?;
+            mailbox.header.log_file_tail_offset = 0;
+            from = end;
         }
         place @ (Stand::Somewhere | Stand::Before) => {
             let first = chain.files.first()?;

@@ -231,7 +231,7 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
                 return Plan { refusal: Some(why), ..Plan::default() };
             }
         }
-        Some(storage) => hold(&mut chosen, storage, &logs, &hints),
+        Some(storage) => hold(&mut chosen, storage, &logs, &hints, demands.alien_tail),
         None => {
             name_flags(&mut chosen, &logs);
             skip_lost_uids(&mut chosen, &logs);
@@ -239,7 +239,8 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
     }
     let mailbox = &mut chosen.replayed.mailbox;
     keep_guid(mailbox, inputs);
-    if mailbox.header.uid_validity == 0 && mailbox.header.next_uid > 1 {
+    let of_storage = inputs.storage.as_ref().and_then(|storage| storage.uid_validity);
+    if mailbox.header.uid_validity == 0 && (mailbox.header.next_uid > 1 || of_storage.is_some()) {
         let storage = inputs.storage.clone().unwrap_or_default();
         mailbox.header.uid_validity = told_validity(&storage, &hints);
         // Only an index of dbox is the place where it is kept.

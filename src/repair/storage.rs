@@ -23,7 +23,9 @@ const BYTES_PER_CHANGE: u64 = 16;
 const MOST_AHEAD: u64 = 1 << 32;
 
 /// Holds a state against the storage, and brings it as far as the two together prove.
-pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &Hints<'_>) {
+///
+/// `is_refused`: the end of the log may be of another one.
+pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &Hints<'_>, is_refused: bool) {
     let own = chosen.replayed.mailbox.header.uid_validity;
     let other_life = storage.uid_validity.is_some_and(|known| own != 0 && known != own);
     // The UIDs of a Maildir of another life are no UIDs of this one; those of an sdbox are its file names.
@@ -40,7 +42,7 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
     let mut orphans = Vec::new();
     match &storage.map {
         Some(map) => orphans = hold_map(chosen, map, logs, doubt),
-        None if !storage.uids.is_empty() => hold_files(chosen, storage, logs, hints, doubt),
+        None if !storage.uids.is_empty() => hold_files(chosen, storage, logs, hints, [doubt, is_refused]),
         None => {
             for loss in chosen.lost.iter_mut().filter(|loss| is_end(loss) && !unseen.is_empty()) {
                 *loss = Loss::Compared { what: Box::new(loss.clone()), grade: Grade::Messages, uids: unseen.clone() };
@@ -116,12 +118,17 @@ pub(super) fn damaged_tail(chosen: &mut Candidate, logs: &Logs<'_>) {
 }
 
 /// Maildir and sdbox: UIDs that have a file.
-fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &Hints<'_>, doubt: bool) {
-    let as_is = chosen.is_as_is(logs);
+fn hold_files(
+    chosen: &mut Candidate,
+    storage: &Storage,
+    logs: &Logs<'_>,
+    hints: &Hints<'_>,
+    [doubt, is_refused]: [bool; 2],
+) {
     let mailbox = &chosen.replayed.mailbox;
     let next_uid = mailbox.header.next_uid;
     // What differs from a storage that has not changed since the last synchronisation was damaged since.
-    let refuted = storage.is_synced(mailbox) && !agrees(chosen, storage, logs);
+    let refuted = storage.unnumbered == 0 && storage.is_synced(mailbox) && !agrees(chosen, storage, logs);
     let doubt = doubt || refuted;
     let skipped: Vec<UidSet> = chosen
         .lost
@@ -136,10 +143,6 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
             continue;
         }
         if uid >= next_uid {
-            // The server itself takes in what is new in a Maildir, at the next synchronisation.
-            if as_is && storage.flags.is_some() && !refuted {
-                continue;
-            }
             above |= !was_skipped(uid);
             back.insert(uid);
         } else if doubt || was_skipped(uid) {
@@ -150,6 +153,7 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
     // In a dbox a mail goes after the record that expunges it is written.
     let mailbox = &chosen.replayed.mailbox;
     let is_gone = |i: usize| !storage.has(mailbox.uid(i)) && mailbox.flags(i) & flag::BACKEND == 0;
+    let torn = torn && (storage.unnumbered == 0 || storage.flags.is_none());
     above |= torn && mailbox.positions().any(is_gone);
     // Flags that only names have were changed by what the log has lost.
     if torn && !chosen.cut_short && storage.flags.is_some() {
@@ -163,7 +167,8 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
     if above && !chosen.cut_short && chosen.base != Base::Storage && !chosen.lost.iter().any(is_end) {
         ends_early(chosen);
     }
-    if doubt || chosen.cut_short {
+    // Logs beside a storage that everything else is taken from may end anywhere.
+    if doubt || chosen.cut_short || (chosen.base == Base::Storage && storage.flags.is_some()) {
         expunged_in_the_dark(chosen, storage, logs);
     }
     put_back(chosen, &back);
@@ -173,7 +178,8 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
         }
     }
     chosen.lost.retain(|loss| !matches!(loss, Loss::Skipped(uids) if uids.is_empty()));
-    let mended = logs.files.iter().any(|log| !log.mended.is_empty() || !log.header_flaws.is_empty() || log.alien);
+    let mended =
+        is_refused || logs.files.iter().any(|log| !log.mended.is_empty() || !log.header_flaws.is_empty() || log.alien);
     let stale = doubt || mended || torn || chosen.cut_short || chosen.base == Base::Storage || !back.is_empty();
     if stale && storage.flags.is_some() {
         // What the logs ask for and the storage has not done yet may be damage, too.
@@ -188,14 +194,28 @@ fn hold_files(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints:
     }
     if !back.is_empty() {
         chosen.lost.push(match storage.flags {
-            Some(_) => Loss::ModseqsOf(back),
-            None => Loss::Flags(back),
+            Some(_) if storage.names_all_keywords() => Loss::ModseqsOf(back),
+            _ => Loss::Flags(back),
         });
+    }
+    // Keywords without a letter are in the index alone, and set by records that are perhaps not there any more.
+    if chosen.base == Base::Storage && storage.flags.is_some() && !storage.names_all_keywords() {
+        let mailbox = &chosen.replayed.mailbox;
+        let mut stale = UidSet::new();
+        mailbox.positions().map(|i| mailbox.uid(i)).for_each(|uid| stale.insert(uid));
+        let named = chosen.lost.iter().filter(|loss| matches!(loss, Loss::Flags(_) | Loss::Stale(_)));
+        let stale = named.filter_map(Loss::uids).fold(stale, |rest, uids| rest.difference(uids));
+        if !stale.is_empty() {
+            chosen.lost.push(Loss::Stale(stale));
+        }
     }
     let names = chosen.replayed.mailbox.keywords();
     let is_known = |name: &Vec<u8>| storage.letters.iter().any(|known| known.eq_ignore_ascii_case(name));
     let keeps_flags = storage.names_all_keywords() && names.iter().all(is_known);
-    settle_grades(chosen, keeps_flags, logs);
+    // Of mails that have lost their UID nobody knows whether they are more messages.
+    if storage.unnumbered == 0 {
+        settle_grades(chosen, keeps_flags, logs);
+    }
 }
 
 /// Whether the messages are those that the storage has, with the flags that it has.
@@ -237,6 +257,10 @@ const fn is_end(loss: &Loss) -> bool {
 
 /// Messages whose mail is gone, and whose expunge may have been among the records that are lost.
 fn expunged_in_the_dark(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>) {
+    // Nobody knows which messages those mails are.
+    if storage.unnumbered > 0 {
+        return;
+    }
     let mailbox = &chosen.replayed.mailbox;
     // The server takes out what a Maildir or an mbox has not, whenever it was appended.
     let limit = match storage.flags {

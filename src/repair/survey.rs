@@ -14,6 +14,8 @@ use crate::model::ChainFile;
 
 /// Damaged stretches that are told apart.
 const MAX_HOLES: usize = 1000;
+/// Bytes of a boundary: its header, and the size of its transaction.
+const BOUNDARY_SIZE: u32 = 12;
 /// So many zero bytes in a row are no content of a record whose size is damaged as well.
 const ZERO_RUN: usize = 24;
 
@@ -26,6 +28,8 @@ pub struct Hole {
     pub end: u64,
     /// What is wrong.
     pub what: String,
+    /// No extension was created in it, so that the numbers of extensions mean what they did.
+    pub keeps_ids: bool,
 }
 
 /// A log file, decoded as far as its bytes allow.
@@ -197,6 +201,13 @@ impl<'a> Survey<'a> {
             let broken_at = bad.as_ref().map(|(from, ..)| *from).or(broken.as_ref().map(|end| end.offset));
             // Each attempt looks at what follows: a log that is nothing but damage must not be looked through again and
             // again.
+            if let Some(broken_at) = broken_at.filter(|_| self.mended.len() < MAX_HOLES)
+                && self.mend_boundary(broken_at)
+            {
+                self.end = broken_at;
+                at = broken_at;
+                continue;
+            }
             if let Some(broken_at) = broken_at
                 && self.mended.len() < MAX_HOLES
                 && let Some(next) = self.told_size(&mut before, broken_at, txn)
@@ -267,6 +278,23 @@ impl<'a> Survey<'a> {
         resynchronize(self.bytes, at.saturating_add(1), endian)
     }
 
+    /// A boundary whose size is not the one that all boundaries have.
+    fn mend_boundary(&mut self, at: u64) -> bool {
+        let endian = self.log.endian;
+        let (Ok(start), Some(coded)) = (usize::try_from(at), packed::encode(BOUNDARY_SIZE)) else { return false };
+        let next = at.saturating_add(u64::from(BOUNDARY_SIZE));
+        let Some(record) = self.readable.get(start..) else { return false };
+        let is_boundary = endian.u32_at(record, 4).and_then(RecordType::of) == Some(RecordType::Boundary);
+        if !is_boundary || record.starts_with(&coded) || resynchronize(self.bytes, at + 1, endian) != Some(next) {
+            return false;
+        }
+        if let Some(to) = self.readable.to_mut().get_mut(start..start + coded.len()) {
+            to.copy_from_slice(&coded);
+        }
+        self.mended.push(format!("record at {at}: a boundary has {BOUNDARY_SIZE} bytes"));
+        true
+    }
+
     /// Finds the record whose damaged size made reading fail at `broken_at`, if there is only one that it can have
     /// been, and mends it. Returns where reading goes on.
     fn told_size(&mut self, before: &mut Vec<u64>, broken_at: u64, txn: Txn) -> Option<u64> {
@@ -281,6 +309,8 @@ impl<'a> Survey<'a> {
             return None;
         }
         let list = before.iter().copied().filter(|at| inside && *at > txn.begin).rev().take(16);
+        // A size that led to the next record so far is one bit away from its own.
+        let list = list.filter(|at| self.is_near(*at, next));
         let mut fit: Vec<u64> = list.chain([broken_at]).filter(|at| self.fits(*at, next)).collect();
         // Anything between the two would have to be part of the record: the later ones explain less.
         fit.sort_unstable();
@@ -288,6 +318,16 @@ impl<'a> Survey<'a> {
         before.retain(|at| *at <= first);
         self.reframe(first, next);
         Some(next)
+    }
+
+    /// Whether the size of a record is but one bit away from leading to that place.
+    fn is_near(&self, at: u64, next: u64) -> bool {
+        let start = usize::try_from(at).ok();
+        let stored = start.and_then(|start| self.readable.get(start..)).and_then(|rest| rest.first_chunk::<4>());
+        let coded = u32::try_from(next.saturating_sub(at)).ok().and_then(packed::encode);
+        stored.zip(coded).is_some_and(|(stored, coded)| {
+            stored.iter().zip(coded).map(|(one, other)| (one ^ other).count_ones()).sum::<u32>() == 1
+        })
     }
 
     /// Whether the bytes between two places are one good record, whatever its size field says.
@@ -342,16 +382,26 @@ impl<'a> Survey<'a> {
         if end.saturating_sub(at) < 12 {
             let mut log = self.log.clone();
             log.size = self.bytes.len() as u64;
-            end = log.records(self.bytes).from(end, 1).next().map_or(self.bytes.len() as u64, |record| record.end());
+            let next = log.records(self.bytes).from(end, 1).next().map(|record| record.end());
+            let after = || resynchronize(self.bytes, at.saturating_add(12), self.log.endian);
+            end = next.or_else(after).unwrap_or(self.bytes.len() as u64);
         }
         self.blank(at, end);
-        self.holes.push(Hole { at, end, what });
+        self.holes.push(Hole { at, end, what, keeps_ids: false });
+    }
+
+    /// Gives up a record that is whole, but cannot mean what it says.
+    pub fn give_up(&mut self, at: u64, end: u64, what: String) {
+        self.blank(at, end);
+        self.holes.push(Hole { at, end, what, keeps_ids: true });
+        self.holes.sort_by_key(|hole| hole.at);
     }
 }
 
 /// What is wrong with a record, in the eyes of Dovecot or because nobody could know what it means.
 fn damage(record: &Record<'_>) -> Option<Flaw> {
-    record.fatal_error().or_else(|| record.payload_error()).or_else(|| names_uid_0(record)).or_else(|| {
+    let flaw = record.fatal_error().or_else(|| record.payload_error()).or_else(|| names_uid_0(record));
+    flaw.or_else(|| wrong_boundary(record)).or_else(|| {
         // "log_file_tail_offset goes past sync offset": a released Dovecot marks the log corrupted.
         let (_, value) = record.published_tail()?;
         (u64::from(value) > record.end()).then(|| {
@@ -363,6 +413,20 @@ fn damage(record: &Record<'_>) -> Option<Flaw> {
                 value.to_string(),
             )
         })
+    })
+}
+
+/// A boundary that has more to it than the size of its transaction: it has swallowed what follows it.
+fn wrong_boundary(record: &Record<'_>) -> Option<Flaw> {
+    let is_wrong = record.kind() == Some(RecordType::Boundary) && record.size != BOUNDARY_SIZE;
+    is_wrong.then(|| {
+        Flaw::new(
+            crate::format::FileKind::Log,
+            record.offset,
+            FlawKind::BoundarySize,
+            format!("a record of {BOUNDARY_SIZE} bytes"),
+            record.size.to_string(),
+        )
     })
 }
 

@@ -16,6 +16,8 @@ const PATIENCE: usize = 3;
 pub struct Demands {
     /// Why the log cannot stay.
     pub log: Vec<String>,
+    /// The log sets a tail where none of its records ends: what stands before it may be of another log.
+    pub alien_tail: bool,
     /// Places in the log whose records must mean nothing in the copy that becomes `.log.2`.
     pub silent: Vec<u64>,
     /// Why `.log.2` cannot stay as it is.
@@ -93,6 +95,7 @@ impl Demands {
             } else if one.file == name(Role::Log) {
                 self.log.push(why);
                 self.silent.extend(one.offset);
+                self.alien_tail |= one.code == Code::L16;
                 self.give_up_log |= rounds >= PATIENCE;
             } else if one.file == name(Role::OldLog) {
                 match one.code {

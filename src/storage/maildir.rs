@@ -270,6 +270,13 @@ impl Maildir {
         })
     }
 
+    /// How many files in `cur/` the list has no line for. A message gets its line before it is moved there.
+    pub fn unlisted(&self) -> usize {
+        let (Some(messages), Ok(uidlist)) = (&self.messages, &self.uidlist) else { return 0 };
+        let listed: HashSet<&[u8]> = uidlist.list.entries.iter().map(|(_, name)| name.as_slice()).collect();
+        messages.files.iter().filter(|file| file.in_cur && !listed.contains(file.base())).count()
+    }
+
     /// The UIDs of the list that have a file, rising.
     pub fn with_files(&self) -> Vec<u32> {
         let (Some(messages), Ok(uidlist)) = (&self.messages, &self.uidlist) else { return Vec::new() };

@@ -77,6 +77,9 @@ pub(super) struct MboxMail {
     pub names: Vec<Vec<u8>>,
     /// The UIDs of messages, rising; a message without one is new.
     pub uids: Vec<u32>,
+    /// Messages that have lost their UID, or that Dovecot has not yet written it into: they stand before others that
+    /// have one, or more UIDs were given than there are.
+    pub unnumbered: usize,
     /// Flags and keywords by UID.
     pub flags: HashMap<u32, (u8, Vec<Vec<u8>>)>,
 }
@@ -88,7 +91,8 @@ impl MboxMail {
         let head = piece(&file, 0, HEAD);
         let base = base(&head).filter(|(uid_validity, _)| *uid_validity != 0)?;
         let names = words(base_value(&head)?).skip(2).map(<[u8]>::to_vec).collect();
-        let mut mail = MboxMail { stat, base, names, uids: Vec::new(), flags: HashMap::new() };
+        let mut mail = MboxMail { stat, base, names, uids: Vec::new(), unnumbered: 0, flags: HashMap::new() };
+        let mut at_end = 0;
         let mut lines = Lines { from: BufReader::with_capacity(256 << 10, file), line: Vec::new(), size: stat.size };
         let mut begins = lines.next()? && is_from(&lines.line);
         while begins {
@@ -101,7 +105,14 @@ impl MboxMail {
             if said.uid > mail.uids.last().copied().unwrap_or(0) {
                 mail.uids.push(said.uid);
                 mail.flags.insert(said.uid, (said.flags, said.keywords));
+                mail.unnumbered += std::mem::take(&mut at_end);
+            } else {
+                at_end += 1;
             }
+        }
+        // At the end they are new, unless higher UIDs were given.
+        if base.1 > mail.uids.last().copied().unwrap_or(0) {
+            mail.unnumbered += at_end;
         }
         Some(mail)
     }

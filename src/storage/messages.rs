@@ -21,6 +21,9 @@ pub struct Messages {
     pub format: &'static str,
     /// The UIDs that have a mail, rising.
     pub uids: Vec<u32>,
+    /// Mails that the storage had given a UID, as far as can be told, and does not know any more: not to be among
+    /// `uids` proves nothing then.
+    pub unnumbered: usize,
     /// The first UID above all that the storage has ever given; 0 if it does not say.
     pub next_uid: u32,
     /// UIDVALIDITY, if the storage or the mailbox list keeps it.
@@ -105,6 +108,7 @@ impl Messages {
             uid_validity: Some(list.uid_validity).filter(|value| *value != 0),
             guid: list.guid,
             next_uid: next_uid.max(uids.last().map_or(0, |uid| uid.saturating_add(1))),
+            unnumbered: maildir.unlisted(),
             uids,
             state,
             ..Messages::default()
@@ -119,6 +123,7 @@ impl Messages {
             uid_validity: Some(uid_validity),
             next_uid: last.max(mail.uids.last().copied().unwrap_or(0)).saturating_add(1),
             letters: mail.names,
+            unnumbered: mail.unnumbered,
             flags: Some(mail.flags),
             uids: mail.uids,
             state: super::is_at_rest(mail.stat.mtime.0).then_some(SyncState::Mbox(mail.stat.size, mail.stat.mtime.0)),

@@ -18,10 +18,12 @@ pub fn hints<'h>(inputs: &'h Inputs<'_>, logs: &Logs<'_>, indexid: u32) -> Hints
     for log in &logs.files {
         for record in log.file().records() {
             if record.kind() == Some(RecordType::KeywordUpdate)
-                && (log.seq(), record.offset) < head
                 && let Some((_, name, _)) = record.keyword_update()
             {
-                hints.seen_keywords.insert(name.to_vec());
+                hints.logged_keywords.insert(name.to_vec());
+                if (log.seq(), record.offset) < head {
+                    hints.seen_keywords.insert(name.to_vec());
+                }
             }
             match record.kind() {
                 Some(RecordType::Expunge | RecordType::ExpungeGuid) => {

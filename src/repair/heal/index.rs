@@ -31,6 +31,8 @@ pub struct Hints<'h> {
     pub uid_validity: u32,
     /// Keyword names in records that the index has seen.
     pub seen_keywords: HashSet<Vec<u8>>,
+    /// Keyword names in any record of the logs.
+    pub logged_keywords: HashSet<Vec<u8>>,
     /// uid_validity in the backup, where it is of the same mailbox.
     pub of_backup: Option<u32>,
 }

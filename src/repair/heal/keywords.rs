@@ -53,12 +53,22 @@ impl Mended {
         lacking.sort_unstable();
         lacking.dedup();
         let strange = names.iter().filter(|name| !seen().any(|other| other == *name));
+        // Names that count up differ in one bit, too.
+        let counts = |one: &[u8], name: &[u8]| {
+            one.iter().zip(name).any(|(a, b)| a != b && a.is_ascii_digit() && b.is_ascii_digit())
+        };
         let like = |one: &Vec<u8>| {
-            let mut fits = lacking.iter().filter(|name| bits_apart(one, name) == Some(1));
+            let mut fits = lacking.iter().filter(|name| bits_apart(one, name) == Some(1) && !counts(one, name));
             fits.next().filter(|_| fits.next().is_none()).map(|right| (one.clone(), (*right).clone()))
         };
         // The backup has the same names in the same order, as far as it goes.
         let pairs = names.iter().zip(&hints.keywords).filter(|(one, old)| bits_apart(one, old) == Some(1));
+        // Which of the two is damaged somebody else has to tell.
+        let told = |name: &[u8]| {
+            let of_storage = hints.storage.into_iter().flat_map(|storage| &storage.letters);
+            hints.logged_keywords.iter().chain(of_storage).any(|one| one.eq_ignore_ascii_case(name))
+        };
+        let pairs = pairs.filter(|(one, old)| told(old) && !told(one));
         let older = pairs.filter(|(_, old)| !has(&names, old)).map(|(one, old)| (one.clone(), old.clone()));
         let mut fits: Vec<(Vec<u8>, Vec<u8>)> = strange.filter_map(like).chain(older).collect();
         fits.dedup();

@@ -69,7 +69,7 @@ impl Foreign {
     /// Logs and the index that goes with them, against the UIDs that have a mail: those of another mailbox lack mails,
     /// and do not know the ones that are here.
     fn against_mails(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
-        let storage = inputs.storage.as_ref().filter(|storage| !storage.uids.is_empty());
+        let storage = inputs.storage.as_ref().filter(|storage| !storage.uids.is_empty() && storage.unnumbered == 0);
         let Some(storage) = storage else { return };
         for one in claims.iter().filter(|one| matches!(one.role, Role::Log | Role::OldLog)) {
             if self.why(one.role).is_some() || (one.guid.is_some() && one.guid == storage.guid) {

@@ -17,6 +17,8 @@ use crate::repair::survey::Survey;
 
 /// Impossible UIDs up to which each is looked at by itself. More of them are no flipped bits.
 const MAX_DAMAGED: usize = 3;
+/// UIDs that may have been skipped at once: a few rebuilds that did not know what was lost.
+const MOST_SKIPPED: u32 = 1 << 20;
 /// No counting reaches this modseq: a single bit above it is a flipped one.
 const MODSEQ_LIMIT: u64 = 1 << 40;
 
@@ -53,6 +55,8 @@ struct Beside {
     all_keywords: bool,
     /// Where the index stands: number of the log and offset.
     head: (u32, u64),
+    /// The highest next UID that any of them has.
+    next_uid: u32,
     /// UIDVALIDITY as the storage, else index or backup have it.
     uid_validity: Option<u32>,
 }
@@ -86,6 +90,12 @@ impl Beside {
             storage,
             keywords: files.clone().flat_map(Mailbox::keywords_of).chain(letters.iter().cloned()).collect(),
             all_keywords: inputs.storage.as_ref().is_some_and(Storage::names_all_keywords),
+            next_uid: files
+                .clone()
+                .map(|index| index.header.next_uid)
+                .chain(inputs.storage.as_ref().map(|storage| storage.next_uid))
+                .max()
+                .unwrap_or(0),
             head: index.map(stands).filter(|place| has_end(logs, *place)).unwrap_or_default(),
             uid_validity: inputs
                 .storage
@@ -110,6 +120,59 @@ pub fn heal(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'
         modseq_sizes(log);
     }
     keywords(logs, &beside);
+    impossible(logs, &beside);
+}
+
+/// Gives up changes of messages that nobody ever gave: what they did change, nothing tells any more. Where the logs are
+/// not whole, or many records say so, it is not the records that are damaged.
+fn impossible(logs: &mut Logs<'_>, beside: &Beside) {
+    let is_whole = |log: &Survey<'_>| log.holes.is_empty() && log.tail.is_none();
+    let size: u64 = logs.files.iter().map(|log| log.bytes.len() as u64).sum();
+    let in_logs = u32::try_from(size / Append::SIZE as u64).unwrap_or(u32::MAX);
+    let known = beside.there.iter().copied().max().unwrap_or(0).max(beside.next_uid.saturating_sub(1));
+    // No log has room for so many appends that one of them is as high as this.
+    let limit = if known == 0 { u32::MAX } else { known.saturating_add(in_logs).saturating_add(MOST_SKIPPED) };
+    let appended = logs.files.iter().flat_map(|log| {
+        let file = log.file();
+        file.records().flat_map(|record| record.appended()).collect::<Vec<_>>()
+    });
+    let appended = appended.filter(|uid| *uid <= limit).max().unwrap_or(0).max(known);
+    if appended == 0 {
+        return;
+    }
+    // What cannot be read may have given more.
+    let given = if logs.files.iter().all(is_whole) { appended } else { appended.saturating_add(in_logs) };
+    let mut found = Vec::new();
+    for (file, log) in logs.files.iter().enumerate() {
+        for record in log.file().records().filter(|record| (log.seq(), record.offset) >= beside.head) {
+            let is_change = matches!(
+                record.kind(),
+                Some(
+                    RecordType::Expunge
+                        | RecordType::ExpungeGuid
+                        | RecordType::FlagUpdate
+                        | RecordType::KeywordUpdate
+                        | RecordType::KeywordReset
+                )
+            );
+            let far = match is_change {
+                true => record.changes_as_stored(None).map(|change| change.uid2).find(|uid| *uid > given),
+                false => record.appended().find(|uid| *uid > limit),
+            };
+            let Some(uid) = far else { continue };
+            let kind = record.kind().map_or("record", RecordType::name);
+            let what = format!("{kind} of UID {uid}, but no UID above {appended} was given");
+            found.push((file, record.offset, record.end(), what));
+        }
+    }
+    if found.len() > MAX_DAMAGED {
+        return;
+    }
+    for (file, at, end, what) in found {
+        if let Some(log) = logs.files.get_mut(file) {
+            log.give_up(at, end, what);
+        }
+    }
 }
 
 /// A UIDVALIDITY that is one bit away from the mailbox's.
@@ -239,6 +302,8 @@ fn before_last(list: &[Field]) -> u32 {
 fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
     let mut by_guid: HashMap<[u8; 16], Vec<Field>> = HashMap::new();
     let mut all: Vec<(Field, bool)> = Vec::new();
+    // What is asked for and what was done, each by itself.
+    let mut by_kind: [HashSet<u32>; 2] = Default::default();
     let mut given: HashSet<u32> = HashSet::new();
     let mut highest = 0;
     for (file, log) in logs.files.iter().enumerate() {
@@ -255,6 +320,7 @@ fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
                         // Before the first append the logs do not say what was given.
                         let possible = highest == 0 || one.uid <= highest;
                         all.push((field, possible));
+                        by_kind[usize::from(record.external())].insert(one.uid);
                         if one.guid_128 != [0; 16] {
                             by_guid.entry(one.guid_128).or_default().push(field);
                         }
@@ -272,8 +338,10 @@ fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
         }
         let is_possible =
             |field: &Field| all.iter().any(|(other, ok)| other.at == field.at && other.file == field.file && *ok);
-        let gone = |uid: u32| {
-            !beside.storage.contains(&uid) && beside.index.as_ref().is_none_or(|index| !index.contains(&uid))
+        // An index may be older than the record.
+        let gone = |uid: u32| match &beside.index {
+            _ if !beside.storage.is_empty() => !beside.storage.contains(&uid),
+            index => index.as_ref().is_none_or(|index| !index.contains(&uid)),
         };
         let (wrong, right) = match ((is_possible(&one), gone(one.uid)), (is_possible(&two), gone(two.uid))) {
             ((true, true), (false, _) | (_, false)) => (two, one),
@@ -283,14 +351,19 @@ fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
         mended.push((wrong, right.uid));
     }
     let done: HashSet<(usize, usize)> = mended.iter().map(|(field, _)| (field.file, field.at)).collect();
-    let expunged: HashSet<u32> = all.iter().map(|(field, _)| field.uid).collect();
-    let alone = all.iter().filter(|(field, possible)| !possible && !done.contains(&(field.file, field.at)));
-    for (field, _) in alone {
+    let is_there = |field: &Field| beside.storage.contains(&field.uid);
+    let strange = all.iter().filter(|(field, possible)| !possible || is_there(field));
+    for (field, _) in strange.filter(|(field, _)| !done.contains(&(field.file, field.at))) {
         let before = logs.files.get(field.file).is_some_and(|log| (log.seq(), field.record) < beside.head);
-        let Some(index) = beside.index.as_ref().filter(|_| before) else { continue };
+        let index = beside.index.as_ref().filter(|_| before);
+        // The mail goes with the record that expunges it.
+        if index.is_none() && beside.storage.is_empty() {
+            continue;
+        }
         let fits: Vec<u32> = near(field.uid)
-            .filter(|uid| given.contains(uid) && !index.contains(uid) && !expunged.contains(uid))
-            .filter(|uid| !beside.storage.contains(uid))
+            .filter(|uid| given.contains(uid) && !beside.storage.contains(uid))
+            .filter(|uid| by_kind.iter().any(|have| have.contains(&field.uid) && !have.contains(uid)))
+            .filter(|uid| index.is_none_or(|index| !index.contains(uid)))
             .collect();
         if let [uid] = fits[..] {
             mended.push((*field, uid));
