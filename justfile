@@ -44,6 +44,11 @@ cases *ARGS:
 chaos SEED="1" N="1000":
     IDX_CHAOS_SEED={{SEED}} IDX_CHAOS_CASES={{N}} cargo test --locked --test chaos -- --nocapture what_a_rebuild
 
+# The same on mailboxes that real Dovecots are driven through several states with, and beside what they make of them.
+chaos-live SEED="1" N="300":
+    IDX_CHAOS_STATES="$PWD/target/chaos-states" IDX_CHAOS_SEED={{SEED}} IDX_CHAOS_CASES={{N}} \
+        cargo test --locked --test chaos -- --ignored --nocapture no_rebuild_is
+
 # Fifteen bad nights on a real Dovecot 2.3, as docs/evidence/nights.md; `just nights --only 9 --show`.
 nights *ARGS:
     cargo build --locked
