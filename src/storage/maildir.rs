@@ -287,14 +287,14 @@ impl Maildir {
 }
 
 /// The directories that may have the list and the messages of the mailbox whose indexes are in a directory.
-pub(crate) fn list_places(dir: &Dir) -> Vec<Dir> {
+pub fn list_places(dir: &Dir) -> Vec<Dir> {
     let is_whole = has_list(dir) && has_cur(dir);
     let others = if is_whole { Vec::new() } else { roots::storages(dir) };
     std::iter::once(dir.clone()).chain(others.into_iter().map(|one| one.dir)).collect()
 }
 
 /// Whether a session has the lock of the list in this directory.
-pub(crate) fn is_saving(dir: &Dir) -> bool {
+pub fn is_saving(dir: &Dir) -> bool {
     dir.stat("dovecot-uidlist.lock").is_ok_and(|meta| crate::source::now() - meta.stat.mtime.0 < STALE)
 }
 

@@ -158,7 +158,7 @@ impl Mails {
     }
 
     /// A number that changes with everything that was read: sizes and times of files.
-    pub(crate) fn stamp(dir: &Dir) -> u64 {
+    pub fn stamp(dir: &Dir) -> u64 {
         let mut hash = DefaultHasher::new();
         let mut sizes: Vec<(u32, u64)> =
             storage_of(dir).and_then(|dir| dbox::sizes_in(&dir)).into_iter().flatten().collect();

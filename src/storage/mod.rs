@@ -22,7 +22,7 @@ pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, map_uid, refcoun
 pub use list::{InList, Listed, ListedMailbox, Own, hex, own_guid};
 pub use location::Location;
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
-pub(crate) use maildir::{is_saving, list_places};
+pub use maildir::{is_saving, list_places};
 pub use mails::{Mail, Mails, Place, Reference};
 pub use mbox::Mbox;
 pub use mdbox_root::{MapState, Roots};
