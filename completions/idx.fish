@@ -33,7 +33,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_needs_command" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_needs_command" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_needs_command" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -69,7 +69,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand check" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand check" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand check" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand check" -s v -l verbose -d 'Also show what Dovecot does about each finding, the remedy, and what is merely worth knowing'
@@ -96,7 +96,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand dump" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand dump" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand dump" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand dump" -l hex -d 'Name and show every byte'
@@ -116,7 +116,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand log" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand log" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand log" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand log" -l stats -d 'Count records and bytes by type, by origin and by hour'
@@ -135,7 +135,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand show" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand show" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand show" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -151,7 +151,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand modseq" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand modseq" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand modseq" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand modseq" -l history -d 'Every step of the modseq, one line each'
@@ -167,7 +167,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand expunges" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand expunges" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand expunges" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand expunges" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -186,7 +186,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand qresync" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand qresync" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand qresync" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand qresync" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -214,7 +214,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand rebuild" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand rebuild" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand rebuild" -s n -l dry-run -d 'Only say what would be done; needs no lock'
@@ -240,7 +240,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand undo" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand undo" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand undo" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand undo" -s n -l dry-run -d 'Only say what would be done; needs no lock'
@@ -264,7 +264,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand scan" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand scan" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand scan" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand scan" -s a -l all -d 'Also list the indexes of mailbox lists, mdbox maps and private flags, and caches kept apart'
@@ -310,7 +310,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand simulate" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand simulate" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand simulate" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand simulate" -s r -l recursive -l tree -d 'Also all mailboxes below a PATH that is a mailbox itself, such as the folders of a Maildir'
@@ -328,7 +328,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand completions" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand completions" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand completions" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -341,7 +341,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand man" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand man" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand man" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -354,7 +354,7 @@ never\t'Never'"
 complete -c idx -n "__fish_idx_using_subcommand help" -l progress -d 'When to count on standard error what is done, after a second' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c idx -n "__fish_idx_using_subcommand help" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 4 MiB on'
+complete -c idx -n "__fish_idx_using_subcommand help" -l mmap -d 'When to map files into memory instead of copying them' -r -f -a "auto\t'Indexes and caches from 1 MiB on'
 always\t'Every file, even one that may be truncated while it is read'
 never\t'No file'"
 complete -c idx -n "__fish_idx_using_subcommand help" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -94,7 +94,7 @@ pub struct Common {
 }
 
 const MMAP: &[Choice<MmapPolicy>] = &[
-    ("auto", "Indexes and caches from 4 MiB on", MmapPolicy::Auto),
+    ("auto", "Indexes and caches from 1 MiB on", MmapPolicy::Auto),
     ("always", "Every file, even one that may be truncated while it is read", MmapPolicy::Always),
     ("never", "No file", MmapPolicy::Never),
 ];

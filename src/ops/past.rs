@@ -60,7 +60,8 @@ impl Past {
         findings.retain(|finding| finding.severity > Severity::Info);
         let index = snapshot.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok());
         let highest_modseq = index.map(|index| Indexed::highest_modseq_of(&index));
-        let Some(generation) = snapshot.into_generation() else {
+        // The clocks and what never was in the logs are read from these, too.
+        let Some(generation) = snapshot.into_generation(&[Role::Index, Role::Backup], JUDGED) else {
             return Err(LogError::NoLog(path.to_owned()));
         };
         let logs = Logs::of(&generation, now)?;

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::meta::{Meta, Stat};
 
 /// Files below this size are always copied: that is faster than mapping, and a stable view.
-const MAP_FROM: u64 = 4 << 20;
+const MAP_FROM: u64 = 1 << 20;
 
 /// A file that has changed in the last so many seconds may change again.
 const QUIET: i64 = 10;
@@ -31,7 +31,7 @@ const PAGE: usize = 4096;
 /// When to map a file into memory instead of copying it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmapPolicy {
-    /// Map from 4 MiB on, if Dovecot never truncates such a file in place, nobody but the user who started idx may do
+    /// Map from 1 MiB on, if Dovecot never truncates such a file in place, nobody but the user who started idx may do
     /// so (owner, and no write permission for others), idx still has that user's rights, and nothing has happened to
     /// the file for ten seconds.
     #[default]
@@ -117,7 +117,7 @@ pub(crate) fn contents(file: &File, meta: &Meta, policy: MmapPolicy, stable: boo
     } else if is_hollow {
         Bytes::Mapped(between_holes(file, stat.size)?)
     } else {
-        Bytes::Owned(copy(file, stat.size)?)
+        Bytes::Owned(copy(file, stat.size, u64::MAX)?)
     };
     Ok(Input { bytes, stat })
 }
@@ -162,8 +162,8 @@ fn between_holes(file: &File, size: u64) -> io::Result<memmap2::Mmap> {
     memory.make_read_only()
 }
 
-/// Copies an open file of about `size` bytes, from its beginning.
-fn copy(file: &File, size: u64) -> io::Result<Vec<u8>> {
+/// Copies an open file of about `size` bytes, from its beginning; of one that grows meanwhile little more than `most`.
+pub(super) fn copy(file: &File, size: u64, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more than needed, so that the first read also tells that there is no more.
     let mut room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
@@ -172,7 +172,7 @@ fn copy(file: &File, size: u64) -> io::Result<Vec<u8>> {
         let at = bytes.len() as u64;
         match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
             Ok(0) => break,
-            Ok(_) if bytes.len() as u64 == size => break,
+            Ok(_) if bytes.len() as u64 == size || bytes.len() as u64 > most => break,
             // Longer than it was when it was opened: the rest belongs to the same read.
             Ok(_) if bytes.len() >= room => {
                 room = bytes.len() + GROWTH;

@@ -4,8 +4,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
+use super::bytes::copy;
 use super::meta::{Meta, NotRegular, Special, Stat};
 
 /// Bytes of directory entries that are read at a time.
@@ -200,8 +202,7 @@ impl Dir {
         if meta.stat.size > most || meta.is_hollow() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let mut bytes = Vec::new();
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        let bytes = copy(&file, meta.stat.size, most)?;
         if bytes.len() as u64 > most {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -232,9 +233,41 @@ impl Dir {
     /// # Errors
     /// As [`list`](Dir::list).
     pub fn each(&self, mut take: impl FnMut(&[u8], Option<Special>)) -> io::Result<()> {
+        self.each_until(|name, special| {
+            take(name, special);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same, until `take` has seen enough: of a directory with a hundred thousand names only the first are read.
+    ///
+    /// # Errors
+    /// As [`list`](Dir::list).
+    pub fn each_until(&self, mut take: impl FnMut(&[u8], Option<Special>) -> ControlFlow<()>) -> io::Result<()> {
         let mut buffer = [const { MaybeUninit::uninit() }; LISTING];
         let fd = open_dir(self.fd.as_fd(), b".")?;
         names(&fd, &mut buffer, |name, kind| take(name, Special::of(kind)))
+    }
+
+    /// Opens a directory in this one and hands out the names in it, with one descriptor for both. Returns it with its
+    /// state before it was listed.
+    ///
+    /// # Errors
+    /// As open(2) and getdents(2); `ELOOP` or `ENOTDIR` for a link.
+    pub fn each_below(&self, name: &str, mut take: impl FnMut(&[u8], Option<Special>)) -> io::Result<(Dir, Meta)> {
+        let fd = open_dir(self.fd.as_fd(), one_name(name.as_bytes())?)?;
+        let meta = Meta::of(&fd)?;
+        let mut buffer = [const { MaybeUninit::uninit() }; LISTING];
+        names(&fd, &mut buffer, |name, kind| {
+            take(name, Special::of(kind));
+            ControlFlow::Continue(())
+        })?;
+        Ok((Dir { fd: Arc::new(fd), path: self.path.join(name).into() }, meta))
+    }
+
+    /// Whether this directory, or one that it lies in, has that name, as the system tells it now.
+    pub fn is_under(&self, name: &[u8]) -> bool {
+        self.real_path().components().any(|part| part.as_os_str().as_bytes() == name)
     }
 }
 
@@ -307,11 +340,11 @@ pub(super) fn open_regular(dir: BorrowedFd<'_>, path: &[u8], more: OFlags) -> io
 }
 
 /// The names in an open directory but for `.` and `..`, one by one, each with what it stands for; a name that is gone
-/// before that can be asked is left out.
+/// before that can be asked is left out. `take` may end it.
 pub(super) fn names(
     fd: impl AsFd,
     buffer: &mut [MaybeUninit<u8>],
-    mut take: impl FnMut(&[u8], FileType),
+    mut take: impl FnMut(&[u8], FileType) -> ControlFlow<()>,
 ) -> io::Result<()> {
     let mut reader = RawDir::new(fd.as_fd(), buffer);
     while let Some(entry) = reader.next() {
@@ -327,7 +360,9 @@ pub(super) fn names(
             },
             kind => kind,
         };
-        take(name, kind);
+        if take(name, kind).is_break() {
+            break;
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::bytes::{Input, MmapPolicy, contents};
@@ -34,6 +35,8 @@ pub struct Generation {
     /// Roles under whose names there is no regular file.
     special: Vec<(Role, Special)>,
     asked: Vec<Role>,
+    /// What was read of them already and is asked for again.
+    kept: Vec<(Role, Arc<Input>)>,
 }
 
 impl Generation {
@@ -66,7 +69,7 @@ impl Generation {
                 },
             }
         }
-        Ok(Generation { files: files.clone(), opened, special, asked })
+        Ok(Generation { files: files.clone(), opened, special, asked, kept: Vec::new() })
     }
 
     /// True while the names still lead to the files that were opened.
@@ -95,11 +98,18 @@ impl Generation {
         self.get(role).map(|one| &one.meta)
     }
 
-    /// Reads a file; `None` when there is none.
+    /// Reads a file, unless it was read already; `None` when there is none.
     ///
     /// # Errors
     /// As read(2) and mmap(2).
-    pub fn input(&self, role: Role, policy: MmapPolicy) -> Result<Option<Input>, PathError> {
+    pub fn input(&self, role: Role, policy: MmapPolicy) -> Result<Option<Arc<Input>>, PathError> {
+        match self.kept.iter().find(|(have, _)| *have == role) {
+            Some((_, input)) => Ok(Some(Arc::clone(input))),
+            None => self.read(role, policy).map(|input| input.map(Arc::new)),
+        }
+    }
+
+    fn read(&self, role: Role, policy: MmapPolicy) -> Result<Option<Input>, PathError> {
         let Some(one) = self.get(role) else { return Ok(None) };
         let input = contents(&one.file, &one.meta, policy, role.is_replaced());
         input.map(Some).map_err(|error| PathError::io(&self.files.path(role), error))
@@ -125,7 +135,7 @@ impl Generation {
         }
         let mut inputs = Vec::with_capacity(self.opened.len());
         for one in &self.opened {
-            inputs.extend(self.input(one.role, policy)?.map(|input| (one.role, input)));
+            inputs.extend(self.read(one.role, policy)?.map(|input| (one.role, input)));
         }
         Ok(Snapshot { inputs, source: Some(self) })
     }
@@ -194,9 +204,12 @@ impl Snapshot {
         self.source.as_ref()
     }
 
-    /// The open files alone: what was read of them is given back. `None` for a set made in memory.
-    pub fn into_generation(self) -> Option<Generation> {
-        self.source
+    /// The open files. What was read is kept of those with the given roles, up to `most` bytes each, and given back of
+    /// the others. `None` for a set made in memory.
+    pub fn into_generation(self, keep: &[Role], most: u64) -> Option<Generation> {
+        let is_kept = |(role, input): &(Role, Input)| keep.contains(role) && input.stat.size <= most;
+        let kept = self.inputs.into_iter().filter(is_kept).map(|(role, input)| (role, Arc::new(input)));
+        self.source.map(|source| Generation { kept: kept.collect(), ..source })
     }
 
     /// True while the names still lead to the files that were read.

@@ -479,6 +479,7 @@ impl Lister {
             if let (Some(special), Some((family, role))) = (Special::of(kind), known_name(name)) {
                 entries.special.push((family, role, special));
             }
+            ControlFlow::Continue(())
         })?;
         let home = Dir::of_fd(Arc::clone(&fd), &self.shown.path(&self.path));
         let len = place::root_of(&self.path, above.as_ref().map(|root| root.len), &entries.signs);
