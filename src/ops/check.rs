@@ -174,20 +174,28 @@ pub fn run(unit: &Unit, options: &Options, deep: bool) -> Result<Checked, PathEr
         all.findings.extend(check::thread(&unit.mailbox, &input.bytes));
     }
     for files in &unit.files {
-        add(&mut all, inspect::inspect(files, options)?, files, options, deep);
+        let look = || super::deep::check(files, options, Depth::All);
+        add(&mut all, inspect::inspect(files, options)?, files, options, deep.then_some(&look));
     }
     Ok(all)
 }
 
-fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Options, deep: bool) {
+/// Adds what was found in one index; `deep` looks at all of its storage.
+fn add(
+    all: &mut Checked,
+    mut one: Checked,
+    files: &MailboxFiles,
+    options: &Options,
+    deep: Option<&dyn Fn() -> Verdict>,
+) {
     // What follows from broken indexes is no finding about the storage.
     let has_errors = one.findings.iter().any(|finding| finding.severity == Severity::Error);
-    if deep && has_errors {
+    if deep.is_some() && has_errors {
         let why = "the index files have errors, which would show again as differences";
         all.not_compared.push(NotCompared { what: "mail storage", why });
-    } else if deep {
+    } else if let Some(look) = deep {
         // What the UIDs of the storage say was said already where the index alone could not answer.
-        let Verdict { findings, mut not_compared } = super::deep::check(files, options, Depth::All);
+        let Verdict { findings, mut not_compared } = look();
         one.findings.retain(|said| !findings.contains(said));
         one.findings.extend(findings);
         all.not_compared.append(&mut not_compared);
@@ -195,11 +203,11 @@ fn add(all: &mut Checked, mut one: Checked, files: &MailboxFiles, options: &Opti
         all.not_compared.append(&mut one.not_compared);
     }
     // An index is held against its whole history where the logs have it.
-    if deep && !has_errors && one.window.is_some() && files.family() == Family::Mailbox {
+    if deep.is_some() && !has_errors && one.window.is_some() && files.family() == Family::Mailbox {
         let why = "the logs do not reach back to its beginning";
         all.not_compared.push(NotCompared { what: "index with its history", why });
     }
-    let depth = if deep && !has_errors { Depth::All } else { Depth::Names };
+    let depth = if deep.is_some() && !has_errors { Depth::All } else { Depth::Names };
     remedy::try_all(&mut one.findings, files, Some(depth), options.mmap);
     all.findings.append(&mut one.findings);
     all.sizes.append(&mut one.sizes);
@@ -274,8 +282,9 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Uni
         let stored = found.signs.is_maildir() || found.signs.sdbox_files;
         for unit in found.units.iter().filter(|unit| stored || !unit.is_cache_only()) {
             let read = found.read(unit, &Role::ALL, options.check.mmap)?;
-            let one = inspect::listed(&unit.files, &read, &options_now, found.signs.leftovers)?;
-            add(&mut all, one, &unit.files, &options_now, options.deep);
+            let one = inspect::listed(&unit.files, &read, &options_now, found.signs)?;
+            let deep = || super::deep::check_read(&unit.files, &read, Some(found.signs), &options_now, Depth::All);
+            add(&mut all, one, &unit.files, &options_now, options.deep.then_some(&deep));
         }
         all.findings.extend(name(found, lists));
         if options.deep {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::check::deep::{NotCompared, Verdict, judge};
 use crate::check::{Finding, Options};
-use crate::source::{MailboxFiles, Meta};
+use crate::source::{MailboxFiles, Meta, Role, Signs, Snapshot};
 use crate::storage::{Depth, Witnesses, stamps};
 
 /// How often a mailbox with findings is looked at again before anything is said.
@@ -15,10 +15,32 @@ const YOUNG: i64 = 10;
 /// Judges a mailbox whose index files are sound against its storage, or only against the UIDs in it. A finding is one
 /// that several looks have in common, unless nothing was changed between two of them.
 pub fn check(files: &MailboxFiles, options: &Options, depth: Depth) -> Verdict {
-    let mut common: Option<Vec<Finding>> = None;
+    again(files, options, depth, None)
+}
+
+/// The same with index files that were read just now, beside what a listing of their directory had: when nothing is
+/// wrong, they are not read a second time.
+pub fn check_read(
+    files: &MailboxFiles,
+    read: &Snapshot,
+    signs: Option<Signs>,
+    options: &Options,
+    depth: Depth,
+) -> Verdict {
+    match Witnesses::of(files, read, signs, depth, options.mmap).map(|seen| judge(files, &seen)) {
+        Some(verdict) if verdict.findings.is_empty() => verdict,
+        Some(verdict) => again(files, options, depth, Some(verdict.findings)),
+        None => again(files, options, depth, None),
+    }
+}
+
+/// Looks until what is seen is no passing state; `common` is what an earlier look has found.
+fn again(files: &MailboxFiles, options: &Options, depth: Depth, mut common: Option<Vec<Finding>>) -> Verdict {
     for look in 0..LOOKS {
         let before = stamps(files);
-        let verdict = match Witnesses::read(files, depth, options.mmap) {
+        let read = files.read(&Role::ALL, options.mmap).ok();
+        let seen = read.as_ref().and_then(|read| Witnesses::of(files, read, None, depth, options.mmap));
+        let verdict = match seen {
             Some(seen) => judge(files, &seen),
             None => Verdict {
                 findings: Vec::new(),

@@ -9,7 +9,7 @@ use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Level, Options,
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
 use crate::model::reach;
-use crate::source::{self, Family, MailboxFiles, PathError, Role, Snapshot, Tail, with_suffix};
+use crate::source::{self, Family, MailboxFiles, PathError, Role, Signs, Snapshot, Tail, with_suffix};
 use crate::storage::Depth;
 
 /// How often a mailbox with findings is read again when it changed meanwhile.
@@ -48,24 +48,18 @@ pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathE
     if !look.settled && look.findings.is_empty() {
         return Err(PathError::Busy(files.index.clone()));
     }
-    Ok(Checked::new(look.findings, &look.snapshot, options).against_uids(files, options))
+    Ok(Checked::new(look.findings, &look.snapshot, options).against_uids(files, &look.snapshot, None, options))
 }
 
-/// The same for files that were read while a directory was listed. `leftovers` says whether the listing had lock files
-/// or temporary files.
+/// The same for files that were read while a directory was listed, which had these `signs`.
 ///
 /// # Errors
 /// As [`inspect`].
-pub fn listed(
-    files: &MailboxFiles,
-    read: &Snapshot,
-    options: &Options,
-    has_leftovers: bool,
-) -> Result<Checked, PathError> {
-    let beside = if has_leftovers { leftovers(files) } else { Vec::new() };
+pub fn listed(files: &MailboxFiles, read: &Snapshot, options: &Options, signs: Signs) -> Result<Checked, PathError> {
+    let beside = if signs.leftovers { leftovers(files) } else { Vec::new() };
     let found = judge(files, read, options, &beside);
     match quiet(&found) {
-        true => Ok(Checked::new(found, read, options).against_uids(files, options)),
+        true => Ok(Checked::new(found, read, options).against_uids(files, read, Some(signs), options)),
         false => inspect(files, options),
     }
 }
@@ -164,13 +158,19 @@ fn leftovers(files: &MailboxFiles) -> Vec<Leftover> {
 impl Checked {
     /// Adds what the UIDs of the storage say, where the index files alone cannot answer whether they are all there is:
     /// without an index, and when no UID was ever given out.
-    fn against_uids(mut self, files: &MailboxFiles, options: &Options) -> Checked {
+    fn against_uids(
+        mut self,
+        files: &MailboxFiles,
+        read: &Snapshot,
+        signs: Option<Signs>,
+        options: &Options,
+    ) -> Checked {
         let has = |role: Role| self.sizes.iter().any(|(have, _)| *have == role);
         let is_young = has(Role::Log) && (!has(Role::Index) || self.next_uid == Some(1));
         // A copy with a name of its own has no mails beside it, and a directory may have thousands of those.
         let is_in_place = files.own_family() == Some(Family::Mailbox);
         if is_young && is_in_place && quiet(&self.findings) {
-            let Verdict { findings, not_compared } = super::deep::check(files, options, Depth::Names);
+            let Verdict { findings, not_compared } = super::deep::check_read(files, read, signs, options, Depth::Names);
             self.findings.extend(findings);
             self.not_compared.extend(not_compared);
         }

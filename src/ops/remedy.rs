@@ -71,9 +71,8 @@ impl Trial {
             Some(_) => Vec::new(),
         };
         if let Some(depth) = depth.filter(|_| refused.is_none()) {
-            left.extend(
-                Witnesses::of(files, after, depth, mmap).map(|seen| judge(files, &seen).findings).into_iter().flatten(),
-            );
+            let seen = Witnesses::of(files, &after, None, depth, mmap);
+            left.extend(seen.map(|seen| judge(files, &seen).findings).into_iter().flatten());
         }
         left.retain(|one| one.severity > Severity::Info);
         Trial { base, refused, losses: report.losses, left }

@@ -175,7 +175,7 @@ fn row(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Row {
 fn read(found: &Found, unit: &Unit, options: &Options, row: &mut Row) -> Result<(Counts, Mailbox), Option<PathError>> {
     let snapshot = found.read(unit, &Role::ALL, options.mmap)?;
     let by = check::Options { mmap: options.mmap, ..inspect::options() };
-    let checked = inspect::listed(&unit.files, &snapshot, &by, found.signs.leftovers)?;
+    let checked = inspect::listed(&unit.files, &snapshot, &by, found.signs)?;
     row.sizes = checked.sizes;
     if unit.is_cache_only() {
         return Err(None);

@@ -75,7 +75,7 @@ impl Sdbox {
     /// The files in a directory; `None` when there is not one. With `believed` sizes they are held against these, and
     /// read where they differ or are not known.
     pub(super) fn beside(dir: &Dir, believed: Option<&Believed>) -> Option<Sdbox> {
-        let mut uids = uids_in(dir)?;
+        let (mut uids, broken) = numbers_in(dir, b"u.")?;
         let mut flaws = Vec::new();
         let is_likely = |size: u64, uid: u32| {
             let besides = believed?.physical(uid).and_then(|physical| size.checked_sub(physical));
@@ -90,9 +90,8 @@ impl Sdbox {
                 flaws.extend(file_flaw(&file, meta.stat.size).map(|flaw| (uid, flaw)));
             }
         }
-        let broken = broken_in(dir, b"u.");
         let (more, alt_is_away) = alternate(dir);
-        uids.extend(more.iter().filter_map(uids_in).flatten());
+        uids.extend(more.iter().filter_map(|dir| numbers_in(dir, b"u.")).flat_map(|(uids, _)| uids));
         uids.sort_unstable();
         uids.dedup();
         let is_here = !uids.is_empty() || !broken.is_empty();
@@ -101,25 +100,26 @@ impl Sdbox {
 
     /// The files of the mailbox in another root.
     pub(super) fn elsewhere(dir: &Dir, believed: Option<&Believed>) -> Option<Sdbox> {
-        let sure = roots::storages(dir).into_iter().filter(|one| one.is_sure);
-        sure.map(|one| one.dir).find_map(|dir| Sdbox::beside(&dir, believed))
+        roots::sure_storages(dir).iter().find_map(|one| Sdbox::beside(&one.dir, believed))
     }
 }
 
-fn uids_in(dir: &Dir) -> Option<Vec<u32>> {
-    let mut uids = Vec::new();
-    dir.each(|name, special| uids.extend(number_after(name, b"u.").filter(|_| special.is_none()))).ok()?;
-    uids.sort_unstable();
-    Some(uids)
-}
-
-/// The numbers of files `u.N.broken` or `m.N.broken`.
-fn broken_in(dir: &Dir, prefix: &[u8]) -> Vec<u32> {
-    let mut numbers = Vec::new();
-    let number = |name: &[u8]| number_after(name.strip_suffix(b".broken")?, prefix);
-    let _ = dir.each(|name, special| numbers.extend(number(name).filter(|_| special.is_none())));
-    numbers.sort_unstable();
-    numbers
+/// The numbers of files `u.N` or `m.N`, and those of `u.N.broken` or `m.N.broken`, rising.
+fn numbers_in(dir: &Dir, prefix: &[u8]) -> Option<(Vec<u32>, Vec<u32>)> {
+    let (mut whole, mut broken) = (Vec::new(), Vec::new());
+    dir.each(|name, special| {
+        if !name.starts_with(prefix) || special.is_some() {
+            return;
+        }
+        match name.strip_suffix(b".broken") {
+            Some(name) => broken.extend(number_after(name, prefix)),
+            None => whole.extend(number_after(name, prefix)),
+        }
+    })
+    .ok()?;
+    whole.sort_unstable();
+    broken.sort_unstable();
+    Some((whole, broken))
 }
 
 /// The directory that stands for this one in the alternate storage, or where that storage should be when it is away, or
@@ -249,12 +249,8 @@ pub struct MapFiles {
 
 impl MapFiles {
     pub(super) fn read(dir: &Dir, map: &Mailbox, mmap: MmapPolicy) -> MapFiles {
-        let elsewhere = || {
-            roots::storages(dir)
-                .into_iter()
-                .filter(|one| one.is_sure)
-                .find_map(|one| sizes_in(&one.dir).map(|sizes| (one.dir, sizes)))
-        };
+        let elsewhere =
+            || roots::sure_storages(dir).into_iter().find_map(|one| sizes_in(&one.dir).map(|sizes| (one.dir, sizes)));
         let mut files = sizes_in(dir).map(|sizes| (dir.clone(), sizes)).or_else(elsewhere);
         let (alt, alt_is_away) = alternate(dir);
         let flaws = files.as_ref().map(|(dir, sizes)| flaws_in(dir, sizes, map)).unwrap_or_default();
@@ -270,7 +266,7 @@ impl MapFiles {
             .as_ref()
             .map_or_else(Vec::new, |(dir, sizes)| sizes.keys().copied().filter(|id| !is_at_rest(dir, *id)).collect());
         let files = files.map(|(dir, sizes)| (dir.path().to_owned(), sizes));
-        let (is_certain, broken) = (roots::has_control(dir), broken_in(dir, b"m."));
+        let (is_certain, broken) = (roots::has_control(dir), numbers_in(dir, b"m.").unwrap_or_default().1);
         MapFiles { references, files, is_certain, alt_is_away, flaws, without_index, broken, growing }
     }
 }

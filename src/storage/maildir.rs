@@ -317,21 +317,18 @@ fn read_messages(dir: &Dir, uidlist: Option<&UidListFile>, believed: Option<&Bel
     let uids: HashMap<&[u8], u32> = entries.iter().map(|(uid, base)| (base.as_slice(), *uid)).collect();
     let mut messages = MessageFiles { dir: dir.path().to_owned(), ..MessageFiles::default() };
     for (sub, in_cur) in [("new", false), ("cur", true)] {
-        let below = match dir.below(sub) {
-            Ok(below) => below,
-            Err(_) if in_cur => return None,
-            Err(_) => continue,
-        };
-        messages.changed[usize::from(in_cur)] = below.meta().ok().map(|meta| meta.stat.mtime);
-        let listed = below.each(|name, special| {
+        let listed = dir.each_below(sub, |name, special| {
             // Hard links and links to mail in another place both count: Dovecot reads through them.
             if !name.starts_with(b".") && (special.is_none() || special == Some(Special::Link)) {
                 messages.files.push(MessageFile { name: name.to_vec(), in_cur, ..MessageFile::default() });
             }
         });
-        if listed.is_err() && in_cur {
-            return None;
-        }
+        let (below, meta) = match listed {
+            Ok(listed) => listed,
+            Err(_) if in_cur => return None,
+            Err(_) => continue,
+        };
+        messages.changed[usize::from(in_cur)] = Some(meta.stat.mtime);
         let Some(believed) = believed else { continue };
         if in_cur {
             still_there(dir, &mut messages.files);

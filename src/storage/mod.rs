@@ -33,7 +33,7 @@ use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, ChainFile, Mailbox};
-use crate::source::{Dir, Family, MailboxFiles, Meta, MmapPolicy, Role, Snapshot};
+use crate::source::{Dir, Family, MailboxFiles, Meta, MmapPolicy, Role, Signs, Snapshot};
 
 /// How the messages of a mailbox are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,13 +133,13 @@ pub enum Depth {
 
 /// All that is known of one mailbox at one time, besides what is wrong with its index files.
 #[derive(Debug)]
-pub struct Witnesses {
+pub struct Witnesses<'a> {
     /// What its index files say.
     pub mailbox: Mailbox,
     /// HIGHESTMODSEQ.
     pub highest_modseq: u64,
     /// The files that say it.
-    pub snapshot: Snapshot,
+    pub snapshot: &'a Snapshot,
     /// How much of the storage was looked at.
     pub depth: Depth,
     /// What its storage says.
@@ -150,15 +150,17 @@ pub struct Witnesses {
     pub in_list: Option<InList>,
 }
 
-impl Witnesses {
-    /// Reads what there is; `None` when the index files are not sound, which has to be mended first.
-    pub fn read(files: &MailboxFiles, depth: Depth, mmap: MmapPolicy) -> Option<Witnesses> {
-        Witnesses::of(files, files.read(&Role::ALL, mmap).ok()?, depth, mmap)
-    }
-
-    /// The same for index files that are not, or not yet, on disk; what is beside them is.
-    pub fn of(files: &MailboxFiles, snapshot: Snapshot, depth: Depth, mmap: MmapPolicy) -> Option<Witnesses> {
-        let replayed = state_of(&snapshot)?;
+impl<'a> Witnesses<'a> {
+    /// Reads what there is beside index files, which may be not, or not yet, on disk; `None` when they are not sound,
+    /// which has to be mended first. `signs` is what a listing of their directory had.
+    pub fn of(
+        files: &MailboxFiles,
+        snapshot: &'a Snapshot,
+        signs: Option<Signs>,
+        depth: Depth,
+        mmap: MmapPolicy,
+    ) -> Option<Witnesses<'a>> {
+        let replayed = state_of(snapshot)?;
         let (highest_modseq, mailbox) = (replayed.highest_modseq(), replayed.mailbox);
         let dir = files.dir().ok()?;
         let all = depth == Depth::All;
@@ -173,7 +175,7 @@ impl Witnesses {
                 None => Witness::Absent("there is no shared index that can be read"),
             },
             Family::Mailbox if !is_mailbox => Witness::Absent("the index has a name of its own: it is a copy"),
-            Family::Mailbox => of_mailbox(dir, &mailbox, Some(&believed).filter(|_| all), mmap),
+            Family::Mailbox => of_mailbox(dir, &mailbox, signs, Some(&believed).filter(|_| all), mmap),
         };
         let in_list = (all && is_mailbox).then(|| InList::of(dir, &mailbox, storage.guid(), mmap)).flatten();
         Some(Witnesses { mailbox, highest_modseq, snapshot, depth, storage, believed, in_list })
@@ -185,8 +187,17 @@ impl Witnesses {
     }
 }
 
-fn of_mailbox(dir: &Dir, mailbox: &Mailbox, believed: Option<&Believed>, mmap: MmapPolicy) -> Witness {
-    let beside = Sdbox::beside(dir, believed);
+fn of_mailbox(
+    dir: &Dir,
+    mailbox: &Mailbox,
+    signs: Option<Signs>,
+    believed: Option<&Believed>,
+    mmap: MmapPolicy,
+) -> Witness {
+    // What has a uidlist and no file of an sdbox is none, nor is any of it in an alternate storage.
+    let is_other = signs.is_some_and(|signs| signs.uidlist && !signs.sdbox_files);
+    let is_other = is_other && mailbox.extension(b"dbox-hdr").is_none();
+    let beside = if is_other { None } else { Sdbox::beside(dir, believed) };
     let is_certain = || roots::has_control(dir);
     let missing = |what| Witness::Missing(Missing { what, path: dir.path().to_owned() });
     let kind = match StorageKind::of(mailbox, beside.is_some()) {
@@ -246,7 +257,7 @@ fn state_of(snapshot: &Snapshot) -> Option<Replayed> {
 pub fn is_indexed_elsewhere(files: &MailboxFiles) -> bool {
     let Ok(dir) = files.dir() else { return false };
     let is_index = |dir: &Dir| !MailboxFiles::inside(dir, Family::Mailbox).present().is_empty();
-    roots::around(dir).any(|one| one.is_sure && is_index(&one.dir))
+    roots::around(dir, true).any(|one| one.is_sure && is_index(&one.dir))
 }
 
 /// What tells that somebody works on a mailbox or its storage: times and sizes of what changes then.

@@ -2,6 +2,7 @@
 //! mail roots of one user lie side by side and have the same layout.
 
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -122,6 +123,10 @@ fn other_dbox(below: &[u8]) -> Vec<u8> {
 
 /// The dbox root that a directory is in, `root/mailboxes/a/b[/dbox-Mails]`, and the path from there.
 pub(super) fn dbox_root(dir: &Dir) -> Option<(Dir, Vec<u8>)> {
+    // Most directories are in none, and one question to the system tells that of all levels.
+    if !dir.is_under(b"mailboxes") {
+        return None;
+    }
     let mut below = Vec::new();
     let mut at = dir.clone();
     for _ in 0..MAX_LEVELS {
@@ -169,25 +174,36 @@ pub(super) struct Counterpart {
 
 /// The counterparts that may hold the messages of a mailbox. One with an index of its own is another mailbox.
 pub(super) fn storages(dir: &Dir) -> Vec<Counterpart> {
+    among(dir, false)
+}
+
+/// Those of them that are in a root which is certainly the same user's. Where the mailbox's own root is called like
+/// none, say in a directory of ten thousand users, there are none.
+pub(super) fn sure_storages(dir: &Dir) -> Vec<Counterpart> {
+    among(dir, true)
+}
+
+fn among(dir: &Dir, is_sure: bool) -> Vec<Counterpart> {
     let has_index = |dir: &Dir| {
         [Role::Index, Role::Log].into_iter().any(|role| {
             let name = [Family::Mailbox.prefix(), role.suffix()].concat();
             dir.stat(name).is_ok()
         })
     };
-    around(dir).filter(|one| !has_index(&one.dir)).collect()
+    around(dir, is_sure).filter(|one| !has_index(&one.dir)).collect()
 }
 
 /// The directories that stand for the same mailbox as `dir` in the other roots of the user.
 pub(super) fn counterparts(dir: &Dir) -> impl Iterator<Item = Dir> {
-    around(dir).map(|one| one.dir)
+    around(dir, false).map(|one| one.dir)
 }
 
-/// What lies in the roots beside that of a mailbox, and belongs to the same user. No link is followed.
-pub(super) fn around(dir: &Dir) -> impl Iterator<Item = Counterpart> {
+/// What lies in the roots beside that of a mailbox, and belongs to the same user; with `is_sure` only in those that are
+/// certainly roots of the same user. No link is followed.
+pub(super) fn around(dir: &Dir, is_sure: bool) -> impl Iterator<Item = Counterpart> {
     let own = dir.clone();
     told_beside(dir)
-        .or_else(|| beside(dir))
+        .or_else(|| beside(dir, is_sure))
         .into_iter()
         .flat_map(|Beside { roots, below }| {
             roots.flat_map(move |(root, is_sure)| {
@@ -220,14 +236,19 @@ fn told_beside(dir: &Dir) -> Option<Beside> {
     Some(Beside { roots: Box::new(roots.map(|root| (root, true))), below })
 }
 
-fn beside(dir: &Dir) -> Option<Beside> {
+fn beside(dir: &Dir, is_sure: bool) -> Option<Beside> {
     let (root, below) = split(dir)?;
     let (home, own) = root.above()?;
+    if is_sure && !place::is_mail_dir(&own) {
+        return None;
+    }
     let mut names: Vec<Vec<u8>> = Vec::new();
-    home.each(|name, special| {
-        if special == Some(Special::Directory) && name != own && names.len() < MAX_SIBLINGS {
+    home.each_until(|name, special| {
+        let is_wanted = !is_sure || place::is_mail_dir(name);
+        if special == Some(Special::Directory) && name != own && is_wanted {
             names.push(name.to_vec());
         }
+        if names.len() < MAX_SIBLINGS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .ok()?;
     names.sort();

@@ -48,7 +48,7 @@ pub struct Verdict {
 
 /// Judges a mailbox against its storage. The index files themselves must be sound; what is wrong with them is the
 /// business of the rules for them.
-pub fn judge(files: &MailboxFiles, seen: &Witnesses) -> Verdict {
+pub fn judge(files: &MailboxFiles, seen: &Witnesses<'_>) -> Verdict {
     let mut found = Findings::default();
     let mut not_compared = Vec::new();
     let mut skip = |what, why| not_compared.push(NotCompared { what, why });
@@ -77,7 +77,7 @@ pub fn judge(files: &MailboxFiles, seen: &Witnesses) -> Verdict {
 /// A mailbox to judge.
 struct Subject<'a> {
     mailbox: &'a Mailbox,
-    seen: &'a Witnesses,
+    seen: &'a Witnesses<'a>,
     /// The file that a finding about the state is in: the index, or the log where there is no index yet.
     state_file: PathBuf,
 }
@@ -112,7 +112,7 @@ impl Subject<'_> {
 
     /// Where the logs say that a message was expunged, or that a client wants it to be.
     fn expunged(&self, uid: u32) -> Option<LogPos> {
-        [Role::OldLog, Role::Log].into_iter().find_map(|role| expunged_in(&self.seen.snapshot, role, uid))
+        [Role::OldLog, Role::Log].into_iter().find_map(|role| expunged_in(self.seen.snapshot, role, uid))
     }
 }
 
