@@ -1,8 +1,10 @@
 //! Standard output. The first JSON object of a run says which idx wrote it, where, when, and about what.
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use rustix::io::Errno;
 
 use crate::format::ext::Visit;
 use crate::render::Json;
@@ -13,9 +15,26 @@ const HEAD: usize = 64;
 /// Paths that are named; the others are counted.
 const GIVEN: usize = 1000;
 
+/// Standard output without the look for the end of a line in all that is written: what comes here is collected already.
+struct Unbuffered;
+
+impl Write for Unbuffered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match rustix::io::write(io::stdout(), bytes) {
+            // Whoever has closed it wants to see nothing; so it is with the standard library.
+            Err(Errno::BADF) => Ok(bytes.len()),
+            done => Ok(done?),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Standard output of a run.
 pub struct Out {
-    inner: BufWriter<Stdout>,
+    inner: BufWriter<Unbuffered>,
     /// The members to add behind the schema, until they are.
     stamp: Option<Vec<u8>>,
     head: Vec<u8>,
@@ -26,7 +45,7 @@ pub struct Out {
 impl Out {
     /// Standard output as it is.
     pub fn new() -> Out {
-        Out { inner: BufWriter::with_capacity(64 << 10, io::stdout()), stamp: None, head: Vec::new(), written: 0 }
+        Out { inner: BufWriter::with_capacity(64 << 10, Unbuffered), stamp: None, head: Vec::new(), written: 0 }
     }
 
     /// Names the paths that were read from standard input in place of the `-` that stood for them.
@@ -57,7 +76,7 @@ impl Out {
     pub fn forget(&mut self) {
         self.head.clear();
         self.stamp = None;
-        let (_, _) = std::mem::replace(&mut self.inner, BufWriter::new(io::stdout())).into_parts();
+        let (_, _) = std::mem::replace(&mut self.inner, BufWriter::new(Unbuffered)).into_parts();
     }
 
     fn open_head(&mut self) -> io::Result<()> {

@@ -169,6 +169,16 @@ impl<'w> Json<'w> {
             self.buf.push(b'"');
             return self.make_room();
         }
+        // The name of a system flag: nothing else is written as often.
+        if let Some((b'\\', rest)) = bytes.split_first()
+            && is_plain(rest)
+        {
+            self.buf.reserve(bytes.len() + 3);
+            self.buf.extend_from_slice(b"\"\\\\");
+            self.buf.extend_from_slice(rest);
+            self.buf.push(b'"');
+            return self.make_room();
+        }
         match std::str::from_utf8(bytes) {
             Ok(text) => self.escaped(text),
             Err(_) => {

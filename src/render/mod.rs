@@ -61,6 +61,7 @@ pub trait Emit: Visit {
     }
 
     /// Members of a place in the logs: `log_file_seq`, and the offset in that file in bytes.
+    #[inline(always)]
     fn log_pos(&mut self, log_file_seq: u32, offset: u64) {
         self.number("log_file_seq", u64::from(log_file_seq));
         self.number("offset", offset);
