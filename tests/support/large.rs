@@ -40,8 +40,9 @@ pub fn log(dir: &Path, size: u64) -> PathBuf {
 pub fn mailbox(dir: &Path, messages: u32) -> PathBuf {
     let source = fixture("2.3.19.1-maildir-fresh/files/Maildir/dovecot.index.cache");
     let (cache_bytes, offsets) = cache(&source, messages);
-    // A log without a record before the index's position would begin an empty mailbox anew.
-    let mut log = Log::new(1);
+    // A log after a rotation: what the index holds is in no log any more. It counts up to the modseq of the index.
+    let mut log = Log::new(u64::from(messages) - 1);
+    log.bytes[12..20].copy_from_slice(&build::words(&[1, 4000]));
     log.append(1..=1);
     let head = log.bytes.len();
     std::fs::write(dir.join("dovecot.index.log"), log.bytes).expect("written");
