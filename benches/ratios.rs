@@ -8,12 +8,13 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use idx::source::{LogStream, StreamStep};
+use support::build::{self, Log};
 use support::dovecot::{Dovecot, Format};
 use support::large;
 
@@ -128,6 +129,58 @@ fn peak_of(args: &[&OsStr]) -> u64 {
         std::thread::sleep(Duration::from_millis(10));
     }
     peak
+}
+
+/// A young Maildir of these messages: all of them in the log, and with `storage` also in the uidlist and in `cur/`.
+fn young(dir: &Path, messages: u32, storage: bool) {
+    std::fs::create_dir_all(dir).expect("created");
+    let mut log = Log::new(1);
+    // UIDVALIDITY is at byte 24 of the header.
+    log.record(build::HEADER_UPDATE, &build::words(&[24 | 4 << 16, 7]));
+    log.append(1..=messages);
+    std::fs::write(dir.join("dovecot.index.log"), log.bytes).expect("written");
+    if storage {
+        ["cur", "new", "tmp"].iter().for_each(|sub| std::fs::create_dir(dir.join(sub)).expect("created"));
+        let lines: String = (1..=messages).map(|uid| format!("{uid} :{uid}.M1P1.host\n")).collect();
+        std::fs::write(dir.join("dovecot-uidlist"), format!("3 V7 N{}\n{lines}", messages + 1)).expect("written");
+        let file = |uid: u32| File::create(dir.join(format!("cur/{uid}.M1P1.host:2,"))).map(drop).expect("created");
+        (1..=messages).for_each(file);
+    }
+    // What has just changed is looked at again.
+    let old = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    for path in ["", "cur", "new", "dovecot.index.log", "dovecot-uidlist"].map(|name| dir.join(name)) {
+        File::open(path).and_then(|file| file.set_times(old)).ok();
+    }
+}
+
+/// What the storage costs: a rebuild of 100,000 messages with and without it, and `check --deep` of a tree beside reading the same
+/// index files and listing the mail files.
+fn witnesses(root: &Path, results: &mut Results) {
+    let [with, without, tree] = ["with", "without", "tree"].map(|name| root.join(name));
+    young(&with, 100_000, true);
+    young(&without, 100_000, false);
+    (0..500).for_each(|i| young(&tree.join(format!("m{i}")), 10, true));
+    let rebuild = ["rebuild", "-n"].map(OsStr::new);
+    results.pair(
+        "rebuild of 100,000 messages, all witnesses",
+        "without them",
+        0.5,
+        || idx(&[&rebuild[..], &[with.as_os_str()]].concat()),
+        || idx(&[&rebuild[..], &[without.as_os_str()]].concat()),
+    );
+    results.pair(
+        "check --deep of 500 mailboxes",
+        "cat and find",
+        0.5,
+        || idx(&[OsStr::new("check"), OsStr::new("--deep"), tree.as_os_str()]),
+        || {
+            let mut other = Command::new("sh");
+            let script =
+                "find \"$1\" -name 'dovecot.index*' -type f -print0 | xargs -0 cat; find \"$1\" -path '*/cur/*'";
+            other.args(["-c", script, "sh"]).arg(&tree);
+            run(other)
+        },
+    );
 }
 
 /// Runs two binaries in turns; returns whether ours takes more than the allowed share longer anywhere.
@@ -270,6 +323,15 @@ fn main() {
     );
     if ours > Duration::from_secs(1) {
         results.missed.push(format!("rebuild: {ours:?}"));
+    }
+
+    witnesses(root.path(), &mut results);
+    for (what, args) in [("check", &["check"][..]), ("show -f ndjson", &["show", "-f", "ndjson"])] {
+        let with = |policy| {
+            let all = args.iter().copied().chain(["--mmap", policy]).map(OsStr::new).chain([boxed.as_os_str()]);
+            idx(&all.collect::<Vec<_>>())
+        };
+        results.pair(&format!("{what} --mmap auto"), "always", 0.5, || with("auto"), || with("always"));
     }
 
     let large = root.path().join("large");
