@@ -201,7 +201,7 @@ fn storage_of(dir: &Dir) -> Option<Dir> {
     if dbox::sizes_in(dir).is_some() {
         return Some(dir.clone());
     }
-    let mut others = roots::storages(dir).into_iter().filter(|one| one.is_sure).map(|one| one.dir);
+    let mut others = roots::sure_storages(dir).into_iter().map(|one| one.dir);
     others.find(|dir| dbox::sizes_in(dir).is_some())
 }
 
