@@ -374,6 +374,12 @@ impl Mailbox {
         keyword_bits(bytes).map(|bit| bit as usize).filter(|id| *id < self.keywords.len())
     }
 
+    /// UIDs of the messages that have a keyword.
+    pub fn having<'a>(&'a self, name: &[u8]) -> impl Iterator<Item = u32> + 'a {
+        let id = self.keyword_id(name);
+        self.positions().filter(move |i| self.keyword_ids(*i).any(|one| Some(one) == id)).map(|i| self.uid(i))
+    }
+
     /// Names of the keywords set in the record at position `i`.
     pub fn keywords_at(&self, i: usize) -> impl Iterator<Item = &[u8]> + '_ {
         self.keyword_ids(i).filter_map(|id| self.keywords.get(id).map(Vec::as_slice))

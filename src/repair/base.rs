@@ -12,6 +12,9 @@ use crate::format::log::LogHeader;
 use crate::format::{Disk, Endian};
 use crate::model::{LogPos, Mailbox, UidSet};
 
+/// No map was begun before that, UNIX seconds.
+pub const OLDEST: u32 = 0x2000_0000;
+
 /// Builds it. What logs say of older messages is taken from them, all else from the storage.
 ///
 /// # Errors
@@ -81,6 +84,9 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
     if !kept.is_empty() {
         lost.push(if storage.names_all_keywords() { Loss::ModseqsOf(kept) } else { Loss::Flags(kept) });
     }
+    if storage.unnumbered > 0 {
+        lost.push(Loss::Unlisted(storage.unnumbered));
+    }
     lost.push(Loss::AllExpunges);
     candidate.lost.splice(0..0, lost);
     candidate.proven_from = u32::MAX;
@@ -134,25 +140,41 @@ fn with_headers(mailbox: Mailbox, storage: &Storage) -> Mailbox {
 
 /// A dbox mailbox whose GUID is gone gets it back from the mailbox list, or a new one: without it Dovecot rebuilds the
 /// index as soon as it is opened (`sdbox-storage.c`, `mdbox-storage.c`).
-pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) {
-    let Some(storage) = &inputs.storage else { return };
+///
+/// Returns why the log does not lead to what the mailbox is now, if it has no such header at all.
+pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) -> Option<String> {
+    let storage = inputs.storage.as_ref()?;
     let place = SdboxHeader::mailbox_guid.offset..SdboxHeader::mailbox_guid.offset + 16;
     let name: &[u8] = if storage.map.is_some() { b"mdbox-hdr" } else { b"dbox-hdr" };
     let header = mailbox.extension(name).map(|ext| ext.header().to_vec());
     let is_whole = header.as_ref().is_some_and(|header| header.len() >= place.end);
     if !is_whole && matches!(storage.format, "sdbox" | "mdbox") {
         *mailbox = with_headers(mailbox.clone(), storage);
-        return;
+        return Some(format!("it introduces no {}", String::from_utf8_lossy(name)));
     }
-    let Some(mut header) = header.filter(|header| header.get(place.clone()) == Some(&[0; 16])) else { return };
-    if let Some(to) = header.get_mut(place) {
+    let mut header = header?;
+    let was = header.clone();
+    if let Some(to) = header.get_mut(place).filter(|guid| **guid == [0; 16]) {
         to.copy_from_slice(&storage.guid.unwrap_or(storage.fresh_guid));
+    }
+    // What cannot be a time of the last forty years is damage: an index of another mdbox has one.
+    let mut mended = None;
+    if let Some(map) = &storage.map
+        && let Some(to) = header.get_mut(MdboxHeader::map_uid_validity.offset..).and_then(<[u8]>::first_chunk_mut::<4>)
+        && mailbox.endian.u32_at(&*to, 0).is_some_and(|have| have < OLDEST)
+    {
+        *to = mailbox.endian.u32_bytes(map.uid_validity());
+        mended = Some(format!("map_uid_validity can only be {}", map.uid_validity()));
+    }
+    if header == was {
+        return None;
     }
     let mut told = Told::new(mailbox.endian);
     told.extension(name, &header);
     if let Some(fresh) = told.onto(mailbox) {
         *mailbox = fresh;
     }
+    mended
 }
 
 /// Whether the map of an mdbox tells which mails this mailbox had.

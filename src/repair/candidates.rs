@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::heal::index::Mended;
+use super::heal::records::without_lone_bit;
 use super::loss::{Loss, NoRecord};
 use super::order::Logs;
 use super::plan::Base;
@@ -17,6 +18,8 @@ use crate::model::{Chain, LogPos, Mailbox, SyncError, SyncKind, UidSet};
 
 /// Bytes of log that one raise of the modseq takes at least.
 const BYTES_PER_MODSEQ: u64 = 16;
+/// Bytes that a disk reads and writes at once.
+const SECTOR: u64 = 512;
 
 /// A state that some base leads to.
 pub struct Candidate {
@@ -130,7 +133,9 @@ pub fn replay(
             }
             let (size, at) = (hole.end - hole.at, LogPos { seq, offset: hole.at });
             lost.push(Loss::Hole { at, size, what: hole.what });
-            margin += (hole.end - hole.at) / BYTES_PER_MODSEQ + 1;
+            // Disks lose whole sectors, also where only a part of one shows it.
+            let sectors = hole.end.next_multiple_of(SECTOR) - hole.at / SECTOR * SECTOR;
+            margin += sectors / BYTES_PER_MODSEQ + 1;
             // What extension numbers mean is certain only up to the ones known before the first damage.
             if !hole.keeps_ids && !std::mem::replace(&mut doubtful, true) {
                 let at = LogPos { seq, offset: hole.at };
@@ -241,6 +246,18 @@ fn settle_modseqs(replayed: &mut Replayed) {
             mailbox.set_modseq_header(ModseqHeader { highest_modseq, ..header });
         }
     }
+}
+
+/// Takes a single bit far above all modseqs of the messages out of an index's HIGHESTMODSEQ, and says so.
+fn clear_lone_bit(mailbox: &mut Mailbox) -> Option<String> {
+    let header = mailbox.modseq_header()?;
+    let right = without_lone_bit(header.highest_modseq)?;
+    let top = (0..mailbox.physical_len()).filter_map(|i| mailbox.record_modseq(i)).max().unwrap_or(0);
+    if top > right {
+        return None;
+    }
+    mailbox.set_modseq_header(ModseqHeader { highest_modseq: right, ..header });
+    Some(format!("highest_modseq {} can only be {right}", header.highest_modseq))
 }
 
 fn chain_of<'s>(files: &'s [Survey<'_>], header: &dyn Fn(&Survey<'_>) -> crate::format::log::LogFile) -> Chain<'s> {
@@ -379,6 +396,7 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
             beyond = true;
         }
     }
+    flaws.extend(clear_lone_bit(&mut mailbox));
     let known_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
     let mut candidate = if beyond {
         let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);

@@ -87,6 +87,8 @@ pub enum Loss {
     ModseqsOf(UidSet),
     /// Messages that no log expunges as far as it can be read, but whose mails are gone.
     Gone(UidSet),
+    /// So many messages of a Maildir whose list of UIDs does not name their files.
+    Unlisted(usize),
     /// Flags and keywords of these messages may have been changed by records that are lost.
     Stale(UidSet),
     /// Messages of which nothing tells which mails they are.
@@ -148,6 +150,7 @@ impl Loss {
             Loss::UidValidity | Loss::Whose(_) => Grade::UidValidity,
             Loss::Compared { grade, .. } => *grade,
             Loss::Unlinked(_)
+            | Loss::Unlisted(_)
             | Loss::Orphans(_)
             | Loss::Renumbered { .. }
             | Loss::Records { .. }
@@ -193,6 +196,7 @@ impl Loss {
     pub fn count(&self) -> Option<u64> {
         match self {
             Loss::Records { count, .. } => Some(u64::from(*count)),
+            Loss::Unlisted(files) => Some(*files as u64),
             Loss::Renumbered { fresh, .. } => Some(fresh.count()),
             _ => self.uids().map(UidSet::count),
         }
@@ -206,6 +210,7 @@ impl Loss {
             Loss::ModseqsOf(_) => "takes them from the files as well, and counts modseqs anew",
             Loss::Stale(_) => "takes the flags of its last index, or none",
             Loss::Gone(_) => "drops them as well, when somebody reads them",
+            Loss::Unlisted(_) => "gives them new UIDs as well",
             Loss::Unlinked(_) => "logs that their map uid is lost, and rebuilds the storage",
             Loss::Renumbered { .. } | Loss::Orphans(_) => {
                 "gives them new UIDs and no flags when the storage is rebuilt"
@@ -261,6 +266,9 @@ impl fmt::Display for Loss {
                 f,
                 "UIDs {uids} go: no log that can be read expunges them, but the storage has no mail of theirs any more"
             ),
+            Loss::Unlisted(files) => {
+                write!(f, "{files} messages whose files dovecot-uidlist does not name: they get new UIDs")
+            }
             Loss::Stale(uids) => write!(f, "flags and keywords of UIDs {uids} may be older ones"),
             Loss::Unlinked(uids) => {
                 write!(f, "messages with UIDs {uids}: nothing tells which mails of the map they are")

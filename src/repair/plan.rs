@@ -237,14 +237,20 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
             skip_lost_uids(&mut chosen, &logs);
         }
     }
+    let as_is = chosen.is_as_is(&logs);
     let mailbox = &mut chosen.replayed.mailbox;
-    keep_guid(mailbox, inputs);
+    if let Some(why) = keep_guid(mailbox, inputs) {
+        chosen.refutes.get_or_insert(why);
+        chosen.damaged = true;
+    }
+    let mailbox = &mut chosen.replayed.mailbox;
     let of_storage = inputs.storage.as_ref().and_then(|storage| storage.uid_validity);
-    if mailbox.header.uid_validity == 0 && (mailbox.header.next_uid > 1 || of_storage.is_some()) {
+    // Only an index of dbox is the place where it is kept.
+    let is_dbox = [b"dbox-hdr".as_slice(), b"mdbox-hdr"].iter().any(|name| mailbox.extension(name).is_some());
+    let is_told = mailbox.header.next_uid > 1 || of_storage.is_some() || (is_dbox && !as_is);
+    if mailbox.header.uid_validity == 0 && is_told {
         let storage = inputs.storage.clone().unwrap_or_default();
         mailbox.header.uid_validity = told_validity(&storage, &hints);
-        // Only an index of dbox is the place where it is kept.
-        let is_dbox = [b"dbox-hdr".as_slice(), b"mdbox-hdr"].iter().any(|name| mailbox.extension(name).is_some());
         if let Err(why) = identity(mailbox, &mut chosen.lost, !is_dbox, inputs.now) {
             return Plan { refusal: Some(why), ..Plan::default() };
         }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::candidates::Candidate;
 use super::heal::index::Hints;
+use super::heal::records::is_keyword;
 use super::loss::{Grade, Loss};
 pub use super::map::references;
 use super::map::{hold_map, renumber};
@@ -32,6 +33,19 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
     if other_life && storage.flags.is_some() {
         return;
     }
+    let pairs = alike(storage, &chosen.replayed.mailbox);
+    let renamed = (!pairs.is_empty()).then(|| storage.renamed(&pairs));
+    let storage = renamed.as_ref().unwrap_or(storage);
+    if chosen.base != Base::Index {
+        // One witness each: the log, and the file with the names.
+        let mailbox = &chosen.replayed.mailbox;
+        let disputed = pairs.iter().filter(|(letter, _)| is_keyword(letter)).flat_map(|(_, name)| mailbox.having(name));
+        let mut uids = UidSet::new();
+        disputed.for_each(|uid| uids.insert(uid));
+        if !uids.is_empty() {
+            chosen.lost.push(Loss::Stale(uids));
+        }
+    }
     damaged_tail(chosen, logs);
     let doubt = chosen.lost.iter().any(is_doubt) || chosen.gap || chosen.missing > 0;
     let given = if other_life { storage.uids.last().map_or(0, |uid| uid.saturating_add(1)) } else { storage.next_uid };
@@ -44,6 +58,8 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
         Some(map) => orphans = hold_map(chosen, map, logs, doubt),
         None if !storage.uids.is_empty() => hold_files(chosen, storage, logs, hints, [doubt, is_refused]),
         None => {
+            // It names no message, and so no flag.
+            stale_flags(chosen, logs);
             for loss in chosen.lost.iter_mut().filter(|loss| is_end(loss) && !unseen.is_empty()) {
                 *loss = Loss::Compared { what: Box::new(loss.clone()), grade: Grade::Messages, uids: unseen.clone() };
             }
@@ -69,9 +85,29 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
     }
 }
 
+/// Names of letters that one byte sets apart from a keyword which has no letter: each with that keyword. The file with
+/// the names was damaged, or the log.
+fn alike(storage: &Storage, mailbox: &Mailbox) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (letters, keywords) = (&storage.letters, mailbox.keywords());
+    let has = |list: &[Vec<u8>], name: &[u8]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let is_near =
+        |one: &[u8], two: &[u8]| one.len() == two.len() && one.iter().zip(two).filter(|(a, b)| a != b).count() == 1;
+    let unknown = letters.iter().filter(|letter| !letter.is_empty() && !has(keywords, letter));
+    let pairs = unknown.filter_map(|letter| {
+        let mut near = keywords.iter().filter(|name| !has(letters, name) && is_near(letter, name));
+        let name = near.next()?;
+        near.next().is_none().then(|| (letter.clone(), name.clone()))
+    });
+    pairs.collect()
+}
+
 /// Without a storage to ask: records that are lost may have changed the flags of all that is older.
 pub fn name_flags(chosen: &mut Candidate, logs: &Logs<'_>) {
     damaged_tail(chosen, logs);
+    stale_flags(chosen, logs);
+}
+
+fn stale_flags(chosen: &mut Candidate, logs: &Logs<'_>) {
     if !chosen.lost.iter().any(is_doubt) {
         return;
     }
@@ -167,8 +203,10 @@ fn hold_files(
     if above && !chosen.cut_short && chosen.base != Base::Storage && !chosen.lost.iter().any(is_end) {
         ends_early(chosen);
     }
-    // Logs beside a storage that everything else is taken from may end anywhere.
-    if doubt || chosen.cut_short || (chosen.base == Base::Storage && storage.flags.is_some()) {
+    // A server of 1.0 expunges in the index without logging it: without that index only the storage knows. Logs beside a
+    // storage that everything else is taken from may end anywhere.
+    let index_is_gone = chosen.base == Base::Storage || (chosen.fscked && chosen.base == Base::Log);
+    if doubt || chosen.cut_short || (index_is_gone && storage.flags.is_some()) {
         expunged_in_the_dark(chosen, storage, logs);
     }
     put_back(chosen, &back);

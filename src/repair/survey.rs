@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 
 use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::intros::{ExtNames, Introduced};
 use crate::format::log::{EndReason, LogEnd, LogFile, LogHeader, Txn, resynchronize};
 use crate::format::record::{Append, AtomicInc, EXTERNAL, HEADER_SIZE, ModseqUpdate, Record, RecordType};
 use crate::format::walk::Records;
-use crate::format::{Disk, Endian, Flaw, FlawKind, packed};
+use crate::format::{Disk, Endian, Flaw, FlawKind, align4, packed};
 use crate::model::ChainFile;
 
 /// Damaged stretches that are told apart.
@@ -235,7 +236,7 @@ impl<'a> Survey<'a> {
                         }
                         Some(next) => {
                             let inside = end.offset < txn.end && next > txn.end;
-                            if inside || !self.reframe(end.offset, next) {
+                            if inside || !self.reframe(end.offset, next, txn) {
                                 let size = || "record size reaches into the next transaction".to_owned();
                                 let why = end.error.as_ref().map_or_else(size, ToString::to_string);
                                 self.hole(end.offset, next, why);
@@ -311,12 +312,12 @@ impl<'a> Survey<'a> {
         let list = before.iter().copied().filter(|at| inside && *at > txn.begin).rev().take(16);
         // A size that led to the next record so far is one bit away from its own.
         let list = list.filter(|at| self.is_near(*at, next));
-        let mut fit: Vec<u64> = list.chain([broken_at]).filter(|at| self.fits(*at, next)).collect();
+        let mut fit: Vec<u64> = list.chain([broken_at]).filter(|at| self.fits(*at, next, txn)).collect();
         // Anything between the two would have to be part of the record: the later ones explain less.
         fit.sort_unstable();
         let [first] = fit[..] else { return None };
         before.retain(|at| *at <= first);
-        self.reframe(first, next);
+        self.reframe(first, next, txn);
         Some(next)
     }
 
@@ -331,7 +332,7 @@ impl<'a> Survey<'a> {
     }
 
     /// Whether the bytes between two places are one good record, whatever its size field says.
-    fn fits(&self, at: u64, next: u64) -> bool {
+    fn fits(&self, at: u64, next: u64, txn: Txn) -> bool {
         let (Ok(start), Ok(end)) = (usize::try_from(at), usize::try_from(next)) else { return false };
         let Some(bytes) = self.bytes.get(start..end).filter(|bytes| bytes.len() > HEADER_SIZE) else { return false };
         let endian = self.log.endian;
@@ -357,13 +358,27 @@ impl<'a> Survey<'a> {
         match record.kind() {
             None | Some(RecordType::Boundary) => false,
             Some(RecordType::ExtIntro) if !filled => false,
+            Some(RecordType::ExtRec) if !self.holds_whole_elements(&record, txn) => false,
             Some(_) => !hides && damage(&record).is_none(),
         }
     }
 
+    /// Whether an ext-rec consists of elements of the extension that its transaction has introduced last.
+    fn holds_whole_elements(&self, record: &Record<'_>, txn: Txn) -> bool {
+        if record.offset >= txn.end {
+            return true;
+        }
+        let mut names = ExtNames::default();
+        let log = LogFile { size: self.bytes.len() as u64, ..self.log.clone() };
+        let before = log.records(&self.readable).from(txn.begin, 1).take_while(|one| one.offset < record.offset);
+        before.for_each(|one| names.follow(&one));
+        let size = |intro: &Introduced| align4(4 + usize::from(intro.record_size));
+        names.current().is_none_or(|intro| record.payload.len().is_multiple_of(size(intro)))
+    }
+
     /// Gives a record the size that the next one tells.
-    fn reframe(&mut self, at: u64, next: u64) -> bool {
-        if !self.fits(at, next) {
+    fn reframe(&mut self, at: u64, next: u64, txn: Txn) -> bool {
+        if !self.fits(at, next, txn) {
             return false;
         }
         let size = next.saturating_sub(at);

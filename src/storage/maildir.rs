@@ -277,6 +277,14 @@ impl Maildir {
         messages.files.iter().filter(|file| file.in_cur && !listed.contains(file.base())).count()
     }
 
+    /// Whether a file has a letter for which `dovecot-keywords` has no name.
+    pub fn has_nameless_letters(&self) -> bool {
+        let names = self.keywords.names.as_deref().unwrap_or_default();
+        let has_name = |letter: &u8| names.get(usize::from(letter - b'a')).is_some_and(|name| !name.is_empty());
+        let mut files = self.messages.iter().flat_map(|messages| &messages.files);
+        files.any(|file| file.letters().iter().any(|letter| letter.is_ascii_lowercase() && !has_name(letter)))
+    }
+
     /// The UIDs of the list that have a file, rising.
     pub fn with_files(&self) -> Vec<u32> {
         let (Some(messages), Ok(uidlist)) = (&self.messages, &self.uidlist) else { return Vec::new() };
@@ -373,7 +381,9 @@ fn keyword_names(bytes: &[u8]) -> Vec<Vec<u8>> {
         let space = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
         let (number, name) = line.split_at(space);
         let number = std::str::from_utf8(number).ok().and_then(|text| text.parse::<usize>().ok());
-        if let (Some(slot), Some(name)) = (number.and_then(|n| names.get_mut(n)), name.get(1..)) {
+        // Where bytes are lost there is no name.
+        let name = name.get(1..).filter(|name| !name.iter().any(u8::is_ascii_control));
+        if let (Some(slot), Some(name)) = (number.and_then(|n| names.get_mut(n)), name) {
             *slot = name.to_vec();
         }
     }

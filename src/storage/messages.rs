@@ -36,6 +36,8 @@ pub struct Messages {
     pub flags: Option<HashMap<u32, (u8, Vec<Vec<u8>>)>>,
     /// Names of the keywords for which the storage has a letter.
     pub letters: Vec<Vec<u8>>,
+    /// Whether a message has a letter that has no name.
+    pub nameless: bool,
     /// The map of an mdbox.
     pub map: Option<MapState>,
     /// For a map: what it is made of.
@@ -109,6 +111,7 @@ impl Messages {
             guid: list.guid,
             next_uid: next_uid.max(uids.last().map_or(0, |uid| uid.saturating_add(1))),
             unnumbered: maildir.unlisted(),
+            nameless: maildir.has_nameless_letters(),
             uids,
             state,
             ..Messages::default()
@@ -162,10 +165,30 @@ impl Messages {
         self.uids.get(from..to.max(from)).unwrap_or_default()
     }
 
+    /// Whether it is a Maildir whose list names none of the files that are there, and others instead.
+    pub fn lists_other_files(&self) -> bool {
+        self.format == "maildir" && self.unnumbered > 0 && self.uids.is_empty() && self.next_uid > 1
+    }
+
+    /// The same with other names for some of its letters: each pair is a name that it has, and the right one.
+    pub fn renamed(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Messages {
+        let mut new = self.clone();
+        let right = |name: &mut Vec<u8>| {
+            if let Some((_, right)) = pairs.iter().find(|(was, _)| was == name) {
+                name.clone_from(right);
+            }
+        };
+        new.letters.iter_mut().for_each(right);
+        new.flags.iter_mut().flat_map(HashMap::values_mut).flat_map(|(_, names)| names).for_each(right);
+        new
+    }
+
     /// Whether every keyword that a message may have is among its names: a Maildir has letters for 26 of them only.
     pub fn names_all_keywords(&self) -> bool {
         self.format == "mbox"
-            || (self.flags.is_some() && self.letters.iter().all(|name| !name.is_empty()) == self.letters.is_empty())
+            || (self.flags.is_some()
+                && !self.nameless
+                && self.letters.iter().all(|name| !name.is_empty()) == self.letters.is_empty())
     }
 
     /// Whether an index says that it was synchronised with the storage as it is now.

@@ -46,7 +46,7 @@ pub(super) fn check(
             return found.add(finding.does(NEW_UIDS).advise(BRING_BACK));
         }
     };
-    if list(subject, file, found) {
+    if list(subject, file, maildir, found) {
         return;
     }
     let Some(messages) = &maildir.messages else {
@@ -67,11 +67,12 @@ pub(super) fn check(
         }
     }
     let file_of = |uid: u32| listed.get(&uid).and_then(|base| by_base.get(base)).copied();
-    present(subject, file, &file_of, found);
+    let new: Vec<&MessageFile> = messages.files.iter().filter(|one| !uid_of.contains_key(one.base())).collect();
+    let is_short = new.iter().any(|one| one.in_cur);
+    present(subject, file, is_short, &file_of, found);
     if !subject.is_deep() {
         return;
     }
-    let new: Vec<&MessageFile> = messages.files.iter().filter(|one| !uid_of.contains_key(one.base())).collect();
     // Where the list has lost lines, that was said of the messages.
     if let Some(first) = new.first().filter(|_| uids(mailbox).all(|uid| listed.contains_key(&uid))) {
         let message = format!(
@@ -90,7 +91,7 @@ pub(super) fn check(
 }
 
 /// The uidlist itself; true when nothing more can be said.
-fn list(subject: &Subject<'_>, file: &UidListFile, found: &mut Findings) -> bool {
+fn list(subject: &Subject<'_>, file: &UidListFile, maildir: &Maildir, found: &mut Findings) -> bool {
     let (list, path, header) = (&file.list, file.path.as_path(), &subject.mailbox.header);
     if let Some((at, problem)) = &list.problem {
         found.add(Finding::new(Code::D2, path, problem).at(*at));
@@ -105,7 +106,11 @@ fn list(subject: &Subject<'_>, file: &UidListFile, found: &mut Findings) -> bool
     }
     if header.uid_validity != 0 && list.uid_validity != 0 && header.uid_validity != list.uid_validity {
         let message = format!("uid_validity is {}, dovecot-uidlist has {}", header.uid_validity, list.uid_validity);
-        found.add(Finding::new(Code::D1, subject.state_file(), message).at(24));
+        let is_foreign = maildir.unlisted() > 0 && !list.entries.is_empty() && maildir.with_files().is_empty();
+        found.add(match is_foreign {
+            true => Finding::new(Code::D1, path, format!("{message}, and names none of the files here")),
+            false => Finding::new(Code::D1, subject.state_file(), message).at(24),
+        });
         return true;
     }
     if list.next_uid == u32::MAX {
@@ -145,10 +150,12 @@ fn twice(uid: Option<u32>, files: [&MessageFile; 2], dir: &Path, found: &mut Fin
     found.add(finding.does(does).advise(ONE_OF_BOTH));
 }
 
-/// D2: which messages are in the index, in the uidlist, and in files.
+/// D2: which messages are in the index, in the uidlist, and in files. A list that `is_short` does not name all files of
+/// `cur/`.
 fn present<'n>(
     subject: &Subject<'_>,
     file: &UidListFile,
+    is_short: bool,
     file_of: &dyn Fn(u32) -> Option<&'n MessageFile>,
     found: &mut Findings,
 ) {
@@ -174,7 +181,9 @@ fn present<'n>(
     for uid in uids(mailbox) {
         if !known(uid) {
             let message = format!("UID {uid} is not in dovecot-uidlist");
-            found.add(Finding::new(Code::D2, subject.state_file(), message).uid(uid));
+            // Where files have no line either it is the list that has lost them.
+            let place = if is_short { &file.path } else { subject.state_file() };
+            found.add(Finding::new(Code::D2, place, message).uid(uid));
         } else if file_of(uid).is_none() {
             // Another program deletes files whenever it likes.
             let message = format!("UID {uid} has no file: Dovecot expunges it at the next sync");

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::index::{Hints, Mended};
+use super::records::is_keyword;
 use crate::format::ext::{KeywordsHeader, keywords_header};
 use crate::format::{Endian, align8};
 use crate::repair::choose::bits_apart;
@@ -49,7 +50,7 @@ impl Mended {
         let has = |list: &[Vec<u8>], name: &[u8]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
         let letters = hints.storage.filter(|storage| storage.names_all_keywords()).map(|storage| &storage.letters);
         let seen = || hints.seen_keywords.iter().chain(letters.into_iter().flatten());
-        let mut lacking: Vec<&Vec<u8>> = seen().filter(|name| !name.is_empty() && !has(&names, name)).collect();
+        let mut lacking: Vec<&Vec<u8>> = seen().filter(|name| is_keyword(name) && !has(&names, name)).collect();
         lacking.sort_unstable();
         lacking.dedup();
         let strange = names.iter().filter(|name| !seen().any(|other| other == *name));
@@ -69,7 +70,8 @@ impl Mended {
             hints.logged_keywords.iter().chain(of_storage).any(|one| one.eq_ignore_ascii_case(name))
         };
         let pairs = pairs.filter(|(one, old)| told(old) && !told(one));
-        let older = pairs.filter(|(_, old)| !has(&names, old)).map(|(one, old)| (one.clone(), old.clone()));
+        let older =
+            pairs.filter(|(_, old)| is_keyword(old) && !has(&names, old)).map(|(one, old)| (one.clone(), old.clone()));
         let mut fits: Vec<(Vec<u8>, Vec<u8>)> = strange.filter_map(like).chain(older).collect();
         fits.dedup();
         let [(was, right)] = &fits[..] else { return };

@@ -5,15 +5,20 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::format::Disk;
 use crate::format::cache::CacheHeader;
+use crate::format::ext::MdboxHeader;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::log::LogFile;
 use crate::format::record::{Record, RecordType};
 use crate::model::replay::Until;
 use crate::model::{Chain, ChainFile, Mailbox};
+use crate::repair::base::OLDEST;
 use crate::repair::plan::Inputs;
 use crate::repair::storage::references;
 use crate::source::Role;
 use crate::storage::own_guid;
+
+/// Extensions that only mailboxes of one storage format have.
+const HEADERS: [&[u8]; 4] = [b"maildir", b"mbox", b"dbox-hdr", b"mdbox-hdr"];
 
 /// What a file says of the mailbox it belongs to. `indexid` alone tells little: mailboxes that were made in the same
 /// second have the same.
@@ -43,6 +48,7 @@ impl Foreign {
         let roles = [Role::Index, Role::Backup, Role::OldLog, Role::Log];
         let claims: Vec<Claim> = roles.iter().filter_map(|role| claim(inputs, *role)).collect();
         let mut found = Foreign::default();
+        found.against_format(inputs);
         found.against_guid(inputs, &claims);
         found.against_storage(inputs, &claims);
         found.against_mails(inputs, &claims);
@@ -51,6 +57,28 @@ impl Foreign {
             found.against_logs(inputs, &claims, one);
         });
         found
+    }
+
+    /// Index and logs that have the header of another storage format, and not the one of this storage.
+    fn against_format(&mut self, inputs: &Inputs<'_>) {
+        let Some(storage) = &inputs.storage else { return };
+        let own: &[u8] = match storage.format {
+            "maildir" => b"maildir",
+            "mbox" => b"mbox",
+            "sdbox" => b"dbox-hdr",
+            "mdbox" => b"mdbox-hdr",
+            _ => return,
+        };
+        for role in [Role::Index, Role::Backup, Role::OldLog, Role::Log] {
+            let names = inputs.bytes(role).map(|bytes| extensions(role, bytes)).unwrap_or_default();
+            let of_format = |name: &&Vec<u8>| HEADERS.contains(&name.as_slice());
+            if let Some(other) = names.iter().find(of_format)
+                && !names.iter().any(|name| name == own)
+            {
+                let [other, own] = [other, own].map(String::from_utf8_lossy);
+                self.add(role, format!("it has the extension {other} of another storage format, and no {own}"));
+            }
+        }
     }
 
     /// A GUID that differs from the one that the storage or the list of mailboxes has is another mailbox's.
@@ -111,6 +139,13 @@ impl Foreign {
         let Some(map) = inputs.storage.as_ref().and_then(|storage| storage.map.as_ref()) else { return };
         for one in claims.iter().filter(|one| one.role != Role::Backup) {
             let Some(mailbox) = inputs.bytes(one.role).and_then(|bytes| state_of(one.role, bytes)) else { continue };
+            let begun = mailbox
+                .extension(b"mdbox-hdr")
+                .and_then(|ext| mailbox.endian.u32_at(ext.header(), MdboxHeader::map_uid_validity.offset));
+            let is_other = |begun: &u32| *begun >= OLDEST && (begun ^ map.uid_validity()).count_ones() > 1;
+            if let Some(other) = begun.filter(is_other) {
+                self.add(one.role, format!("its map has uid_validity {other}, the one here {}", map.uid_validity()));
+            }
             // An older index has mails that were copied elsewhere and expunged here since.
             let later = one.stands.and_then(|_| followed(inputs, &mailbox));
             let own = references(later.as_ref().unwrap_or(&mailbox));
@@ -130,10 +165,38 @@ impl Foreign {
         let Some((storage, known)) = inputs.storage.as_ref().and_then(|one| Some((one, one.uid_validity?))) else {
             return;
         };
+        let is_other = |one: &&Claim| one.uid_validity.is_some_and(|theirs| (theirs ^ known).count_ones() > 1);
+        let other = claims.iter().find(is_other).and_then(|one| one.uid_validity);
+        // In a text of digits one that is wrong is no other mailbox.
+        let digit = |theirs: &u32| {
+            let (one, two) = (theirs.to_string(), known.to_string());
+            one.len() == two.len() && one.bytes().zip(two.bytes()).filter(|(a, b)| a != b).count() == 1
+        };
+        let has_mails = |one: &Claim| match one.stands {
+            Some(_) => inputs
+                .bytes(one.role)
+                .and_then(uids_of)
+                .is_some_and(|uids| storage.uids.iter().all(|uid| uids.contains(uid))),
+            None => holds(inputs.bytes(one.role), &storage.uids),
+        };
+        if storage.flags.is_some()
+            && let Some(theirs) = other.filter(digit)
+            && !claims.iter().any(|one| one.uid_validity == Some(known))
+            && claims.iter().any(|one| one.uid_validity == Some(theirs) && has_mails(one))
+        {
+            self.undecided = Some(format!("they have uid_validity {theirs}, and the list of UIDs has {known}"));
+            return;
+        }
+        if let Some(theirs) = other.filter(|_| storage.lists_other_files()) {
+            self.undecided = Some(format!(
+                "they have uid_validity {theirs}, and dovecot-uidlist, which names none of the {} files here, has {known}",
+                storage.unnumbered
+            ));
+            return;
+        }
         // A list of mailboxes may be out of date; the storage itself is not.
         if storage.flags.is_none() && !claims.iter().any(|one| one.uid_validity == Some(known)) {
-            let other = |one: &&Claim| one.uid_validity.is_some_and(|theirs| (theirs ^ known).count_ones() > 1);
-            if let Some(theirs) = claims.iter().find(other).and_then(|one| one.uid_validity) {
+            if let Some(theirs) = other {
                 let why = format!("they have uid_validity {theirs}, and the list of mailboxes has {known}");
                 self.undecided = Some(why);
             }
@@ -246,6 +309,22 @@ fn name(role: Role) -> &'static str {
         Role::Log => "the log",
         Role::Cache => "the cache",
     }
+}
+
+/// Names of the extensions that an index has, or that a log introduces.
+fn extensions(role: Role, bytes: &[u8]) -> Vec<Vec<u8>> {
+    if matches!(role, Role::Index | Role::Backup) {
+        let index = IndexFile::parse(bytes).ok();
+        return index.iter().flat_map(|index| &index.extensions).map(|ext| ext.name.to_vec()).collect();
+    }
+    let Ok(log) = LogFile::parse(bytes, bytes.len() as u64) else { return Vec::new() };
+    let records = log.records(bytes);
+    let intros = records.filter(|record| record.kind() == Some(RecordType::ExtIntro));
+    let mut names: Vec<Vec<u8>> =
+        intros.flat_map(|record| record.intros().map(|one| one.name.to_vec()).collect::<Vec<_>>()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {

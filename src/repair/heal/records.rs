@@ -51,6 +51,8 @@ struct Beside {
     storage: HashSet<u32>,
     /// Names of keywords in index, backup and storage.
     keywords: HashSet<Vec<u8>>,
+    /// Those that a letter stands for, and neither index nor backup names.
+    letters: HashSet<Vec<u8>>,
     /// No keyword that is in use is missing among them.
     all_keywords: bool,
     /// Where the index stands: number of the log and offset.
@@ -84,11 +86,13 @@ impl Beside {
         let files = index.into_iter().chain(backup);
         let letters: Vec<Vec<u8>> = inputs.storage.iter().flat_map(|storage| storage.letters.clone()).collect();
         let letters: Vec<Vec<u8>> = letters.into_iter().filter(|name| !name.is_empty()).collect();
+        let named: HashSet<Vec<u8>> = files.clone().flat_map(Mailbox::keywords_of).collect();
         Beside {
             there: files.clone().flat_map(uids).chain(storage.iter().copied()).collect(),
             index: index.map(uids),
             storage,
-            keywords: files.clone().flat_map(Mailbox::keywords_of).chain(letters.iter().cloned()).collect(),
+            letters: letters.iter().filter(|name| !named.contains(*name)).cloned().collect(),
+            keywords: named.into_iter().chain(letters).collect(),
             all_keywords: inputs.storage.as_ref().is_some_and(Storage::names_all_keywords),
             next_uid: files
                 .clone()
@@ -285,9 +289,13 @@ fn appends(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
             near(uid(i)).filter(|one| *one > before && *one < after && !appended.contains(one)).collect();
         let known = |one: &&u32| named.contains(one) || beside.there.contains(one);
         let known: Vec<u32> = fits.iter().filter(known).copied().collect();
-        match (&known[..], &fits[..]) {
-            ([one], _) => mended.push((list[i], *one)),
-            ([], [one]) if i + 1 < list.len() => mended.push((list[i], *one)),
+        let mut mails = beside.storage.iter().filter(|one| **one > before && **one < after && !appended.contains(one));
+        // A mail that no other record appends, and is the only one that can have stood here.
+        let mail = mails.next().filter(|_| mails.next().is_none());
+        match (&known[..], &fits[..], mail) {
+            ([one], ..) => mended.push((list[i], *one)),
+            ([], [one], _) if i + 1 < list.len() => mended.push((list[i], *one)),
+            ([], _, Some(one)) if !beside.there.contains(&uid(i)) => mended.push((list[i], *one)),
             _ => {}
         }
     }
@@ -396,8 +404,12 @@ fn keywords(logs: &mut Logs<'_>, beside: &Beside) {
         let fits: Vec<&Vec<u8>> = known.chain(often.filter(like)).collect();
         // Names that count up differ in one bit too: the index, which was written later, has to lack this one.
         let before = logs.files.get(place.0).is_some_and(|log| (log.seq(), place.1) < beside.head);
-        let lacks = (before && beside.index.is_some()) || beside.all_keywords || !printable(name);
-        if let ([right], true) = (&fits[..], lacks) {
+        let lacks = (before && beside.index.is_some()) || beside.all_keywords || !is_keyword(name);
+        // The file with the names alone is no better a witness than the log.
+        let outweighs = |right: &Vec<u8>| !is_keyword(name) || !beside.letters.contains(right);
+        if let ([right], true) = (&fits[..], lacks)
+            && outweighs(right)
+        {
             mended.push((place, name.clone(), (*right).clone()));
         }
     }
@@ -415,12 +427,13 @@ fn keywords(logs: &mut Logs<'_>, beside: &Beside) {
     }
 }
 
-fn printable(name: &[u8]) -> bool {
-    name.iter().all(|byte| byte.is_ascii_graphic())
+/// Whether a client can have set a keyword of that name (`mailbox_keyword_is_valid`).
+pub fn is_keyword(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(byte))
 }
 
 /// A modseq of which one bit stands far above what counting reaches.
-fn without_lone_bit(modseq: u64) -> Option<u64> {
+pub fn without_lone_bit(modseq: u64) -> Option<u64> {
     let high = modseq / LONE_BIT * LONE_BIT;
     high.is_power_of_two().then_some(modseq ^ high)
 }
