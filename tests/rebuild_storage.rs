@@ -350,3 +350,68 @@ fn a_session_between_uidlist_and_log() {
     let (code, answer) = rebuild(&dir, &[]);
     assert!(code == 2 && answer["status"] == "refused", "{answer}");
 }
+
+fn grades(answer: &Value) -> Vec<&str> {
+    answer["losses"].as_array().into_iter().flatten().filter_map(|loss| loss["grade"].as_str()).collect()
+}
+
+/// A list of UIDs that names none of the files that are here does not take their messages away without a word.
+#[test]
+fn a_uidlist_of_another_mailbox() {
+    let copy = Dated::of("2.3.19.1-maildir-fresh");
+    let dir = copy.files().join("Maildir");
+    let other = support::fixtures().join("2.3.19.1-maildir-onelog/files/Maildir/dovecot-uidlist");
+    fs::write(dir.join("dovecot-uidlist"), fs::read(other).expect("a list")).expect("written");
+    let truth = Truth::of("2.3.19.1-maildir-fresh");
+    let (code, answer) = rebuild(&dir, &[]);
+    let state = support::idx::show(&dir, None).expect("a mailbox");
+    match code {
+        // Nothing is done: the index is as it was.
+        0 => assert_eq!(answer["status"], "unchanged", "{answer}"),
+        _ => assert!(code == 2 && grades(&answer).contains(&"uidvalidity"), "{answer}"),
+    }
+    assert_eq!(state["uid_validity"], truth.uid_validity);
+    let mut check = Command::new(env!("CARGO_BIN_EXE_idx"));
+    let checked = check.args(["check", "-f", "json"]).arg(&dir).output().expect("idx runs");
+    let text = String::from_utf8_lossy(&checked.stdout);
+    assert!(text.contains(r#""D1""#) && text.contains("names none of the files here"), "{text}");
+}
+
+/// One byte of a name in dovecot-keywords: a name that no client can set is refuted by the log, between two that clients
+/// can set nobody decides without saying so.
+#[test]
+fn a_damaged_name_of_a_keyword() {
+    for (byte, is_certain) in [(b'%', true), (b'l', false)] {
+        let copy = Dated::of("2.3.19.1-maildir-fresh");
+        let dir = copy.files().join("Maildir");
+        let path = dir.join("dovecot-keywords");
+        let names = fs::read(&path).expect("names");
+        let at = names.windows(7).position(|part| part == b"$Label1").expect("a name") + 3;
+        let mut damaged = names.clone();
+        damaged[at] = byte;
+        fs::write(&path, damaged).expect("written");
+        let (code, answer) = rebuild(&dir, &["--accept-loss"]);
+        assert!((0..=1).contains(&code), "{answer}");
+        let state = support::idx::show(&dir, None).expect("a mailbox");
+        let truth = Truth::of("2.3.19.1-maildir-fresh");
+        for message in state["messages"].as_array().expect("messages") {
+            let have = sorted(texts(&message["flags"]).chain(texts(&message["keywords"])));
+            let uid = uid_of(message);
+            let same = truth.messages.get(&uid) == Some(&have);
+            assert!(same || !is_certain && named(&answer, &["flags"]).contains(uid), "UID {uid}: {have:?}: {answer}");
+        }
+    }
+}
+
+/// The log of a Maildir in the place of an sdbox's: another mailbox's, however sound it is.
+#[test]
+fn a_log_of_another_storage_format() {
+    let copy = Dated::of("2.3.19.1-sdbox-fresh");
+    let dir = copy.files().join("sdbox/mailboxes/INBOX/dbox-Mails");
+    let other = support::fixtures().join("2.3.19.1-maildir-fresh/files/Maildir/dovecot.index.log");
+    fs::write(dir.join("dovecot.index.log"), fs::read(other).expect("a log")).expect("written");
+    let (code, answer) = rebuild(&dir, &[]);
+    assert!(code == 2 && answer["status"] == "refused", "{answer}");
+    let text = answer["actions"].to_string();
+    assert!(text.contains("another storage format"), "{answer}");
+}

@@ -203,8 +203,8 @@ fn hold_files(
     if above && !chosen.cut_short && chosen.base != Base::Storage && !chosen.lost.iter().any(is_end) {
         ends_early(chosen);
     }
-    // A server of 1.0 expunges in the index without logging it: without that index only the storage knows. Logs beside a
-    // storage that everything else is taken from may end anywhere.
+    // A server of 1.0 expunges in the index without logging it: without that index only the storage knows. Logs
+    // beside a storage that everything else is taken from may end anywhere.
     let index_is_gone = chosen.base == Base::Storage || (chosen.fscked && chosen.base == Base::Log);
     if doubt || chosen.cut_short || (index_is_gone && storage.flags.is_some()) {
         expunged_in_the_dark(chosen, storage, logs);

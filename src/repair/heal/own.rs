@@ -189,7 +189,7 @@ impl Foreign {
         }
         if let Some(theirs) = other.filter(|_| storage.lists_other_files()) {
             self.undecided = Some(format!(
-                "they have uid_validity {theirs}, and dovecot-uidlist, which names none of the {} files here, has {known}",
+                "they have uid_validity {theirs}, dovecot-uidlist has {known}, and names none of the {} files here",
                 storage.unnumbered
             ));
             return;
