@@ -49,6 +49,10 @@ chaos-live SEED="1" N="300":
     IDX_CHAOS_STATES="$PWD/target/chaos-states" IDX_CHAOS_SEED={{SEED}} IDX_CHAOS_CASES={{N}} \
         cargo test --locked --test chaos -- --ignored --nocapture no_rebuild_is
 
+# Takes each piece of evidence away from every mailbox of fixtures and corpus (IDX_CORPUS): docs/evidence/claims.md.
+claims:
+    IDX_PART=1 IDX_BLESS=1 cargo test --locked --test claims -- --include-ignored --nocapture anywhere
+
 # Fifteen bad nights on a real Dovecot 2.3, as docs/evidence/nights.md; `just nights --only 9 --show`.
 nights *ARGS:
     cargo build --locked

@@ -231,8 +231,13 @@ fn try_all(mailboxes: &[(String, PathBuf, PathBuf)], tried: &mut BTreeMap<String
         let client = (shown["uid_validity"].to_string(), "1".to_owned());
         let client = (client.0.as_str(), client.1.as_str());
         let at_first = claims(&home, &before, client);
+        // Without a message there is nothing that a storage could prove, and without its log no mailbox at all.
+        let is_empty = shown["messages_count"] == 0;
+        let is_bare = is_empty && !home.index().exists();
         for (what, take, rests) in evidence(&home) {
-            if !rests.iter().any(|one| at_first.contains(one)) {
+            let of_storage = ["the mbox", "dovecot-uidlist"].iter().any(|file| what.starts_with(file));
+            let proves_nothing = (is_empty && of_storage) || (is_bare && what == "the log is gone");
+            if proves_nothing || !rests.iter().any(|one| at_first.contains(one)) {
                 continue;
             }
             home.reset();
@@ -289,7 +294,8 @@ fn mailboxes_in(name: &str, home: &Path, list: &mut Vec<(String, PathBuf, PathBu
     }
 }
 
-/// The same for every mailbox of the fixtures and of the corpus: half an hour. `IDX_BLESS=1` writes the figures.
+/// The same for one in forty mailboxes of the fixtures and of the corpus, chosen by their names; `just claims` takes all
+/// of them, and writes the figures.
 #[test]
 #[ignore = "needs the corpus: set IDX_CORPUS"]
 fn no_claim_outlives_its_evidence_anywhere() {
@@ -305,11 +311,11 @@ fn no_claim_outlives_its_evidence_anywhere() {
     for dir in below(&fixtures()).into_iter().chain(scenarios) {
         let files = dir.join("files");
         if files.is_dir() {
-            mailboxes_in(&dir.to_string_lossy(), &files, &mut mailboxes);
+            let name = dir.strip_prefix(&corpus).unwrap_or(dir.strip_prefix(fixtures()).unwrap_or(&dir));
+            mailboxes_in(&name.to_string_lossy(), &files, &mut mailboxes);
         }
     }
-    // One in N of them, chosen by their names.
-    let part: u64 = std::env::var("IDX_PART").map_or(1, |n| n.parse().expect("a number"));
+    let part: u64 = std::env::var("IDX_PART").map_or(40, |n| n.parse().expect("a number"));
     let hash = |name: &str| {
         name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |n, b| (n ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
     };
@@ -317,7 +323,7 @@ fn no_claim_outlives_its_evidence_anywhere() {
     let mut tried = BTreeMap::new();
     let wrong = try_all(&mailboxes, &mut tried);
     let mut table = format!(
-        "# Claims without their evidence\n\nWritten by `IDX_BLESS=1 cargo test --test claims -- --ignored`: {} mailboxes \
+        "# Claims without their evidence\n\nWritten by `just claims`: {} mailboxes \
          of the fixtures and of the corpus. Each piece of\nevidence in turn is taken away, and every claim that rested on \
          it (\"sound\", \"complete\", \"exact\", \"agree\", exit 0 of `show`\nand `log`, \"nothing lost\") must go.\n\n\
          | what | trials | a claim stood |\n|---|---|---|\n",

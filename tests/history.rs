@@ -323,5 +323,5 @@ fn complaints_about_one_file_are_cut_short() {
     let text = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(text.lines().count(), 10, "{text}");
     assert!(text.lines().all(|line| line.contains("append of UID 7 after UID 7")), "{text}");
-    assert!(text.ends_with("(and 89 more like this)\n"), "{text}");
+    assert!(text.lines().last().is_some_and(|last| last.contains("(and 89 more like this)")), "{text}");
 }

@@ -10,6 +10,7 @@ use super::remedy;
 use crate::check::deep::{NotCompared, Verdict, without_index};
 use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
+use crate::source::place::DBOX_MAILS;
 use crate::source::{Dir, Family, Found, MailboxFiles, PathError, Role, Single, Subject, Walk, recognise, walk};
 use crate::storage::{Depth, Messages};
 
@@ -315,7 +316,8 @@ pub(super) fn bare(found: &Found) -> Option<Finding> {
         unit.family == Family::Mailbox && (roles.into_iter().any(|role| unit.has(role)) || !unit.special.is_empty())
     };
     let is_mbox = || found.dir.parent().is_some_and(|dir| dir.ends_with(".imap"));
-    if !(found.signs.sdbox_files || found.signs.uidlist || is_mbox()) || found.units.iter().any(is_index) {
+    let is_dbox = || found.dir.file_name().is_some_and(|name| name.as_encoded_bytes() == DBOX_MAILS);
+    if !(found.signs.sdbox_files || found.signs.uidlist || is_mbox() || is_dbox()) || found.units.iter().any(is_index) {
         return None;
     }
     let files = found.files(Family::Mailbox);

@@ -128,13 +128,17 @@ pub fn replay(
     for i in 0..files.len() {
         let seq = files[i].seq();
         for hole in files[i].holes.clone() {
+            // Disks lose whole sectors, also where only a part of one shows it.
+            let sectors = hole.end.next_multiple_of(SECTOR) - hole.at / SECTOR * SECTOR;
             if (LogPos { seq, offset: hole.end }) <= from {
+                // An index that does not keep HIGHESTMODSEQ has it counted from the beginning of the log.
+                if mailbox.modseq_header().is_none() {
+                    margin += sectors / BYTES_PER_MODSEQ + 1;
+                }
                 continue;
             }
             let (size, at) = (hole.end - hole.at, LogPos { seq, offset: hole.at });
             lost.push(Loss::Hole { at, size, what: hole.what });
-            // Disks lose whole sectors, also where only a part of one shows it.
-            let sectors = hole.end.next_multiple_of(SECTOR) - hole.at / SECTOR * SECTOR;
             margin += sectors / BYTES_PER_MODSEQ + 1;
             // What extension numbers mean is certain only up to the ones known before the first damage.
             if !hole.keeps_ids && !std::mem::replace(&mut doubtful, true) {

@@ -122,8 +122,8 @@ pub fn finish(
     let replaced = !reasons.is_empty();
     let head_lost = beyond || head.is_none() || !(logs.head_in_place || logs.swapped);
     if replaced {
-        let margin = if head_lost { margin.max(MARGIN) } else { margin };
-        raised = if lost.is_empty() { 0 } else { margin };
+        let lost_margin = if head_lost { margin.max(MARGIN) } else { margin };
+        raised = if lost.is_empty() { margin } else { lost_margin };
     }
     let given_up = wiped || refutes.is_some() || demands.give_up_log;
     let silent = head.filter(|_| !given_up).and_then(|log| silenced(log, &demands.silent));

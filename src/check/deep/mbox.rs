@@ -23,7 +23,8 @@ pub(super) fn check(
         return;
     };
     skip("messages in the mbox file", "mbox files are not read beyond the headers of their first message");
-    let Some((uid_validity, last)) = mbox.base else { return };
+    // An emptied file has neither.
+    let (uid_validity, last) = mbox.base.unwrap_or_default();
     if uid_validity != 0 && header.uid_validity != 0 && uid_validity != header.uid_validity {
         let message =
             format!("X-IMAPbase has UIDVALIDITY {uid_validity}, the index {}: it will be reset", header.uid_validity);

@@ -42,6 +42,13 @@ pub(super) fn check(
 
 /// D17: there are messages and no index.
 pub fn without_index(dir: &Path, messages: &Messages) -> Option<Finding> {
+    if let Some(map) = messages.map.as_ref().filter(|map| map.is_complete()) {
+        let rest = map.rest().len();
+        let message = format!("{rest} mails of the map are in no mailbox, and this one has no index");
+        let does = "opens an empty mailbox with a new UIDVALIDITY, without a word; the mails come back under new UIDs \
+                    when the storage is rebuilt";
+        return (rest > 0).then(|| Finding::new(Code::D17, dir, message).does(does));
+    }
     let (uids, last) = (&messages.uids, messages.uids.last()?);
     let finding = Finding::new(Code::D17, dir, "").uid(*last);
     // A Maildir's own files keep UIDVALIDITY and flags; an sdbox has them in the index alone.
