@@ -17,7 +17,7 @@ use crate::repair::{
 };
 use crate::source::place::DBOX_MAILS;
 use crate::source::{Bytes, Dir, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, passed};
-use crate::storage::{self, Roots};
+use crate::storage::{self, Roots, list_places};
 use crate::store::StoreError;
 use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
@@ -224,6 +224,7 @@ fn rebuild(
 ) -> Result<(RebuildReport, Written), RebuildError> {
     let elsewhere = options.dry_run || options.output.is_some();
     let began = passed();
+    let places = list_places(home.dir());
     for attempt in 0..TRIES {
         if attempt > 0 {
             std::thread::sleep(Duration::from_millis(10 << attempt));
@@ -232,7 +233,7 @@ fn rebuild(
         if survey.is_empty() && storage_in(home.dir()).is_none() {
             return Err(PathError::NoIndex(index.to_owned()).into());
         }
-        let storage_then = StorageState::of(home);
+        let storage_then = StorageState::of(home, &places);
         // What the list has and the log not yet is neither lost nor to be repaired.
         if storage_then.is_saving() {
             let left = options.lock_timeout.saturating_sub(passed().saturating_sub(began));
@@ -319,7 +320,7 @@ fn rebuild(
         };
         // An sdbox has its messages here: until now their names told of deliveries, now the times of the directory do.
         let directory = home.dir().meta().ok();
-        if StorageState::of(home) != storage_then {
+        if StorageState::of(home, &places) != storage_then {
             continue;
         }
         if let Some(note) = among.before_write {
@@ -330,7 +331,7 @@ fn rebuild(
             && storage_then.may_hold()
             && !storage_then.is_saving()
             // Where the lock is a name in the directory, taking it has changed the times too.
-            && (home.dir().meta().ok() == directory || (lock.is_a_name() && StorageState::of(home) == storage_then))
+            && (home.dir().meta().ok() == directory || (lock.is_a_name() && StorageState::of(home, &places) == storage_then))
             && home.stat(&undo_name)?.map(|meta| meta.stat) == undo_then
             && undo.as_ref().is_none_or(|undo| undo.is_there());
         if !same {

@@ -7,16 +7,16 @@ use super::plan::{Base, Inputs, Plan};
 use super::steps::Step;
 use super::storage::Storage;
 use crate::source::{Dir, Family, MailboxFiles, Role, Stat, passed};
-use crate::storage::{Mails, Roots, is_saving, list_places};
+use crate::storage::{Mails, Roots, is_saving};
 use crate::store::home::{Home, Survey};
 use crate::store::transaction::Change;
 use crate::store::undo;
 
 /// What the storage is read from, beside the index: a delivery changes it.
 #[derive(Debug)]
-pub(crate) struct StorageState {
+pub(crate) struct StorageState<'a> {
     /// Where a Maildir has its lists and its messages.
-    places: Vec<Dir>,
+    places: &'a [Dir],
     stats: Vec<Option<Stat>>,
     /// Messages of an sdbox, which are files in the directory of the index: how many, and a sum over their names.
     mails: (u64, u64),
@@ -24,19 +24,19 @@ pub(crate) struct StorageState {
     map: Option<(Dir, u64)>,
 }
 
-impl PartialEq for StorageState {
-    fn eq(&self, other: &StorageState) -> bool {
+impl PartialEq for StorageState<'_> {
+    fn eq(&self, other: &StorageState<'_>) -> bool {
         let sum = |state: &StorageState| state.map.as_ref().map(|(_, sum)| *sum);
         self.stats == other.stats && self.mails == other.mails && sum(self) == sum(other)
     }
 }
 
-impl StorageState {
-    /// The present state.
-    pub(crate) fn of(home: &Home) -> StorageState {
+impl<'a> StorageState<'a> {
+    /// The present state, with the places that `list_places` has found.
+    pub(crate) fn of(home: &Home, places: &'a [Dir]) -> StorageState<'a> {
         // A copy by another name has no storage beside it.
         if home.files().own_family().is_none() {
-            return StorageState { places: Vec::new(), stats: Vec::new(), mails: (0, 0), map: None };
+            return StorageState { places: &[], stats: Vec::new(), mails: (0, 0), map: None };
         }
         let mut mails = (0_u64, 0_u64);
         let listed = home.dir().each(|name, _| {
@@ -47,17 +47,16 @@ impl StorageState {
                 mails = (mails.0 + 1, mails.1.wrapping_add(hash.finish()));
             }
         });
-        let places = list_places(home.dir());
         let is_map = home.files().own_family() == Some(Family::Map);
         let map = is_map.then(|| (home.dir().clone(), Mails::stamp(home.dir())));
-        StorageState { stats: stats(&places), places, mails: listed.map_or((0, 0), |()| mails), map }
+        StorageState { stats: stats(places), places, mails: listed.map_or((0, 0), |()| mails), map }
     }
 
     /// True while nothing was delivered, as far as a look at the times tells: all that is asked under the lock.
     pub(crate) fn may_hold(&self) -> bool {
         // Whoever saves, copies or expunges a mail holds the lock of the map's log (`mdbox-map.c`).
         let is_same = |(dir, sum): &(Dir, u64)| Mails::stamp(dir) == *sum;
-        self.stats == stats(&self.places) && self.map.as_ref().is_none_or(is_same)
+        self.stats == stats(self.places) && self.map.as_ref().is_none_or(is_same)
     }
 
     /// Whether a session is saving into the Maildir: it writes UIDs to `dovecot-uidlist`, lets the log's lock go, and
