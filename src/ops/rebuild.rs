@@ -331,7 +331,8 @@ fn rebuild(
             && storage_then.may_hold()
             && !storage_then.is_saving()
             // Where the lock is a name in the directory, taking it has changed the times too.
-            && (home.dir().meta().ok() == directory || (lock.is_a_name() && StorageState::of(home, &places) == storage_then))
+            && (home.dir().meta().ok() == directory
+                || (lock.is_a_name() && StorageState::of(home, &places) == storage_then))
             && home.stat(&undo_name)?.map(|meta| meta.stat) == undo_then
             && undo.as_ref().is_none_or(|undo| undo.is_there());
         if !same {
