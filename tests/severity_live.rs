@@ -592,52 +592,67 @@ servers have done what they do.
 
 ";
 
+/// One change on one storage: its number and the storage's name, what `check --deep` found before, what the server did,
+/// and what was found afterwards.
+type Row = ((usize, &'static str), (Severity, String, Deeds, String));
+
+/// Tries all changes on one server.
+fn tried_on(installation: &Installation, only: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for format in Format::ALL {
+        let settings = [("mail_index_rewrite_min_log_bytes", "128"), ("mail_index_rewrite_max_log_bytes", "256")];
+        let dovecot = Dovecot::with(installation.clone(), format, &settings);
+        fill(&dovecot);
+        let home = dovecot.home();
+        let place = Place { root: dovecot.mail_root(), dir: dovecot.index_dir(name_in(format)) };
+        let old = SystemTime::now() - Duration::from_secs(3600);
+        for path in support::all_below(&home)
+            .into_iter()
+            .filter(|path| path.file_name().is_some_and(|name| is_aged(&name.to_string_lossy())))
+        {
+            fs::File::options().append(true).open(path).and_then(|file| file.set_modified(old)).expect("a time");
+        }
+        let sound = dovecot.snapshot(&home);
+        let before = look(&dovecot);
+        let lines = dovecot.error_log();
+        assert!(lines.is_empty(), "{} {format:?}: {lines:?}", installation.version());
+        for (n, change) in CHANGES.iter().enumerate() {
+            if !change.formats.contains(&format) || !change.name.contains(only) {
+                continue;
+            }
+            dovecot.restore(&sound, &home);
+            (change.make)(&place);
+            for path in support::all_below(&home)
+                .into_iter()
+                .filter(|path| path.file_name().is_some_and(|name| is_aged(&name.to_string_lossy())))
+            {
+                let file = fs::File::options().append(true).open(path);
+                file.and_then(|file| file.set_modified(old)).expect("a time");
+            }
+            dovecot.give_back();
+            let (severity, codes) = judged(&home);
+            let done = deeds(&dovecot, &before);
+            rows.push(((n, format.name()), (severity, codes, done, judged(&home).1)));
+        }
+        dovecot.restore(&sound, &home);
+        let done = deeds(&dovecot, &before);
+        assert_eq!(done.words, "nothing", "{} {format:?} without a damage", installation.version());
+    }
+    rows
+}
+
 #[test]
 #[ignore = "needs dovecot"]
 fn the_severity_is_what_a_server_does() {
     let only = std::env::var("IDX_ONLY").unwrap_or_default();
     let installations = Installation::all();
     let mut rows: BTreeMap<(usize, &'static str), Vec<(Severity, String, Deeds, String)>> = BTreeMap::new();
-    for installation in &installations {
-        for format in Format::ALL {
-            let settings = [("mail_index_rewrite_min_log_bytes", "128"), ("mail_index_rewrite_max_log_bytes", "256")];
-            let dovecot = Dovecot::with(installation.clone(), format, &settings);
-            fill(&dovecot);
-            let home = dovecot.home();
-            let place = Place { root: dovecot.mail_root(), dir: dovecot.index_dir(name_in(format)) };
-            let old = SystemTime::now() - Duration::from_secs(3600);
-            for path in support::all_below(&home)
-                .into_iter()
-                .filter(|path| path.file_name().is_some_and(|name| is_aged(&name.to_string_lossy())))
-            {
-                fs::File::options().append(true).open(path).and_then(|file| file.set_modified(old)).expect("a time");
-            }
-            let sound = dovecot.snapshot(&home);
-            let before = look(&dovecot);
-            let lines = dovecot.error_log();
-            assert!(lines.is_empty(), "{} {format:?}: {lines:?}", installation.version());
-            for (n, change) in CHANGES.iter().enumerate() {
-                if !change.formats.contains(&format) || !change.name.contains(&only) {
-                    continue;
-                }
-                dovecot.restore(&sound, &home);
-                (change.make)(&place);
-                for path in support::all_below(&home)
-                    .into_iter()
-                    .filter(|path| path.file_name().is_some_and(|name| is_aged(&name.to_string_lossy())))
-                {
-                    let file = fs::File::options().append(true).open(path);
-                    file.and_then(|file| file.set_modified(old)).expect("a time");
-                }
-                dovecot.give_back();
-                let (severity, codes) = judged(&home);
-                let done = deeds(&dovecot, &before);
-                rows.entry((n, format.name())).or_default().push((severity, codes, done, judged(&home).1));
-            }
-            dovecot.restore(&sound, &home);
-            let done = deeds(&dovecot, &before);
-            assert_eq!(done.words, "nothing", "{} {format:?} without a damage", installation.version());
-        }
+    let tried: Vec<Vec<Row>> = std::thread::scope(|scope| {
+        let runs: Vec<_> = installations.iter().map(|one| scope.spawn(|| tried_on(one, &only))).collect();
+        runs.into_iter().map(|run| run.join().expect("a server")).collect()
+    });
+    for (change, row) in tried.into_iter().flatten() {
+        rows.entry(change).or_default().push(row);
     }
     let versions: Vec<&str> = installations.iter().map(Installation::version).collect();
     let mut table = format!(

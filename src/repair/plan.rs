@@ -247,12 +247,16 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
     let of_storage = inputs.storage.as_ref().and_then(|storage| storage.uid_validity);
     // Only an index of dbox is the place where it is kept.
     let is_dbox = [b"dbox-hdr".as_slice(), b"mdbox-hdr"].iter().any(|name| mailbox.extension(name).is_some());
-    let is_told = mailbox.header.next_uid > 1 || of_storage.is_some() || (is_dbox && !as_is);
+    // The server sets that of an empty Maildir or mbox itself.
+    let is_told = mailbox.header.next_uid > 1 || (is_dbox && (of_storage.is_some() || !as_is));
     if mailbox.header.uid_validity == 0 && is_told {
         let storage = inputs.storage.clone().unwrap_or_default();
         mailbox.header.uid_validity = told_validity(&storage, &hints);
         if let Err(why) = identity(mailbox, &mut chosen.lost, !is_dbox, inputs.now) {
             return Plan { refusal: Some(why), ..Plan::default() };
+        }
+        if chosen.base == Base::Log {
+            chosen.refutes.get_or_insert_with(|| "it sets no uid_validity".into());
         }
     }
     let asks = std::mem::take(&mut chosen.asks);
