@@ -292,17 +292,7 @@ fn age(dir: &Path) {
 }
 
 fn options(dry_run: bool, accept: bool) -> rebuild::Options {
-    rebuild::Options {
-        dry_run,
-        output: None,
-        base: None,
-        accept: if accept { Grade::ALL.to_vec() } else { Vec::new() },
-        lock_method: LockMethod::Fcntl,
-        lock_timeout: Duration::from_secs(5),
-        no_undo: false,
-        any_owner: true,
-        mmap: MmapPolicy::Never,
-    }
+    rebuild::Options { dry_run, any_owner: true, ..support::rebuild_options(accept) }
 }
 
 /// The state as idx shows it.

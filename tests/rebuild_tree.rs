@@ -10,9 +10,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use idx::ops::rebuild;
-use idx::repair::Grade;
-use idx::source::MmapPolicy;
-use idx::store::lock::LockMethod;
 use rustix::fs::{FlockOperation, Mode, fcntl_lock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -257,7 +254,7 @@ fn a_tree_is_as_its_mailboxes_alone() {
             .iter()
             .map(|row| {
                 let path = single.path().join(row["path"].as_str().expect("a path").trim_start_matches("ROOT/"));
-                let report = match rebuild::run(&path, &options(!accept.is_empty())) {
+                let report = match rebuild::run(&path, &support::rebuild_options(!accept.is_empty())) {
                     Ok(report) => serde_json::to_value(report).expect("JSON"),
                     Err(error) => serde_json::json!({"path": path, "error": error.to_string()}),
                 };
@@ -278,20 +275,6 @@ fn a_tree_is_as_its_mailboxes_alone() {
     }
     println!("{trees} trees, {mailboxes} mailboxes, {damaged} damages, {refused} refused");
     assert!(mailboxes > 0 && damaged > 0);
-}
-
-fn options(accept: bool) -> rebuild::Options {
-    rebuild::Options {
-        dry_run: false,
-        output: None,
-        base: None,
-        accept: if accept { Grade::ALL.to_vec() } else { Vec::new() },
-        lock_method: LockMethod::Fcntl,
-        lock_timeout: Duration::from_secs(5),
-        no_undo: false,
-        any_owner: false,
-        mmap: MmapPolicy::Never,
-    }
 }
 
 /// A report without what is of this run: where the tree is, what was drawn anew, and the schema.

@@ -14,7 +14,6 @@ use crate::ops::trees::Trees;
 use crate::ops::undo::{self, Options, Status, Summary, Task, UndoError, UndoReport};
 use crate::render::Report;
 use crate::render::text::shown;
-use crate::source::{PathError, guarded};
 use crate::store::signals::{self, Graceful};
 use crate::view::rebuild as view;
 
@@ -108,9 +107,7 @@ impl Undo {
                 continue;
             }
             for path in group.iter().take_while(|_| !stop()) {
-                let bug =
-                    |panic| UndoError::Path(PathError::Io { path: path.clone(), source: std::io::Error::other(panic) });
-                tell(path.clone(), guarded(|| undo::run(path, &options)).map_err(bug).flatten());
+                tell(path.clone(), undo::run_guarded(path, &options));
             }
         }
         progress.finish();

@@ -130,6 +130,18 @@ pub fn run(path: &Path, options: &Options) -> Result<UndoReport, UndoError> {
     run_one(&MailboxFiles::locate(path)?, options)
 }
 
+/// The same, whatever happens: a panic is an error of this mailbox.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_guarded(path: &Path, options: &Options) -> Result<UndoReport, UndoError> {
+    guarded(|| run(path, options)).unwrap_or_else(|panic| Err(failed(path, std::io::Error::other(panic))))
+}
+
+fn failed(path: &Path, source: std::io::Error) -> UndoError {
+    UndoError::Path(PathError::Io { path: path.to_owned(), source })
+}
+
 fn run_one(files: &MailboxFiles, options: &Options) -> Result<UndoReport, UndoError> {
     let home = Home::open(files, options.any_owner)?;
     home.as_owner(|| undo(&home, &files.index, options))?
@@ -138,18 +150,17 @@ fn run_one(files: &MailboxFiles, options: &Options) -> Result<UndoReport, UndoEr
 /// The same for everything below directories, in parallel. `tell` hears of each in the order of the walk; a mailbox
 /// without an undo file is passed over, and a root below which there is none is [`UndoError::Nothing`].
 pub fn trees(trees: &Trees<'_>, options: &Options, mut tell: impl FnMut(PathBuf, Result<UndoReport, UndoError>)) {
-    let io = |path: &Path, source| UndoError::Path(PathError::Io { path: path.to_owned(), source });
     let work = |_: &Found, files: &MailboxFiles| {
         let outcome = match guarded(|| run_one(files, options)) {
             Ok(Err(UndoError::Nothing(_))) => return None,
             Ok(outcome) => outcome,
-            Err(panic) => Err(io(&files.index, std::io::Error::other(panic))),
+            Err(panic) => Err(failed(&files.index, std::io::Error::other(panic))),
         };
         Some((files.index.clone(), outcome))
     };
     let empty = trees::each(trees, work, |result| match result {
         Ok((path, outcome)) => tell(path, outcome),
-        Err(error) => tell(error.path.clone(), Err(io(&error.path, error.source))),
+        Err(error) => tell(error.path.clone(), Err(failed(&error.path, error.source))),
     });
     empty.into_iter().for_each(|root| tell(root.clone(), Err(UndoError::Nothing(root))));
 }

@@ -141,7 +141,7 @@ fn with_headers(mailbox: Mailbox, storage: &Storage) -> Mailbox {
 /// A dbox mailbox whose GUID is gone gets it back from the mailbox list, or a new one: without it Dovecot rebuilds the
 /// index as soon as it is opened (`sdbox-storage.c`, `mdbox-storage.c`).
 ///
-/// Returns why the log does not lead to what the mailbox is now, if it has no such header at all.
+/// Returns why the log does not lead to what the mailbox is now: it has no such header, or a damaged one.
 pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) -> Option<String> {
     let storage = inputs.storage.as_ref()?;
     let place = SdboxHeader::mailbox_guid.offset..SdboxHeader::mailbox_guid.offset + 16;

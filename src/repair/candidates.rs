@@ -16,8 +16,8 @@ use crate::model::mailbox::ModseqHeader;
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, LogPos, Mailbox, SyncError, SyncKind, UidSet};
 
-/// Bytes of log that one raise of the modseq takes at least.
-const BYTES_PER_MODSEQ: u64 = 16;
+/// Bytes of log that one raise of the modseq takes at least, and one appended message.
+pub const BYTES_PER_MODSEQ: u64 = 16;
 /// Bytes that a disk reads and writes at once.
 const SECTOR: u64 = 512;
 

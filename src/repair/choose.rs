@@ -93,6 +93,11 @@ pub fn bits_apart(one: &[u8], other: &[u8]) -> Option<u32> {
     (one.len() == other.len()).then(|| one.iter().zip(other).map(|(a, b)| (a ^ b).count_ones()).sum())
 }
 
+/// Whether two texts differ in one byte alone.
+pub fn is_one_byte_apart(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).filter(|(a, b)| a != b).count() == 1
+}
+
 /// Where two states differ in what a client or a storage could notice.
 fn differences(index: &Mailbox, logs: &Mailbox) -> Vec<Difference> {
     let noticed = |one: &Difference| match one {

@@ -8,7 +8,7 @@ use super::candidates::Candidate;
 use super::loss::Loss;
 use super::order::Logs;
 use super::plan::Base;
-use super::storage::{damaged_tail, put_back, skip_lost_uids, take_out};
+use super::storage::{damaged_tail, put_back, remove, skip_lost_uids};
 use super::told::Told;
 use crate::format::Disk;
 use crate::format::ext::{MapHeader, MapRecord};
@@ -107,8 +107,12 @@ fn cannot(mails: &Mails, doubt: bool) -> Option<String> {
 
 /// A map that has no place for where mails are, or for their counts.
 fn lacks_places(map: &Mailbox) -> bool {
-    let lacks = |name: &[u8], size: u16| map.extension(name).is_none_or(|ext| ext.record_size < size);
-    !map.is_empty() && (lacks(b"map", MAP_SIZE) || lacks(b"ref", REF_SIZE))
+    !map.is_empty() && (lacks(map, b"map", MAP_SIZE) || lacks(map, b"ref", REF_SIZE))
+}
+
+/// Whether records have no so many bytes of an extension.
+fn lacks(map: &Mailbox, name: &[u8], size: u16) -> bool {
+    map.extension(name).is_none_or(|ext| ext.record_size < size)
 }
 
 /// Each mailbox has a copy of the map's UIDVALIDITY. Where the map alone has another, it is damaged, or another map.
@@ -139,13 +143,12 @@ fn same_life(chosen: &mut Candidate, mails: &Mails) -> Result<(), String> {
 /// Makes room for places and counts where there is none.
 fn introduce(chosen: &mut Candidate) {
     let mailbox = &chosen.replayed.mailbox;
-    let lacks = |name: &[u8], size: u16| mailbox.extension(name).is_none_or(|ext| ext.record_size < size);
     let mut told = Told::new(mailbox.endian);
-    if lacks(b"map", MAP_SIZE) {
+    if lacks(mailbox, b"map", MAP_SIZE) {
         let header = MapHeader { highest_file_id: 0, rebuild_count: 0 };
         told.with_records(b"map", &header.to_bytes(mailbox.endian), MAP_SIZE, 4);
     }
-    if lacks(b"ref", REF_SIZE) {
+    if lacks(mailbox, b"ref", REF_SIZE) {
         told.in_records(b"ref", REF_SIZE, 2);
     }
     if let Some(fresh) = told.onto(mailbox) {
@@ -267,9 +270,9 @@ impl<'m> Search<'m> {
                 None => {}
             }
         }
-        let records = chosen.lost.len();
-        take_out(chosen, nowhere);
-        chosen.lost.truncate(records);
+        if !nowhere.is_empty() {
+            remove(&mut chosen.replayed.mailbox, &nowhere);
+        }
         let mut back = UidSet::new();
         let mut missing: Vec<u32> = self.mails.references.keys().copied().collect();
         missing.sort_unstable();

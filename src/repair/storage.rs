@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::candidates::Candidate;
+use super::candidates::{BYTES_PER_MODSEQ, Candidate};
+use super::choose::is_one_byte_apart;
 use super::heal::index::Hints;
 use super::heal::records::is_keyword;
 use super::loss::{Grade, Loss};
@@ -16,9 +17,6 @@ use super::told::Told;
 use crate::format::record::flag;
 use crate::model::{LogPos, Mailbox, UidSet};
 pub use crate::storage::Messages as Storage;
-
-/// Bytes of log that one appended message takes at least, and one raise of the modseq.
-const BYTES_PER_CHANGE: u64 = 16;
 
 /// A modseq that is this much above what the logs count is damage: no log that is lost can have held so many changes.
 const MOST_AHEAD: u64 = 1 << 32;
@@ -90,11 +88,9 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
 fn alike(storage: &Storage, mailbox: &Mailbox) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (letters, keywords) = (&storage.letters, mailbox.keywords());
     let has = |list: &[Vec<u8>], name: &[u8]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
-    let is_near =
-        |one: &[u8], two: &[u8]| one.len() == two.len() && one.iter().zip(two).filter(|(a, b)| a != b).count() == 1;
     let unknown = letters.iter().filter(|letter| !letter.is_empty() && !has(keywords, letter));
     let pairs = unknown.filter_map(|letter| {
-        let mut near = keywords.iter().filter(|name| !has(letters, name) && is_near(letter, name));
+        let mut near = keywords.iter().filter(|name| !has(letters, name) && is_one_byte_apart(letter, name));
         let name = near.next()?;
         near.next().is_none().then(|| (letter.clone(), name.clone()))
     });
@@ -149,7 +145,7 @@ pub(super) fn damaged_tail(chosen: &mut Candidate, logs: &Logs<'_>) {
     let size = (log.bytes.len() as u64).saturating_sub(log.end);
     let what = log.tail.as_ref().map(ToString::to_string).unwrap_or_default();
     chosen.lost.push(Loss::Hole { at: LogPos { seq: log.seq(), offset: log.end }, size, what });
-    chosen.margin += size / BYTES_PER_CHANGE + 1;
+    chosen.margin += size / BYTES_PER_MODSEQ + 1;
     chosen.cut_short = true;
 }
 
@@ -316,14 +312,17 @@ fn expunged_in_the_dark(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'
 }
 
 pub(super) fn take_out(chosen: &mut Candidate, gone: UidSet) {
-    if gone.is_empty() {
-        return;
+    if !gone.is_empty() {
+        remove(&mut chosen.replayed.mailbox, &gone);
+        chosen.lost.push(Loss::Gone(gone));
     }
-    let mailbox = &mut chosen.replayed.mailbox;
+}
+
+/// Takes messages out of a mailbox.
+pub(super) fn remove(mailbox: &mut Mailbox, gone: &UidSet) {
     let rest = mailbox.positions().filter(|i| !gone.contains(mailbox.uid(*i)));
     let records = rest.flat_map(|i| mailbox.record(i).to_vec()).collect();
     mailbox.set_records(records);
-    chosen.lost.push(Loss::Gone(gone));
 }
 
 /// The end of the last stretch of log that is lost; everything after it is known.

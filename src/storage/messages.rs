@@ -97,7 +97,10 @@ impl Messages {
     fn of_maildir(dir: &Dir) -> Option<Messages> {
         let Witness::Maildir(maildir) = Maildir::read(dir, None, None) else { return None };
         let list = &maildir.uidlist.as_ref().ok()?.list;
-        let uids = maildir.with_files();
+        let flags = maildir.flags();
+        let listed = list.entries.iter().map(|(uid, _)| *uid);
+        // Those that have a file, as with_files tells.
+        let uids: Vec<u32> = listed.filter(|uid| flags.contains_key(uid)).collect();
         let [new, cur] = maildir.messages.as_ref().map(|messages| messages.changed).unwrap_or_default();
         let state = new.zip(cur).filter(|(new, cur)| super::is_at_rest(new.0.max(cur.0)));
         let state = state.map(|(new, cur)| SyncState::Maildir([new, cur]));
@@ -105,7 +108,7 @@ impl Messages {
         let next_uid = if list.problem.is_none() { list.next_uid } else { 0 };
         Some(Messages {
             format: "maildir",
-            flags: Some(maildir.flags()),
+            flags: Some(flags),
             letters: maildir.keywords.names.clone().unwrap_or_default(),
             uid_validity: Some(list.uid_validity).filter(|value| *value != 0),
             guid: list.guid,

@@ -32,6 +32,21 @@ pub fn fixtures() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"), PathBuf::from)
 }
 
+/// A rebuild in this process: of the files of their owner, with an undo file; what is lost is accepted, or nothing is.
+pub fn rebuild_options(accept: bool) -> ::idx::ops::rebuild::Options {
+    ::idx::ops::rebuild::Options {
+        dry_run: false,
+        output: None,
+        base: None,
+        accept: if accept { ::idx::repair::Grade::ALL.to_vec() } else { Vec::new() },
+        lock_method: ::idx::store::lock::LockMethod::Fcntl,
+        lock_timeout: Duration::from_secs(5),
+        no_undo: false,
+        any_owner: false,
+        mmap: ::idx::source::MmapPolicy::Never,
+    }
+}
+
 /// Copies `files/` of a fixture to `to`, with the times that the server left them with, which git does not keep.
 pub fn dated(fixture: &str, to: &Path) {
     let from = fixtures().join(fixture);

@@ -12,13 +12,14 @@ use crate::format::record::{Record, RecordType};
 use crate::model::replay::Until;
 use crate::model::{Chain, ChainFile, Mailbox};
 use crate::repair::base::OLDEST;
+use crate::repair::choose::is_one_byte_apart;
 use crate::repair::plan::Inputs;
 use crate::repair::storage::references;
 use crate::source::Role;
 use crate::storage::own_guid;
 
 /// Extensions that only mailboxes of one storage format have.
-const HEADERS: [&[u8]; 4] = [b"maildir", b"mbox", b"dbox-hdr", b"mdbox-hdr"];
+const HEADERS: [&[u8]; 4] = [b"dbox-hdr", b"maildir", b"mbox", b"mdbox-hdr"];
 
 /// What a file says of the mailbox it belongs to. `indexid` alone tells little: mailboxes that were made in the same
 /// second have the same.
@@ -31,6 +32,8 @@ struct Claim {
     guid: Option<[u8; 16]>,
     /// Where an index stands: `file_seq` and offset.
     stands: Option<(u32, u64)>,
+    /// Those of [`HEADERS`] that it has or introduces.
+    headers: Vec<&'static [u8]>,
 }
 
 /// The files that are not this mailbox's, each with the reason.
@@ -48,7 +51,7 @@ impl Foreign {
         let roles = [Role::Index, Role::Backup, Role::OldLog, Role::Log];
         let claims: Vec<Claim> = roles.iter().filter_map(|role| claim(inputs, *role)).collect();
         let mut found = Foreign::default();
-        found.against_format(inputs);
+        found.against_format(inputs, &claims);
         found.against_guid(inputs, &claims);
         found.against_storage(inputs, &claims);
         found.against_mails(inputs, &claims);
@@ -60,7 +63,7 @@ impl Foreign {
     }
 
     /// Index and logs that have the header of another storage format, and not the one of this storage.
-    fn against_format(&mut self, inputs: &Inputs<'_>) {
+    fn against_format(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
         let Some(storage) = &inputs.storage else { return };
         let own: &[u8] = match storage.format {
             "maildir" => b"maildir",
@@ -69,14 +72,10 @@ impl Foreign {
             "mdbox" => b"mdbox-hdr",
             _ => return,
         };
-        for role in [Role::Index, Role::Backup, Role::OldLog, Role::Log] {
-            let names = inputs.bytes(role).map(|bytes| extensions(role, bytes)).unwrap_or_default();
-            let of_format = |name: &&Vec<u8>| HEADERS.contains(&name.as_slice());
-            if let Some(other) = names.iter().find(of_format)
-                && !names.iter().any(|name| name == own)
-            {
-                let [other, own] = [other, own].map(String::from_utf8_lossy);
-                self.add(role, format!("it has the extension {other} of another storage format, and no {own}"));
+        for one in claims.iter().filter(|one| !one.headers.contains(&own)) {
+            if let Some(other) = one.headers.first() {
+                let [other, own] = [*other, own].map(String::from_utf8_lossy);
+                self.add(one.role, format!("it has the extension {other} of another storage format, and no {own}"));
             }
         }
     }
@@ -169,8 +168,8 @@ impl Foreign {
         let other = claims.iter().find(is_other).and_then(|one| one.uid_validity);
         // In a text of digits one that is wrong is no other mailbox.
         let digit = |theirs: &u32| {
-            let (one, two) = (theirs.to_string(), known.to_string());
-            one.len() == two.len() && one.bytes().zip(two.bytes()).filter(|(a, b)| a != b).count() == 1
+            let [one, two] = [*theirs, known].map(|number| number.to_string());
+            is_one_byte_apart(one.as_bytes(), two.as_bytes())
         };
         let has_mails = |one: &Claim| match one.stands {
             Some(_) => inputs
@@ -311,22 +310,6 @@ fn name(role: Role) -> &'static str {
     }
 }
 
-/// Names of the extensions that an index has, or that a log introduces.
-fn extensions(role: Role, bytes: &[u8]) -> Vec<Vec<u8>> {
-    if matches!(role, Role::Index | Role::Backup) {
-        let index = IndexFile::parse(bytes).ok();
-        return index.iter().flat_map(|index| &index.extensions).map(|ext| ext.name.to_vec()).collect();
-    }
-    let Ok(log) = LogFile::parse(bytes, bytes.len() as u64) else { return Vec::new() };
-    let records = log.records(bytes);
-    let intros = records.filter(|record| record.kind() == Some(RecordType::ExtIntro));
-    let mut names: Vec<Vec<u8>> =
-        intros.flat_map(|record| record.intros().map(|one| one.name.to_vec()).collect::<Vec<_>>()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
 fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {
     let bytes = inputs.bytes(role)?;
     if matches!(role, Role::Index | Role::Backup) {
@@ -338,17 +321,21 @@ fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {
             uid_validity: Some(header.uid_validity),
             guid: own_guid(&Mailbox::load(&index)),
             stands: Some((header.log_file_seq, u64::from(header.log_file_head_offset))),
+            headers: HEADERS.into_iter().filter(|name| index.extension(name).is_some()).collect(),
         });
     }
     let log = LogFile::parse(bytes, bytes.len() as u64).ok()?;
-    let uid_validity = log
-        .records(bytes)
-        .filter(|record| record.kind() == Some(RecordType::HeaderUpdate))
-        .flat_map(|record| record.header_chunks().map(move |chunk| (chunk, record.endian)))
-        .filter_map(|(chunk, endian)| IndexHeader::uid_validity.u32_in(chunk.data, chunk.offset as usize, endian))
-        .last();
+    let (mut uid_validity, mut introduced) = (None, [false; HEADERS.len()]);
+    for record in log.records(bytes) {
+        uid_validity = record.sets(IndexHeader::uid_validity).last().or(uid_validity);
+        let intros = (record.kind() == Some(RecordType::ExtIntro)).then(|| record.intros());
+        for one in intros.into_iter().flatten() {
+            HEADERS.iter().zip(&mut introduced).for_each(|(name, seen)| *seen |= one.name == *name);
+        }
+    }
+    let headers = HEADERS.into_iter().zip(introduced).filter_map(|(name, seen)| seen.then_some(name)).collect();
     let guid = state_of(role, bytes).as_ref().and_then(own_guid);
-    Some(Claim { role, indexid: log.header.indexid, uid_validity, guid, stands: None })
+    Some(Claim { role, indexid: log.header.indexid, uid_validity, guid, stands: None, headers })
 }
 
 /// The state that an index has, or that a log leads to which begins with the mailbox.
