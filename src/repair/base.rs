@@ -1,19 +1,17 @@
 //! The state that storage and logs tell together, without any index and without logs that reach back to the beginning.
 
 use super::candidates::{Candidate, replay};
+use super::doubt::first_append_after;
 use super::heal::index::Hints;
+use super::heal::own::OLDEST;
+use super::inputs::{Base, Inputs, Storage};
 use super::loss::Loss;
 use super::order::Logs;
-use super::plan::{Base, Inputs};
-use super::storage::{Storage, first_append_after};
 use super::told::Told;
 use crate::format::ext::{MdboxHeader, SdboxHeader};
 use crate::format::log::LogHeader;
 use crate::format::{Disk, Endian};
 use crate::model::{LogPos, Mailbox, UidSet};
-
-/// No map was begun before that, UNIX seconds.
-pub const OLDEST: u32 = 0x2000_0000;
 
 /// Builds it. What logs say of older messages is taken from them, all else from the storage.
 ///

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::flip::without_lone_bit;
 use super::heal::index::Mended;
-use super::heal::records::without_lone_bit;
+use super::inputs::Base;
 use super::loss::{Loss, NoRecord};
 use super::order::Logs;
-use super::plan::Base;
-use super::steps::MARGIN;
 use super::survey::Survey;
 use crate::format::index::header_flag;
 use crate::format::record::{Append, RecordType, flag};
@@ -16,6 +15,10 @@ use crate::model::mailbox::ModseqHeader;
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, LogPos, Mailbox, SyncError, SyncKind, UidSet};
 
+/// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a
+/// change takes 20 bytes at least: no log holds more changes than this. Neither it nor a few times as much is a power
+/// of two: a number that was raised must not look like one with a bit that has flipped.
+pub const MARGIN: u64 = 65_537;
 /// Bytes of log that one raise of the modseq takes at least, and one appended message.
 pub const BYTES_PER_MODSEQ: u64 = 16;
 /// Bytes that a disk reads and writes at once.
@@ -434,4 +437,19 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
     candidate.same_log = same_log;
     candidate.gap = gap;
     Some(candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MARGIN;
+
+    /// A second run took the raised number for a flipped bit, and lowered HIGHESTMODSEQ again.
+    #[test]
+    fn what_was_raised_is_no_flipped_bit() {
+        for times in 1..=4_u64 {
+            for number in [1, 7, 0xffff, 0x1_0000, 2_155_905_160, u64::from(u32::MAX)] {
+                assert!(!(number ^ (number + times * MARGIN)).is_power_of_two(), "{number}, {times} times");
+            }
+        }
+    }
 }

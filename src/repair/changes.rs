@@ -3,9 +3,8 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
-use super::plan::{Base, Inputs, Plan};
-use super::steps::Step;
-use super::storage::Storage;
+use super::inputs::{Base, Inputs, Storage};
+use super::outcome::{Plan, Step};
 use crate::source::{Dir, Family, MailboxFiles, Role, Stat, passed};
 use crate::storage::{Mails, Roots, is_saving};
 use crate::store::home::{Home, Survey};

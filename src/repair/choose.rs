@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 
 use super::candidates::Candidate;
+use super::flip::bits_apart;
+use super::inputs::{Base, Inputs, Storage};
 use super::loss::Loss;
 use super::order::Logs;
-use super::plan::{Base, Inputs};
-use super::storage::Storage;
 use crate::model::diff::{Difference, compare};
 use crate::model::{Mailbox, UidSet};
 
@@ -86,16 +86,6 @@ fn contradicts_logs(found: &[Difference], index: &Mailbox, logs: &Mailbox, stora
         return theirs.len() > ours.len() && new.iter().any(|name| ours.iter().any(|other| like(name, other)));
     }
     false
-}
-
-/// In how many bits two names of the same length differ.
-pub fn bits_apart(one: &[u8], other: &[u8]) -> Option<u32> {
-    (one.len() == other.len()).then(|| one.iter().zip(other).map(|(a, b)| (a ^ b).count_ones()).sum())
-}
-
-/// Whether two texts differ in one byte alone.
-pub fn is_one_byte_apart(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).filter(|(a, b)| a != b).count() == 1
 }
 
 /// Where two states differ in what a client or a storage could notice.

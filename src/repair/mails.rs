@@ -5,10 +5,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::candidates::Candidate;
+use super::doubt::{damaged_tail, put_back, remove, skip_lost_uids, write};
+use super::inputs::Base;
 use super::loss::Loss;
 use super::order::Logs;
-use super::plan::Base;
-use super::storage::{damaged_tail, put_back, remove, skip_lost_uids};
 use super::told::Told;
 use crate::format::Disk;
 use crate::format::ext::{MapHeader, MapRecord};
@@ -354,17 +354,6 @@ impl<'m> Search<'m> {
             rest.into_iter().for_each(|k| self.claim(k));
         }
         kept
-    }
-}
-
-/// Sets the first bytes of an extension's data in one record, where it has so many.
-pub(super) fn write(mailbox: &mut Mailbox, uid: u32, name: &[u8], bytes: &[u8]) {
-    let Some(ext) = mailbox.extension(name).filter(|ext| usize::from(ext.record_size) >= bytes.len()) else { return };
-    let at = usize::from(ext.record_offset);
-    if let Some(i) = mailbox.lookup(uid)
-        && let Some(to) = mailbox.record_mut(i).get_mut(at..at + bytes.len())
-    {
-        to.copy_from_slice(bytes);
     }
 }
 

@@ -1,25 +1,23 @@
 //! A state held against the map of an mdbox: each message refers to a mail of the map, and the map counts who refers to
 //! it. What the map counts and nobody refers to is what a mailbox has lost; what others account for it has no more.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::candidates::Candidate;
+use super::candidates::{Candidate, MARGIN};
+use super::doubt::{ends_early, first_append_after, is_doubt, last_doubt, put_back, settle_grades, take_out, write};
+use super::inputs::Base;
 use super::loss::Loss;
-use super::mails::write;
 use super::order::Logs;
-use super::plan::Base;
-use super::steps::MARGIN;
-use super::storage::{ends_early, first_append_after, is_doubt, last_doubt, put_back, settle_grades, take_out};
 use super::told::Told;
 use crate::format::record::RecordType;
 use crate::model::{Mailbox, UidSet};
-use crate::storage::{MapState, map_uid};
+use crate::storage::{MapState, mails_of, map_uid};
 
 /// Brings a state as far as the map proves it. Returns the mails of which nothing tells which messages they were.
 pub fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: bool) -> Vec<u32> {
     let torn = logs.is_torn();
     let mailbox = &chosen.replayed.mailbox;
-    let Some((mut orphans, over)) = map.balance(&references(mailbox)) else { return Vec::new() };
+    let Some((mut orphans, over)) = map.balance(&mails_of(mailbox)) else { return Vec::new() };
     // No sound mailbox has a message without a mail, or a mail more often than the map counts it.
     let over: HashSet<u32> = over.into_iter().collect();
     let of = |i: usize| map_uid(mailbox, i).unwrap_or(0);
@@ -139,14 +137,6 @@ pub fn renumber(chosen: &mut Candidate, orphans: &[u32], map: &MapState, expunge
         }
     }
     chosen.lost.push(Loss::Renumbered { fresh: uids, all });
-}
-
-/// How often the messages of a mailbox refer to each mail.
-pub fn references(mailbox: &Mailbox) -> HashMap<u32, u32> {
-    let mut own = HashMap::new();
-    let uids = mailbox.positions().filter_map(|i| map_uid(mailbox, i)).filter(|uid| *uid != 0);
-    uids.for_each(|uid| *own.entry(uid).or_insert(0) += 1);
-    own
 }
 
 /// Gives messages their mails again where only one order of both is possible: between two messages whose mails are

@@ -6,11 +6,16 @@ mod base;
 mod candidates;
 mod changes;
 mod choose;
+mod demands;
+mod doubt;
+mod flip;
 mod heal;
+mod inputs;
 mod loss;
 mod mails;
 mod map;
 mod order;
+mod outcome;
 mod plan;
 mod steps;
 mod storage;
@@ -23,9 +28,10 @@ use crate::store::StoreError;
 use crate::store::lock::LockError;
 use crate::store::transaction::CommitError;
 pub(crate) use changes::{StorageState, after, before, change, inputs, whole_files};
+pub use inputs::{Base, Inputs};
 pub use loss::{ExtensionPart, Grade, Loss, NoRecord};
-pub use plan::{Base, Inputs, Kept, Messages, Plan, plan};
-pub use steps::Step;
+pub use outcome::{Kept, Messages, Plan, Step};
+pub use plan::plan;
 
 /// Why nothing could be done.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Which of the log files belong to this mailbox, and in what order.
 
 use super::heal::own::Foreign;
-use super::plan::Inputs;
+use super::inputs::Inputs;
 use super::survey::Survey;
 use crate::format::index::IndexFile;
 use crate::format::log::{LogFile, LogHeader};

@@ -5,143 +5,26 @@
 //! a log that Dovecot would throw away becomes a rotation. A cache of another mailbox goes. The result is decoded and
 //! checked again.
 
-use std::fmt;
-
-use serde::Serialize;
-
 use super::base::{from_storage, identity, keep_guid, told_validity};
-use super::candidates::{Candidate, follow, full_replay};
+use super::candidates::{Candidate, MARGIN, follow, full_replay};
 use super::choose::{choose, compare_with_logs, no_base, settle_reset};
+use super::demands::Demands;
+use super::doubt::skip_lost_uids;
 use super::heal::fill::{fill, hints};
 use super::heal::index::mend;
 use super::heal::own::Foreign;
 use super::heal::records::heal;
 use super::heal::tail::cut;
+use super::inputs::{Base, Inputs, Storage};
 use super::loss::{Grade, Loss};
 use super::mails::hold_mails;
 use super::order::{Logs, has_undeleted, sort_logs, vote};
-use super::steps::{Step, finish};
-use super::storage::{Storage, hold, name_flags, skip_lost_uids};
-use super::verify::{Demands, Unchanged, judge};
+use super::outcome::Plan;
+use super::steps::finish;
+use super::storage::{hold, name_flags};
+use super::verify::{Unchanged, judge};
 use crate::format::index::IndexFile;
-use crate::model::UidSet;
-use crate::source::{Family, MailboxFiles, Role};
-
-/// Where a state comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Base {
-    /// The main index and the logs after it
-    Index,
-    /// dovecot.index.backup and the logs after it
-    Backup,
-    /// Logs that start from an empty mailbox
-    Log,
-    /// The mail storage, and what logs tell of its messages
-    Storage,
-}
-
-impl fmt::Display for Base {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Base::Index => "index",
-            Base::Backup => "backup",
-            Base::Log => "log",
-            Base::Storage => "storage",
-        })
-    }
-}
-
-/// The bytes of a mailbox's files.
-#[derive(Clone, Debug, Default)]
-pub struct Inputs<'a> {
-    /// `dovecot.index`.
-    pub index: Option<&'a [u8]>,
-    /// `dovecot.index.backup`.
-    pub backup: Option<&'a [u8]>,
-    /// `dovecot.index.log.2`, unless it is the same file as the log.
-    pub old_log: Option<&'a [u8]>,
-    /// `dovecot.index.log`.
-    pub log: Option<&'a [u8]>,
-    /// `dovecot.index.cache`.
-    pub cache: Option<&'a [u8]>,
-    /// What the mail storage tells.
-    pub storage: Option<Storage>,
-    /// UNIX time, for the header of a new log.
-    pub now: u32,
-    /// Take only this base.
-    pub base: Option<Base>,
-}
-
-/// How well the messages of the result are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Messages {
-    /// All messages.
-    pub total: u64,
-    /// Every bit follows from log records.
-    pub proven: u64,
-    /// Taken over from a sound index or backup.
-    pub carried: u64,
-    /// Taken from a damaged file.
-    pub salvaged: u64,
-}
-
-/// What stays as it is, so that no client has to synchronise anew.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Kept {
-    /// Ties index, log and cache.
-    pub indexid: u32,
-    /// UIDVALIDITY.
-    pub uid_validity: u32,
-    /// UIDNEXT.
-    pub next_uid: u32,
-    /// HIGHESTMODSEQ.
-    pub highest_modseq: u64,
-    /// By how much that was raised because log records are lost; 0 otherwise.
-    pub highest_modseq_raised_by: u64,
-    /// Keyword names in the order of their bits.
-    pub keywords: Vec<String>,
-    /// Extensions in the order of their numbers.
-    pub extensions: Vec<String>,
-    /// The byte order of the result: a Dovecot on a host of the other one throws it away.
-    pub byte_order: String,
-    /// Messages whose data in the cache stays linked.
-    pub cache_links: u64,
-}
-
-/// A plan.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// What the state is based on; `None` when there is no state.
-    pub base: Option<Base>,
-    /// The changes, each with its reason.
-    pub steps: Vec<(Step, String)>,
-    /// How well the messages are known.
-    pub messages: Messages,
-    /// What is lost with these changes.
-    pub lost: Vec<Loss>,
-    /// What is kept.
-    pub kept: Option<Kept>,
-    /// Why it must not be done whatever is accepted.
-    pub refusal: Option<String>,
-    /// The index at the end of the logs, whether it is to be written or not.
-    pub index: Vec<u8>,
-    /// Mails of a map whose metadata this rests on, and that were not read.
-    pub asks: UidSet,
-}
-
-impl<'a> Inputs<'a> {
-    /// The bytes of the file with that role.
-    pub fn bytes(&self, role: Role) -> Option<&'a [u8]> {
-        match role {
-            Role::Index => self.index,
-            Role::Backup => self.backup,
-            Role::OldLog => self.old_log,
-            Role::Log => self.log,
-            Role::Cache => self.cache,
-        }
-    }
-}
+use crate::source::{Family, MailboxFiles};
 
 /// What a list of mailboxes is that nothing tells any more (`mailbox-list-index.c`, `mailbox-list-index-backend.c`).
 const NO_LIST: &str = ". Where directories are called as their mailboxes are, the list is but a copy: remove \
@@ -283,7 +166,7 @@ fn missing_end(chosen: &mut Candidate, logs: &Logs<'_>, index: Option<&IndexFile
         });
     if gone || rotated {
         chosen.lost.push(Loss::After(chosen.replayed.position));
-        chosen.margin = chosen.margin.max(super::steps::MARGIN);
+        chosen.margin = chosen.margin.max(MARGIN);
         chosen.cut_short |= rotated;
     }
 }

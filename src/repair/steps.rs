@@ -1,61 +1,21 @@
 //! From a chosen state to the changes on disk, in their order, and the index that goes with them.
 
-use super::candidates::Candidate;
+use super::candidates::{Candidate, MARGIN};
+use super::demands::Demands;
 use super::heal::cache::{cache_links, clear_cache_links, foreign_cache};
 use super::heal::index::{fix_counters, settle};
 use super::heal::log::{next_log, pending, silenced};
+use super::inputs::{Base, Inputs};
 use super::loss::Loss;
 use super::order::Logs;
-use super::plan::{Base, Inputs, Kept, Messages, Plan};
+use super::outcome::{Kept, Messages, Plan, Step};
 use super::survey::Survey;
 use super::told::Told;
-use super::verify::Demands;
 use crate::format::Disk;
 use crate::format::log::LogHeader;
 use crate::model::mailbox::{Extension, ModseqHeader};
 use crate::model::replay::{Replayed, Until};
 use crate::model::{Chain, Mailbox, UidSet};
-
-/// How far HIGHESTMODSEQ is raised when nobody knows how much log is lost. A log is rotated at 1 MiB by default, and a
-/// change takes 20 bytes at least: no log holds more changes than this. Neither it nor a few times as much is a power
-/// of two: a number that was raised must not look like one with a bit that has flipped.
-pub const MARGIN: u64 = 65_537;
-
-/// One change on disk. They are made in the order of the plan; the index is the last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The log ends here now.
-    CutLog(u64),
-    /// The log becomes `.log.2`, as it is.
-    LinkOldLog,
-    /// `.log.2` becomes this.
-    WriteOldLog(Vec<u8>),
-    /// The log becomes this.
-    WriteLog(Vec<u8>),
-    /// Log and `.log.2` change places.
-    ExchangeLogs,
-    /// `.log.2` goes.
-    RemoveOldLog,
-    /// The cache goes.
-    RemoveCache,
-    /// The index becomes this.
-    WriteIndex(Vec<u8>),
-}
-
-impl Step {
-    /// The step in words, with its reason. `index` is the name of the index, by which its log is called too.
-    pub fn describe(&self, index: &str, why: &str) -> String {
-        match self {
-            Step::CutLog(len) => format!("cut {index}.log to {len} bytes: {why}"),
-            Step::LinkOldLog | Step::WriteOldLog(_) => format!("the old log becomes .log.2: {why}"),
-            Step::WriteLog(_) => format!("write a new log: {why}"),
-            Step::ExchangeLogs => format!("exchange .log and .log.2: {why}"),
-            Step::RemoveOldLog => format!("remove .log.2: {why}"),
-            Step::RemoveCache => format!("remove the cache: {why}"),
-            Step::WriteIndex(bytes) => format!("write the index, {} bytes: {why}", bytes.len()),
-        }
-    }
-}
 
 /// From a state to bytes: what happens to log and cache, and the index that goes with them.
 pub fn finish(
@@ -305,19 +265,4 @@ fn count(mailbox: &Mailbox, proven_from: u32, damaged: bool) -> Messages {
     let rest = total - proven;
     let (carried, salvaged) = if damaged { (0, rest) } else { (rest, 0) };
     Messages { total, proven, carried, salvaged }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::MARGIN;
-
-    /// A second run took the raised number for a flipped bit, and lowered HIGHESTMODSEQ again.
-    #[test]
-    fn what_was_raised_is_no_flipped_bit() {
-        for times in 1..=4_u64 {
-            for number in [1, 7, 0xffff, 0x1_0000, 2_155_905_160, u64::from(u32::MAX)] {
-                assert!(!(number ^ (number + times * MARGIN)).is_power_of_two(), "{number}, {times} times");
-            }
-        }
-    }
 }

@@ -212,6 +212,14 @@ pub fn map_uid(mailbox: &Mailbox, i: usize) -> Option<u32> {
     Some(MdboxRecord::read(bytes, mailbox.endian).map_uid)
 }
 
+/// How often the messages of a mailbox refer to each mail.
+pub fn mails_of(mailbox: &Mailbox) -> HashMap<u32, u32> {
+    let mut own = HashMap::new();
+    let uids = mailbox.positions().filter_map(|i| map_uid(mailbox, i)).filter(|uid| *uid != 0);
+    uids.for_each(|uid| *own.entry(uid).or_insert(0) += 1);
+    own
+}
+
 /// The reference count that the map has of a mail.
 pub fn refcount(map: &Mailbox, i: usize) -> Option<u16> {
     map.endian.u16_at(map.ext_bytes(i, map.extension(b"ref")?)?, 0)

@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 pub use cached::Believed;
-pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, map_uid, refcount};
+pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, mails_of, map_uid, refcount};
 pub use list::{InList, Listed, ListedMailbox, Own, hex, own_guid};
 pub use location::Location;
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};

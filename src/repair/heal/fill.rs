@@ -5,9 +5,9 @@ use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::record::RecordType;
 use crate::model::{LogPos, Mailbox};
 use crate::repair::candidates::{Candidate, replay};
+use crate::repair::inputs::{Base, Inputs};
 use crate::repair::loss::Loss;
 use crate::repair::order::Logs;
-use crate::repair::plan::{Base, Inputs};
 
 pub fn hints<'h>(inputs: &'h Inputs<'_>, logs: &Logs<'_>, indexid: u32) -> Hints<'h> {
     let mut hints = Hints { indexid, storage: inputs.storage.as_ref(), ..Hints::default() };

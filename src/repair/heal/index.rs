@@ -10,9 +10,9 @@ use crate::format::{Disk, Endian, align8};
 use crate::model::ext::layout;
 use crate::model::mailbox::Extension;
 use crate::model::{Mailbox, UidSet};
+use crate::repair::demands::Demands;
+use crate::repair::inputs::Storage;
 use crate::repair::loss::{ExtensionPart, Loss, NoRecord};
-use crate::repair::storage::Storage;
-use crate::repair::verify::Demands;
 
 /// What stands beside an index and may tell what it said.
 #[derive(Clone, Debug, Default)]

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use super::index::{Hints, Mended};
-use super::records::is_keyword;
 use crate::format::ext::{KeywordsHeader, keywords_header};
 use crate::format::{Endian, align8};
-use crate::repair::choose::bits_apart;
+use crate::repair::flip::{bits_apart, is_keyword};
 use crate::repair::loss::Loss;
 
 /// Bytes of a keywords header that are searched for names.

@@ -5,8 +5,8 @@ use crate::format::index::IndexFile;
 use crate::format::log::LogHeader;
 use crate::format::record::{EXTERNAL, HEADER_SIZE, Record, RecordType};
 use crate::model::Mailbox;
+use crate::repair::inputs::Inputs;
 use crate::repair::order::Logs;
-use crate::repair::plan::Inputs;
 use crate::repair::survey::Survey;
 
 /// The header of the log that comes next: `mail_transaction_log_rotate`.

@@ -11,12 +11,13 @@ use crate::format::log::LogFile;
 use crate::format::record::{Record, RecordType};
 use crate::model::replay::Until;
 use crate::model::{Chain, ChainFile, Mailbox};
-use crate::repair::base::OLDEST;
-use crate::repair::choose::is_one_byte_apart;
-use crate::repair::plan::Inputs;
-use crate::repair::storage::references;
+use crate::repair::flip::is_one_byte_apart;
+use crate::repair::inputs::Inputs;
 use crate::source::Role;
-use crate::storage::own_guid;
+use crate::storage::{mails_of, own_guid};
+
+/// No map was begun before that, UNIX seconds.
+pub const OLDEST: u32 = 0x2000_0000;
 
 /// Extensions that only mailboxes of one storage format have.
 const HEADERS: [&[u8]; 4] = [b"dbox-hdr", b"maildir", b"mbox", b"mdbox-hdr"];
@@ -147,7 +148,7 @@ impl Foreign {
             }
             // An older index has mails that were copied elsewhere and expunged here since.
             let later = one.stands.and_then(|_| followed(inputs, &mailbox));
-            let own = references(later.as_ref().unwrap_or(&mailbox));
+            let own = mails_of(later.as_ref().unwrap_or(&mailbox));
             let Some((orphans, over)) = map.balance(&own) else { return };
             if over.len() * 2 > own.len() && !orphans.is_empty() {
                 self.add(one.role, format!("other mailboxes have {} of its {} mails", over.len(), own.len()));

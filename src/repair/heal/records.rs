@@ -9,10 +9,9 @@ use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::record::{Append, ExpungeGuid, ModseqUpdate, Record, RecordType};
 use crate::format::{Disk, Endian};
 use crate::model::Mailbox;
-use crate::repair::choose::bits_apart;
+use crate::repair::flip::{bits_apart, is_keyword, without_lone_bit};
+use crate::repair::inputs::{Inputs, Storage};
 use crate::repair::order::Logs;
-use crate::repair::plan::Inputs;
-use crate::repair::storage::Storage;
 use crate::repair::survey::Survey;
 
 /// Impossible UIDs up to which each is looked at by itself. More of them are no flipped bits.
@@ -24,10 +23,6 @@ const MODSEQ_LIMIT: u64 = 1 << 40;
 
 /// A modseq that a log may begin with although it begins with the mailbox.
 const FIRST_LIMIT: u64 = 1 << 10;
-
-/// A modseq of which this or a higher bit is set, and no other of them, was damaged: counting changes does not get so
-/// far, and a position of the scheme of 2008 has more of them.
-const LONE_BIT: u64 = 1 << 32;
 
 /// A field of a record in one of the logs.
 #[derive(Clone, Copy)]
@@ -425,17 +420,6 @@ fn keywords(logs: &mut Logs<'_>, beside: &Beside) {
             log.mended.push(format!("record at {record}: the keyword {was} can only be {is}"));
         }
     }
-}
-
-/// Whether a client can have set a keyword of that name (`mailbox_keyword_is_valid`).
-pub fn is_keyword(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(byte))
-}
-
-/// A modseq of which one bit stands far above what counting reaches.
-pub fn without_lone_bit(modseq: u64) -> Option<u64> {
-    let high = modseq / LONE_BIT * LONE_BIT;
-    high.is_power_of_two().then_some(modseq ^ high)
 }
 
 fn modseqs(log: &mut Survey<'_>) {

@@ -7,9 +7,9 @@ use crate::format::index::IndexFile;
 use crate::format::record::{Record, RecordType};
 use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::{LogPos, UidSet};
+use crate::repair::inputs::Inputs;
 use crate::repair::loss::Loss;
 use crate::repair::order::Logs;
-use crate::repair::plan::Inputs;
 use crate::repair::survey::Survey;
 
 /// What a record says for or against being this log's.
