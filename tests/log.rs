@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use support::build::{self, words};
 use support::doveadm_dump::LogDump;
 use support::writer::{self, LogWriter};
 use support::{Dated, fixtures};
@@ -173,6 +174,46 @@ fn the_life_of_a_message() {
     let content = |position: &str| table.lines().find(|line| line.trim_start().starts_with(position)).expect("a line");
     assert!(content("2:3388").ends_with("expunge requested"), "{table}");
     assert!(content("2:3604").ends_with("expunge done, as requested at 2:3388"), "{table}");
+}
+
+/// An extension that was created in a hole has the number that the next one would have had: behind the hole a number
+/// is no name any more. A rebuild leaves out records about such a number, and `log` took it for the next extension.
+#[test]
+fn numbers_of_extensions_behind_damage() {
+    const EXT_REC: u32 = 0x200;
+    let mut log = build::Log::new(1);
+    log.record(build::HEADER_UPDATE, &[words(&[0x0004_0018]), words(&[1])].concat()).append(1..=3);
+    log.intro(u32::MAX, b"vsize", 0, 4, 4).record(EXT_REC, &words(&[1, 7]));
+    let hole = log.bytes.len();
+    log.intro(u32::MAX, b"cache", 0, 4, 4).record(EXT_REC, &words(&[1, 9]));
+    log.append(4..=4);
+    log.intro(u32::MAX, b"hdr-pop3", 0, 4, 4).record(EXT_REC, &words(&[2, 8]));
+    for number in [0, 1, 2] {
+        log.intro(number, b"", 0, 4, 4).record(EXT_REC, &words(&[3, number]));
+    }
+    let names = |bytes: &[u8]| -> Vec<Option<String>> {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("dovecot.index.log");
+        fs::write(&path, bytes).expect("a log");
+        // Nobody is writing to it.
+        let times = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        File::options().write(true).open(&path).and_then(|file| file.set_times(times)).expect("times");
+        let [logged, dumped] = ["log", "dump"].map(|verb| {
+            let output = Command::new(env!("CARGO_BIN_EXE_idx")).args([verb, "--format", "json"]).arg(&path).output();
+            let document: Value = serde_json::from_slice(&output.expect("idx").stdout).expect("JSON");
+            let lists = ["records", "salvaged"].map(|key| document[key].as_array().cloned().unwrap_or_default());
+            let intros = lists.concat().into_iter().filter(|one| one["type"] == "ext-intro");
+            let intros = intros.flat_map(|one| one["data"].as_array().cloned().unwrap_or_default());
+            intros.map(|one| one["name"].as_str().map(ToOwned::to_owned)).collect::<Vec<_>>()
+        });
+        assert_eq!(logged, dumped);
+        logged
+    };
+    let known = ["vsize", "cache", "hdr-pop3", "vsize", "cache", "hdr-pop3"];
+    assert_eq!(names(&log.bytes), known.map(|name| Some(name.to_owned())));
+    log.bytes[hole..hole + 4].fill(0);
+    let known = [Some("vsize"), Some("hdr-pop3"), Some("vsize"), None, None];
+    assert_eq!(names(&log.bytes), known.map(|name| name.map(ToOwned::to_owned)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The extensions that a log introduces, and the one that its ext records are about, by the rules of
-//! `mail-index-sync-ext.c`: what `model::apply` does to a mailbox, without the mailbox. What the data of an extension
-//! means is `ext`'s matter.
+//! `mail-index-sync-ext.c`: [`standing`] judges one introduction, for a replay onto a mailbox as for [`ExtNames`],
+//! which has none. What the data of an extension means is `ext`'s matter.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,10 +26,71 @@ pub enum Standing {
     Broken,
 }
 
+/// What Dovecot complains of in an introduction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is by name, and the name is empty.
+    Nameless,
+    /// No extension has this number.
+    UnknownId(u32),
+    /// The keywords are introduced by keyword records alone.
+    Keywords,
+    /// Its sizes or its name cannot be, in Dovecot's own words.
+    Broken(String),
+}
+
+/// The extension that an introduction means, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its `reset_id`, where it is known for certain.
+    pub reset_id: Option<u32>,
+}
+
+/// Judges one element of an ext-intro (`mail_index_sync_ext_intro`). `name` is the one in the element, `meant` the
+/// extension that is there already, `index_record_size` the size of a message's record, bytes; 0 where it is not known.
+/// With `internal` it is the keywords' own, which a keyword record brings along.
+///
+/// # Errors
+/// What Dovecot complains of: it looks at no further elements of the record then.
+pub fn standing(
+    intro: &ExtIntro,
+    name: &[u8],
+    meant: Option<Meant<'_>>,
+    index_record_size: u32,
+    internal: bool,
+) -> Result<Standing, Refused> {
+    let by_name = intro.ext_id == BY_NAME;
+    if by_name && name.is_empty() {
+        return Err(Refused::Nameless);
+    }
+    let name = match meant {
+        Some(meant) => meant.name,
+        None if by_name => name,
+        None => return Err(Refused::UnknownId(intro.ext_id)),
+    };
+    if !internal && name == b"keywords" {
+        return Err(Refused::Keywords);
+    }
+    ext_hdr_check(index_record_size, &intro.proposed(), name).map_err(Refused::Broken)?;
+    let is_of_it = meant.and_then(|meant| meant.reset_id).is_none_or(|reset_id| reset_id == intro.reset_id);
+    Ok(if is_of_it { Standing::InForce } else { Standing::Stale })
+}
+
+impl ExtIntro {
+    /// Whether it means its extension by a number from `known` on: behind a hole an extension that was created in it
+    /// may have that number.
+    pub fn is_numbered_from(&self, known: usize) -> bool {
+        self.ext_id != BY_NAME && self.ext_id as usize >= known
+    }
+}
+
 /// The last introduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Introduced {
-    /// Number of the extension in the order of their creation; `usize::MAX` when it is not remembered.
+    /// Number of the extension in the order of their creation, as far as that is known: behind a hole it is a number
+    /// that no other has. `usize::MAX` when it is not remembered.
     pub id: usize,
     /// Its `reset_id`.
     pub reset_id: u32,
@@ -57,6 +118,9 @@ pub struct ExtNames {
     reset_ids: Vec<Option<u32>>,
     /// No extension existed before the first record that was followed.
     from_nothing: bool,
+    /// So many extensions have the number that they are known by; those created behind records that nobody has
+    /// read have a number that nobody knows.
+    numbered: usize,
     current: Option<Introduced>,
 }
 
@@ -71,9 +135,9 @@ struct Names {
 
 impl ExtNames {
     /// Begins with the extensions a map has before the first record. An index names them all, but it may be ahead of
-    /// the record, so that a `reset_id` in it need not be the one that held then.
+    /// the record, so that a `reset_id` in it need not be the one that held then. By default nothing is known of them.
     pub fn new(names: impl IntoIterator<Item = Vec<u8>>) -> ExtNames {
-        let mut known = ExtNames::default();
+        let mut known = ExtNames { numbered: usize::MAX, ..ExtNames::default() };
         for name in names {
             known.add(&name);
         }
@@ -82,13 +146,15 @@ impl ExtNames {
 
     /// Begins with a log that starts from an empty mailbox.
     pub fn from_nothing() -> ExtNames {
-        ExtNames { from_nothing: true, ..ExtNames::default() }
+        ExtNames { from_nothing: true, numbered: usize::MAX, ..ExtNames::default() }
     }
 
-    /// Goes on behind records that cannot be read: there may have been resets and introductions among them.
+    /// Goes on behind records that cannot be read: there may have been resets and introductions among them, and
+    /// extensions created.
     pub fn after_hole(&mut self) {
         self.reset_ids.iter_mut().for_each(|known| *known = None);
         self.from_nothing = false;
+        self.numbered = self.numbered.min(self.names.list.len());
         self.current = None;
     }
 
@@ -153,36 +219,37 @@ impl ExtNames {
 
     /// One element of an ext-intro (`mail_index_sync_ext_intro`); false when Dovecot looks at no further ones.
     fn introduce(&mut self, intro: &ExtIntro, name: &[u8]) -> bool {
-        let known = self.names.list.len();
         let by_name = intro.ext_id == BY_NAME;
-        let old = if by_name { self.find(name) } else { Some(intro.ext_id as usize) };
-        let own = if by_name { Some(name) } else { old.and_then(|id| self.name(id)) };
-        // A number that nothing is known about is none only where all are known.
-        let unheard = !by_name && own.is_none() && self.from_nothing && known < MAX_NAMES;
-        let is_sound =
-            |own: &[u8]| own != b"keywords" && !own.is_empty() && ext_hdr_check(0, &intro.proposed(), own).is_ok();
-        let sound = own.is_none_or(is_sound);
-        let id = match old {
-            Some(id) => id,
-            None if sound => self.add(name),
-            None => usize::MAX,
+        let number = intro.ext_id as usize;
+        let old = match by_name {
+            true => self.find(name),
+            false => (!intro.is_numbered_from(self.numbered)).then_some(number),
         };
+        let known = old.and_then(|id| Some((self.name(id)?, self.reset_ids.get(id).copied().flatten())));
+        let meant = known.map(|(name, reset_id)| Meant { name, reset_id });
         let (reset_id, record_size) = (intro.reset_id, intro.record_size);
-        if unheard || !sound {
-            self.current = Some(Introduced { id, reset_id, record_size, standing: Standing::Broken });
-            return false;
-        }
-        let before = match old {
+        let judged = standing(intro, name, meant, 0, false);
+        let (id, standing) = match (old, judged) {
             // Created here, unless it is older than what was followed.
-            None => {
+            (None, Ok(standing)) => {
+                let id = self.add(name);
                 self.set_reset_id(id, self.from_nothing.then_some(reset_id));
-                None
+                (id, standing)
             }
-            Some(id) => self.reset_ids.get(id).copied().flatten(),
+            (Some(id), Ok(standing)) => (id, standing),
+            // A number that nothing is known about is none only where all are known.
+            (_, Err(Refused::UnknownId(_))) if !self.from_nothing || self.names.list.len() >= MAX_NAMES => {
+                // Those that were created behind a hole are kept where one with this number would be.
+                let is_free = !intro.is_numbered_from(self.numbered) || number >= self.names.list.len();
+                (if is_free { number } else { usize::MAX }, Standing::InForce)
+            }
+            (old, Err(refused)) => {
+                let of_number = || if let Refused::UnknownId(_) = refused { number } else { usize::MAX };
+                (old.unwrap_or_else(of_number), Standing::Broken)
+            }
         };
-        let standing = if before.is_none_or(|before| before == reset_id) { Standing::InForce } else { Standing::Stale };
         self.current = Some(Introduced { id, reset_id, record_size, standing });
-        true
+        standing != Standing::Broken
     }
 
     /// `mail_index_sync_ext_reset`: it is done to a stale introduction too, which stays stale.
@@ -212,9 +279,14 @@ impl ExtNames {
         self.names.list.len()
     }
 
-    /// Name of the extension with that number.
+    /// Name of the extension that [`Introduced::id`] is the number of.
     pub fn name(&self, id: usize) -> Option<&[u8]> {
         self.names.list.get(id).map(Vec::as_slice)
+    }
+
+    /// Name of the extension that an introduction means by its number, where that is known.
+    pub fn name_of(&self, intro: &ExtIntro) -> Option<&[u8]> {
+        if intro.is_numbered_from(self.numbered) { None } else { self.name(intro.ext_id as usize) }
     }
 
     /// The introduction that ext records are about now.
@@ -281,6 +353,30 @@ mod tests {
         assert_eq!(names.current(), None);
         assert_eq!(introduce(&mut names, &intro(0, 2, b"")), Some((0, Standing::InForce)));
         assert_eq!(introduce(&mut names, &intro(5, 2, b"")), Some((5, Standing::InForce)));
+    }
+
+    /// An extension may have been created among the records that cannot be read, and have the number that the next one
+    /// would have had.
+    #[test]
+    fn behind_a_hole_numbers_of_new_extensions_are_not_known() {
+        let mut names = ExtNames::from_nothing();
+        introduce(&mut names, &intro(BY_NAME, 1, b"cache"));
+        names.after_hole();
+        introduce(&mut names, &intro(BY_NAME, 1, b"hdr-vsize"));
+        assert_eq!(names.current_name(), Some(&b"hdr-vsize"[..]));
+        for number in [1, 2] {
+            introduce(&mut names, &intro(number, 1, b""));
+            assert_eq!(names.current_name(), None);
+        }
+        introduce(&mut names, &intro(0, 1, b""));
+        assert_eq!(names.current_name(), Some(&b"cache"[..]));
+        introduce(&mut names, &intro(BY_NAME, 1, b"hdr-vsize"));
+        assert_eq!((names.current_name(), names.count()), (Some(&b"hdr-vsize"[..]), 2));
+        // Where nothing is known of what was before, as behind a log that is gone.
+        let mut names = ExtNames::default();
+        introduce(&mut names, &intro(BY_NAME, 1, b"cache"));
+        introduce(&mut names, &intro(0, 1, b""));
+        assert_eq!(names.current_name(), None);
     }
 
     #[test]

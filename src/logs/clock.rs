@@ -15,7 +15,7 @@ use std::io;
 use crate::format::ext::{Clocks, IndexFlavor, KnownExt, MaildirHeader, MboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::ExtNames;
-use crate::format::log::{LogHeader, Txn};
+use crate::format::log::{EndReason, LogHeader, Txn};
 use crate::format::record::{ExpungeGuid, ExtReset, Record, RecordType};
 use crate::format::{Disk, Endian, Field};
 use crate::model::LogPos;
@@ -263,10 +263,17 @@ impl Clock {
     /// As read(2).
     pub fn read(&mut self, stream: &mut LogStream) -> io::Result<()> {
         self.log_begin(&stream.log.header);
-        while let StreamStep::Record(record) = stream.step()? {
-            self.record(&record);
+        loop {
+            match stream.step()? {
+                StreamStep::Record(record) => self.record(&record),
+                StreamStep::End(end) => {
+                    if end.reason != EndReason::Eof {
+                        self.names.after_hole();
+                    }
+                    return Ok(());
+                }
+            }
         }
-        Ok(())
     }
 
     /// No clocks yet, at `now`, UNIX seconds.

@@ -8,7 +8,7 @@ use crate::format::Flaw;
 use crate::format::flaw::note;
 use crate::format::index::IndexFile;
 use crate::format::intros::ExtNames;
-use crate::format::log::{LogEnd, LogFile};
+use crate::format::log::{EndReason, LogEnd, LogFile};
 use crate::format::record::Record;
 use crate::model::LogPos;
 use crate::model::chain::{Segment, Unlinked, belongs};
@@ -271,11 +271,7 @@ fn until(stream: &mut LogStream, mut take: impl FnMut(&Record<'_>) -> bool) -> i
         match stream.step()? {
             StreamStep::Record(record) => {
                 if !take(&record) {
-                    return Ok(LogEnd {
-                        offset: record.end(),
-                        reason: crate::format::log::EndReason::Eof,
-                        error: None,
-                    });
+                    return Ok(LogEnd { offset: record.end(), reason: EndReason::Eof, error: None });
                 }
             }
             StreamStep::End(end) => return Ok(end),
@@ -295,10 +291,16 @@ pub fn names_before(generation: &Generation, role: Role, log: &LogFile) -> ExtNa
         && stream.log.header.file_seq == log.header.prev_file_seq
     {
         let mut names = ExtNames::from_nothing();
-        while let Ok(StreamStep::Record(record)) = stream.step() {
-            names.follow(&record);
+        loop {
+            match stream.step() {
+                Ok(StreamStep::Record(record)) => names.follow(&record),
+                Ok(StreamStep::End(end)) if end.reason == EndReason::Eof => return names,
+                Ok(StreamStep::End(_)) | Err(_) => {
+                    names.after_hole();
+                    return names;
+                }
+            }
         }
-        return names;
     }
     let index = generation.input(Role::Index, MmapPolicy::Auto).ok().flatten();
     let names = index.and_then(|input| {

@@ -116,7 +116,7 @@ pub fn emit_data<E: Emit>(emit: &mut E, record: &Record<'_>, kind: Option<Record
             emit.number("record_size", u64::from(fixed.record_size));
             emit.number("record_align", u64::from(fixed.record_align));
             emit.number("flags", u64::from(fixed.flags));
-            match names.name(fixed.ext_id as usize).filter(|_| intro.name.is_empty()) {
+            match names.name_of(fixed).filter(|_| intro.name.is_empty()) {
                 Some(name) => emit.text("name", name),
                 None if intro.name.is_empty() => emit.null("name"),
                 None => emit.text("name", intro.name),

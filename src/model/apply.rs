@@ -13,6 +13,7 @@ use super::sync::{Ignored, SyncError, SyncKind};
 use crate::format::Disk;
 use crate::format::flaw::MAX_FLAWS;
 use crate::format::index::header_flag;
+use crate::format::intros::Introduced;
 use crate::format::record::{
     Append, ExpungeGuid, ExtReset, FlagUpdate, HeaderChunk, ModseqUpdate, Record, RecordType, UidRange, flag,
 };
@@ -26,25 +27,12 @@ pub trait Past: std::fmt::Debug {
     fn catch_up(&self, mailbox: &mut Mailbox, run: &mut Run<'_>);
 }
 
-/// The extension that ext records are about, set by the last intro.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Current {
-    /// No intro seen.
-    None,
-    /// The intro was broken.
-    Broken,
-    /// This extension.
-    Extension(usize),
-}
-
 /// The state of one replay, from one record to the next.
 #[derive(Debug)]
 pub struct Run<'p> {
     past: &'p dyn Past,
-    pub(super) current: Current,
-    /// The extension in force is of another generation: its records are left out.
-    pub(super) ignore: bool,
-    pub(super) record_size: u16,
+    /// What ext records are about: the last introduction.
+    pub(super) current: Option<Introduced>,
     pub(super) unknown_ids: Vec<u32>,
     /// Bytes that headers and records may grow to: a log cannot ask for more memory than it could fill.
     pub(super) budget: usize,
@@ -66,9 +54,7 @@ impl<'p> Run<'p> {
         let bytes = past.bytes().saturating_add(mailbox.records_bytes()).saturating_add(mailbox.header_size());
         let mut run = Run {
             past,
-            current: Current::None,
-            ignore: false,
-            record_size: 0,
+            current: None,
             unknown_ids: Vec::new(),
             budget: (24 << 20) + bytes.saturating_mul(3),
             work: (64 << 20) + (bytes as u64).saturating_mul(64),

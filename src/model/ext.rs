@@ -1,12 +1,11 @@
 //! What records about extensions do to a mailbox (`mail-index-sync-ext.c`): introductions, resets, headers, records,
 //! and where extensions lie in a message's record.
 
-use super::apply::{Current, Run};
+use super::apply::Run;
 use super::mailbox::{Extension, Mailbox};
 use super::sync::{Ignored, IgnoredKind, SyncKind};
-use crate::format::ext::ext_hdr_check;
 use crate::format::index::{RECORD_MIN_SIZE, RECORD_SIZE};
-use crate::format::intros::BY_NAME;
+use crate::format::intros::{BY_NAME, Introduced, Meant, Refused, Standing, standing};
 use crate::format::record::{AtomicInc, ExtIntro, ExtReset, HeaderChunk, Record};
 use crate::format::{align4, align8};
 
@@ -14,37 +13,35 @@ use crate::format::{align4, align8};
 const INTRO_NO_SHRINK: u16 = 1;
 
 impl Mailbox {
+    /// One element of an ext-intro. With `internal` it is the keywords' own, that a keyword record brings along.
     pub(super) fn introduce(&mut self, intro: &ExtIntro, name: &[u8], internal: bool, run: &mut Run<'_>) -> bool {
-        run.current = Current::Broken;
-        run.ignore = true;
-        run.record_size = 0;
-        let known = if intro.ext_id == BY_NAME {
-            if name.is_empty() {
-                run.error(SyncKind::IntroNameless);
-                return false;
-            }
-            self.extension_id(name)
-        } else {
-            let id = intro.ext_id as usize;
-            if id >= self.extensions.len() {
+        let by_name = intro.ext_id == BY_NAME;
+        let known = if by_name { self.extension_id(name) } else { Some(intro.ext_id as usize) };
+        let known = known.filter(|id| *id < self.extensions.len());
+        let (reset_id, record_size) = (intro.reset_id, intro.record_size);
+        let introduced = |id: usize, standing| Some(Introduced { id, reset_id, record_size, standing });
+        run.current = introduced(usize::MAX, Standing::Broken);
+        let own = known.and_then(|id| self.extensions.get(id));
+        let meant = own.map(|ext| Meant { name: &ext.name, reset_id: Some(ext.reset_id) });
+        let standing = match standing(intro, name, meant, self.header.record_size, internal) {
+            Ok(standing) => standing,
+            Err(refused) => {
                 // Once per id, as Dovecot does: a lost intro otherwise fills the error log.
-                if id >= 1024 || !run.unknown_ids.contains(&intro.ext_id) {
-                    run.unknown_ids.push(intro.ext_id);
-                    run.error(SyncKind::IntroUnknownId(intro.ext_id));
+                let is_new = |id: &u32| *id >= 1024 || !run.unknown_ids.contains(id);
+                match refused {
+                    Refused::Nameless => run.error(SyncKind::IntroNameless),
+                    Refused::UnknownId(id) if is_new(&id) => {
+                        run.unknown_ids.push(id);
+                        run.error(SyncKind::IntroUnknownId(id));
+                    }
+                    Refused::UnknownId(_) => {}
+                    Refused::Keywords => run.error(SyncKind::IntroKeywords),
+                    Refused::Broken(why) => run.error(SyncKind::IntroBroken(why)),
                 }
                 return false;
             }
-            Some(id)
         };
-        let name = known.map_or_else(|| name.to_vec(), |id| self.extensions[id].name.clone());
-        if !internal && name == b"keywords" {
-            run.error(SyncKind::IntroKeywords);
-            return false;
-        }
-        if let Err(why) = ext_hdr_check(self.header.record_size, &intro.proposed(), &name) {
-            run.error(SyncKind::IntroBroken(why));
-            return false;
-        }
+        let name = own.map_or_else(|| name.to_vec(), |ext| ext.name.clone());
         let old_hdr = known.map_or(0, |id| self.extensions[id].data.len());
         let old_size = known.map_or(0, |id| self.extensions[id].record_size);
         let grown = usize::from(intro.record_size.saturating_sub(old_size)) + 8;
@@ -62,21 +59,19 @@ impl Mailbox {
         if changed && !run.spend(moved + 128 * self.extensions.len()) {
             return false;
         }
-        run.record_size = intro.record_size;
         match known {
             Some(id) => {
-                if intro.reset_id == self.extensions[id].reset_id {
+                if standing == Standing::InForce {
                     if !self.resize_extension(id, intro) {
                         run.error(SyncKind::IntroRecordTooLarge);
                         return false;
                     }
-                    run.ignore = false;
                 } else {
                     let have = self.extensions[id].reset_id;
                     let kind = IgnoredKind::ResetId { ext: name, want: intro.reset_id, have };
                     run.ignored.push(Ignored { pos: run.pos, kind });
                 }
-                run.current = Current::Extension(id);
+                run.current = introduced(id, standing);
             }
             None => {
                 self.extensions.push(Extension {
@@ -96,8 +91,7 @@ impl Mailbox {
                     run.error(SyncKind::IntroRecordTooLarge);
                     return false;
                 }
-                run.ignore = false;
-                run.current = if internal { Current::None } else { Current::Extension(id) };
+                run.current = if internal { None } else { introduced(id, standing) };
             }
         }
         true
@@ -182,12 +176,12 @@ impl Mailbox {
     }
 
     pub(super) fn reset_extension(&mut self, reset: &ExtReset, run: &mut Run<'_>) {
-        let id = match run.current {
-            Current::None => return run.error(SyncKind::ExtResetWithoutIntro),
-            Current::Broken => return,
-            Current::Extension(id) => id,
-        };
-        let ext = &mut self.extensions[id];
+        let Some(current) = run.current else { return run.error(SyncKind::ExtResetWithoutIntro) };
+        // It is done to a stale introduction too, which stays stale.
+        if current.standing == Standing::Broken {
+            return;
+        }
+        let ext = &mut self.extensions[current.id];
         ext.reset_id = reset.new_reset_id;
         if reset.preserve_data == 0 && run.spend(ext.hdr_size as usize / 8) {
             let size = ext.hdr_size as usize;
@@ -205,16 +199,14 @@ impl Mailbox {
     }
 
     pub(super) fn update_ext_header(&mut self, chunk: &HeaderChunk<'_>, run: &mut Run<'_>) -> bool {
-        let id = match run.current {
-            Current::None => {
-                run.error(SyncKind::ExtHdrWithoutIntro);
-                return false;
-            }
-            _ if run.ignore => return true,
-            Current::Broken => return true,
-            Current::Extension(id) => id,
+        let Some(current) = run.current else {
+            run.error(SyncKind::ExtHdrWithoutIntro);
+            return false;
         };
-        let ext = &mut self.extensions[id];
+        if !current.is_in_force() {
+            return true;
+        }
+        let ext = &mut self.extensions[current.id];
         let (start, size) = (chunk.offset as usize, chunk.data.len());
         let limit = ext.hdr_size as usize;
         match ext.data.get_mut(start..start.saturating_add(size)) {
@@ -230,16 +222,13 @@ impl Mailbox {
         true
     }
 
-    /// The extension that ext-rec and ext-atomic-inc records are about; `None` when they are to be skipped.
-    fn current_extension(&self, run: &mut Run<'_>) -> Option<usize> {
-        match run.current {
-            Current::None => {
-                run.error(SyncKind::ExtRecWithoutIntro);
-                None
-            }
-            Current::Extension(id) if !run.ignore => Some(id),
-            _ => None,
+    /// The extension that ext-rec and ext-atomic-inc records are about, and the bytes that they have for each message;
+    /// `None` when they are to be skipped.
+    fn current_extension(&self, run: &mut Run<'_>) -> Option<(usize, u16)> {
+        if run.current.is_none() {
+            run.error(SyncKind::ExtRecWithoutIntro);
         }
+        run.current.filter(Introduced::is_in_force).map(|current| (current.id, current.record_size))
     }
 
     /// Where the message is that an element is about, if it is there at all; `wrong` says what is wrong with a UID that
@@ -249,10 +238,10 @@ impl Mailbox {
     }
 
     pub(super) fn update_ext_records(&mut self, record: &Record<'_>, run: &mut Run<'_>) {
-        let Some(id) = self.current_extension(run) else { return };
-        let size = usize::from(run.record_size);
+        let Some((id, record_size)) = self.current_extension(run) else { return };
+        let size = usize::from(record_size);
         let range = self.extensions[id].range();
-        for (uid, data) in record.ext_recs(run.record_size) {
+        for (uid, data) in record.ext_recs(record_size) {
             let target = match self.ext_target(uid, SyncKind::ExtRecUid) {
                 Ok(target) => target,
                 Err(kind) => return run.error(kind),
@@ -271,8 +260,8 @@ impl Mailbox {
     }
 
     pub(super) fn add_to_ext_records(&mut self, record: &Record<'_>, run: &mut Run<'_>) {
-        let Some(id) = self.current_extension(run) else { return };
-        let size = usize::from(run.record_size);
+        let Some((id, record_size)) = self.current_extension(run) else { return };
+        let size = usize::from(record_size);
         if !matches!(size, 1 | 2 | 4 | 8) {
             return run.error(SyncKind::ExtIncSize(size));
         }

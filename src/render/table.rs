@@ -466,7 +466,8 @@ mod tests {
         let mut table = Table::new(["NAME", "USER", "N"], Style::default());
         let row = |name: &str, n: u32| vec![Cell::text(name), Cell::text(""), Cell::number(n)];
         let text = print(&mut table, vec![row("INBOX", 7), row("日本語/メール", 120), row("e\u{301}", 1)]);
-        let lines = ["NAME             N", "INBOX            7", "日本語/メール  120", "e\u{301}                1", ""];
+        let wide = "日本語/メール  120";
+        let lines = ["NAME             N", "INBOX            7", wide, "e\u{301}                1", ""];
         assert_eq!(text, lines.join("\n"));
     }
 

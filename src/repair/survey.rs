@@ -126,9 +126,7 @@ impl<'a> Survey<'a> {
         for record in self.file().records().filter(|record| record.offset >= from) {
             match record.kind() {
                 Some(RecordType::ExtIntro) => {
-                    ignore = record.intros().any(|intro| {
-                        intro.intro.ext_id != crate::format::intros::BY_NAME && intro.intro.ext_id as usize >= known
-                    });
+                    ignore = record.intros().any(|intro| intro.intro.is_numbered_from(known));
                     if ignore {
                         doubtful.push((record.offset, record.end()));
                     }
