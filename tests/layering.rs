@@ -121,7 +121,6 @@ fn the_time_is_told_and_asked_in_few_places() {
         "ops/inspect.rs",
         "ops/many.rs",
         "logs/walk.rs",
-        "storage/messages.rs",
         "storage/mod.rs",
         "storage/maildir.rs",
         "store/lock.rs",

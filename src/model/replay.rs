@@ -23,7 +23,7 @@ pub enum Until {
 }
 
 /// The outcome of a replay.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replayed {
     /// The state.
     pub mailbox: Mailbox,

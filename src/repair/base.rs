@@ -37,7 +37,7 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
     let endian = logs.files.first().map_or(Endian::NATIVE, |log| log.log.endian);
     let mut mailbox = Mailbox::empty(hints.indexid, endian);
     let mut lost = Vec::new();
-    mailbox.header.uid_validity = told_validity(storage, hints);
+    mailbox.header.uid_validity = told_validity(Some(storage), hints);
     // No client sees that of a map. Every mailbox that has messages has a copy.
     if storage.mails.is_some() && mailbox.header.uid_validity == 0 {
         mailbox.header.uid_validity = inputs.now.max(1);
@@ -54,7 +54,7 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
     mailbox.set_records(records);
     let above = storage.uids.last().map_or(1, |uid| uid.saturating_add(1)).max(storage.next_uid);
     mailbox.header.next_uid = if first == u32::MAX { above } else { first };
-    mailbox = with_headers(mailbox, storage);
+    mailbox = with_headers(mailbox, storage, inputs);
     let known = mailbox.extensions.len();
     let mut candidate = match logs.files.first() {
         Some(log) => {
@@ -93,11 +93,11 @@ pub fn from_storage(inputs: &Inputs<'_>, logs: &Logs<'_>, hints: &Hints<'_>) -> 
 }
 
 /// UIDVALIDITY as the storage or the logs tell it; 0 if they do not.
-pub fn told_validity(storage: &Storage, hints: &Hints<'_>) -> u32 {
+pub fn told_validity(storage: Option<&Storage>, hints: &Hints<'_>) -> u32 {
     // A Maildir knows it better than its index, the list has only copied it.
-    let first = if storage.flags.is_some() { storage.uid_validity } else { None };
+    let first = storage.filter(|storage| storage.flags.is_some()).and_then(|storage| storage.uid_validity);
     let logs = Some(hints.uid_validity).filter(|value| *value != 0);
-    first.or(logs).or(storage.uid_validity).unwrap_or(0)
+    first.or(logs).or_else(|| storage?.uid_validity).unwrap_or(0)
 }
 
 /// Gives a mailbox that has lost its UIDVALIDITY a new one, where that is not the server's business.
@@ -117,9 +117,9 @@ pub fn identity(mailbox: &mut Mailbox, lost: &mut Vec<Loss>, keeps_own: bool, no
 
 /// What every index of a dbox has: the header with the mailbox's GUID, in an mdbox also the places of map UIDs and
 /// GUIDs.
-fn with_headers(mailbox: Mailbox, storage: &Storage) -> Mailbox {
+fn with_headers(mailbox: Mailbox, storage: &Storage, inputs: &Inputs<'_>) -> Mailbox {
     let mut told = Told::new(mailbox.endian);
-    let mailbox_guid = storage.guid.unwrap_or(storage.fresh_guid);
+    let mailbox_guid = storage.guid.unwrap_or_else(|| inputs.fresh_guid());
     match (storage.format, &storage.map) {
         ("sdbox", _) => {
             let header = SdboxHeader { rebuild_count: 0, mailbox_guid, flags: 0, unused: [0; 3] };
@@ -147,13 +147,13 @@ pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) -> Option<String> {
     let header = mailbox.extension(name).map(|ext| ext.header().to_vec());
     let is_whole = header.as_ref().is_some_and(|header| header.len() >= place.end);
     if !is_whole && matches!(storage.format, "sdbox" | "mdbox") {
-        *mailbox = with_headers(mailbox.clone(), storage);
+        *mailbox = with_headers(mailbox.clone(), storage, inputs);
         return Some(format!("it introduces no {}", String::from_utf8_lossy(name)));
     }
     let mut header = header?;
     let was = header.clone();
     if let Some(to) = header.get_mut(place).filter(|guid| **guid == [0; 16]) {
-        to.copy_from_slice(&storage.guid.unwrap_or(storage.fresh_guid));
+        to.copy_from_slice(&storage.guid.unwrap_or_else(|| inputs.fresh_guid()));
     }
     // What cannot be a time of the last forty years is damage: an index of another mdbox has one.
     let mut mended = None;

@@ -25,6 +25,7 @@ pub const BYTES_PER_MODSEQ: u64 = 16;
 const SECTOR: u64 = 512;
 
 /// A state that some base leads to.
+#[derive(Clone)]
 pub struct Candidate {
     pub base: Base,
     pub replayed: Replayed,

@@ -1,6 +1,7 @@
 //! From the files of an index to a plan, and from the plan to changes on disk. What is made true there is `store`'s.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::inputs::{Base, Inputs, Storage};
@@ -98,7 +99,7 @@ pub(crate) fn before<'a>(home: &Home, survey: &'a Survey, interrupted: Option<&'
 
 pub(crate) fn inputs<'a>(
     files: &Files<'a>,
-    names: &MailboxFiles,
+    names: &'a MailboxFiles,
     base: Option<Base>,
     roots: &Roots,
     now: i64,
@@ -111,6 +112,7 @@ pub(crate) fn inputs<'a>(
         cache: bytes(files, Role::Cache),
         storage: Storage::among(names, roots),
         now: u32::try_from(now).unwrap_or(u32::MAX),
+        place: names.dir().map(|dir| dir.path().as_os_str().as_bytes()).unwrap_or_default(),
         base,
     }
 }

@@ -117,20 +117,20 @@ fn text(one: &Difference) -> String {
 /// The first state that loses nothing; if all do, the one that loses least. With it, why not the index.
 pub fn choose(
     inputs: &Inputs<'_>,
-    index: Option<Candidate>,
-    full: Option<Candidate>,
-    backup: Option<Candidate>,
+    index: Option<&Candidate>,
+    full: Option<&Candidate>,
+    backup: Option<&Candidate>,
 ) -> Option<(Candidate, Vec<String>)> {
     let mut notes = Vec::new();
-    match &index {
+    match index {
         Some(candidate) => {
             notes.extend(candidate.flaws.iter().cloned().chain(candidate.lost.iter().map(ToString::to_string)));
         }
         None if inputs.index.is_none() => notes.push("there is no index".into()),
         None => notes.push("the index is unusable".into()),
     }
-    let sound_index = index.as_ref().is_some_and(Candidate::is_sound);
-    let mut list: Vec<Candidate> = if sound_index {
+    let sound_index = index.is_some_and(Candidate::is_sound);
+    let mut list: Vec<&Candidate> = if sound_index {
         [index, full, backup].into_iter().flatten().collect()
     } else {
         // What the logs tell from the beginning is better than what is left of a damaged index.
@@ -141,8 +141,8 @@ pub fn choose(
     let cost = |candidate: &Candidate| {
         (candidate.missing, Reverse(candidate.replayed.position), candidate.gap, !candidate.lost.is_empty())
     };
-    let best = (0..list.len()).min_by_key(|i| cost(&list[*i]))?;
-    let mut best = list.swap_remove(best);
+    let best = (0..list.len()).min_by_key(|i| cost(list[*i]))?;
+    let mut best = list.swap_remove(best).clone();
     if inputs.storage.as_ref().is_none_or(|storage| storage.flags.is_none()) {
         let disputed = disputed(&best, &list);
         if !disputed.is_empty() {
@@ -154,9 +154,9 @@ pub fn choose(
 
 /// Messages whose flags an index or a backup with damage elsewhere has otherwise than the logs make them. One message
 /// alone may be a flipped bit in its record.
-fn disputed(best: &Candidate, others: &[Candidate]) -> UidSet {
+fn disputed(best: &Candidate, others: &[&Candidate]) -> UidSet {
     let mut uids = UidSet::new();
-    let is_whole = |one: &&Candidate| {
+    let is_whole = |one: &&&Candidate| {
         one.base != Base::Log && !one.damaged && !one.gap && !one.wiped && !one.beyond && one.lost.is_empty()
     };
     if best.base != Base::Log {

@@ -1,6 +1,7 @@
 //! What a rebuild is given: the bytes of a mailbox's files, and what the mail storage tells.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
@@ -49,6 +50,8 @@ pub struct Inputs<'a> {
     pub storage: Option<Storage>,
     /// UNIX time, for the header of a new log.
     pub now: u32,
+    /// The path of the mailbox's directory.
+    pub place: &'a [u8],
     /// Take only this base.
     pub base: Option<Base>,
 }
@@ -63,5 +66,15 @@ impl<'a> Inputs<'a> {
             Role::Log => self.log,
             Role::Cache => self.cache,
         }
+    }
+
+    /// A GUID that no mailbox has, should this one need it: 128 bits over its place and the time.
+    pub fn fresh_guid(&self) -> [u8; 16] {
+        let half = |salt: u8| {
+            let mut hash = DefaultHasher::new();
+            (salt, self.place, self.now).hash(&mut hash);
+            u128::from(hash.finish())
+        };
+        (half(0) << 64 | half(1)).to_be_bytes()
     }
 }

@@ -11,7 +11,7 @@ use super::choose::{choose, compare_with_logs, no_base, settle_reset};
 use super::demands::Demands;
 use super::doubt::skip_lost_uids;
 use super::heal::fill::{fill, hints};
-use super::heal::index::mend;
+use super::heal::index::{Hints, mend};
 use super::heal::own::Foreign;
 use super::heal::records::heal;
 use super::heal::tail::cut;
@@ -38,11 +38,17 @@ const ROUNDS: usize = 8;
 /// mend. What the judge does find is what the next plan has to mend. `files` are the names for the findings; nothing is
 /// read.
 pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
+    let foreign = Foreign::find(inputs);
+    let own = foreign.without(inputs);
+    let known = match Known::read(&own, foreign) {
+        Ok(known) => known,
+        Err(refusal) => return Plan { refusal: Some(refusal), ..Plan::default() },
+    };
     let mut demands = Demands::default();
     let mut unchanged = Unchanged::default();
     let mut last = None;
     for round in 0..ROUNDS {
-        let mut plan = attempt(inputs, &demands);
+        let mut plan = attempt(&own, &known, &demands);
         if let Some(why) = &mut plan.refusal {
             if plan.base.is_none() && files.own_family() == Some(Family::List) {
                 why.push_str(NO_LIST);
@@ -58,69 +64,89 @@ pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
     last.unwrap_or_default()
 }
 
+/// What the files tell, whatever is demanded of a plan: read once for all of them.
+struct Known<'a> {
+    foreign: Foreign,
+    index: Option<IndexFile<'a>>,
+    indexid: u32,
+    logs: Logs<'a>,
+    /// What is lost with the end of the logs.
+    cut_off: Option<Loss>,
+    hints: Hints<'a>,
+    from_index: Option<Candidate>,
+    from_logs: Option<Candidate>,
+    from_backup: Option<Candidate>,
+}
+
+impl<'a> Known<'a> {
+    /// # Errors
+    /// Why nothing is to be done.
+    fn read(inputs: &'a Inputs<'a>, foreign: Foreign) -> Result<Known<'a>, String> {
+        let index = inputs.index.and_then(|bytes| IndexFile::parse(bytes).ok());
+        let indexid = vote(inputs, &foreign, index.as_ref());
+        let mut logs = sort_logs(inputs, &foreign, index.as_ref(), indexid);
+        heal(&mut logs, inputs, index.as_ref());
+        let cut_off = cut(&mut logs, inputs, index.as_ref());
+        if logs.files.iter().rfind(|log| log.deleted || has_undeleted(log)).is_some_and(|log| log.deleted) {
+            return Err("the last index-deleted record says that this mailbox is being deleted".into());
+        }
+        let hints = hints(inputs, &logs, indexid);
+        let mended = inputs.index.and_then(|bytes| mend(bytes, &hints));
+        let mut from_logs = full_replay(&logs, indexid);
+        // A backup of an earlier life is no candidate beside logs that tell everything.
+        let of_this_life = |bytes: &&[u8]| {
+            from_logs.is_none() || IndexFile::parse(bytes).is_ok_and(|backup| backup.header.indexid == indexid)
+        };
+        let backup = inputs.backup.filter(of_this_life).and_then(|bytes| mend(bytes, &hints));
+        let from_index = mended.and_then(|mended| follow(Base::Index, mended, &logs));
+        let mut from_index = from_index.and_then(|candidate| settle_reset(candidate, &mut from_logs));
+        if let Some(candidate) = &mut from_index {
+            compare_with_logs(candidate, from_logs.as_ref(), inputs.storage.as_ref());
+        }
+        let from_backup = backup.and_then(|mended| follow(Base::Backup, mended, &logs)).filter(|backup| !backup.reset);
+        Ok(Known { foreign, index, indexid, logs, cut_off, hints, from_index, from_logs, from_backup })
+    }
+}
+
 /// One plan.
-fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
-    let foreign = Foreign::find(inputs);
-    let inputs = &foreign.without(inputs);
-    let index_view = inputs.index.and_then(|bytes| IndexFile::parse(bytes).ok());
-    let indexid = vote(inputs, &foreign, index_view.as_ref());
-    let mut logs = sort_logs(inputs, &foreign, index_view.as_ref(), indexid);
-    heal(&mut logs, inputs, index_view.as_ref());
-    let cut_off = cut(&mut logs, inputs, index_view.as_ref());
-    let logs = logs;
-    if logs.files.iter().rfind(|log| log.deleted || has_undeleted(log)).is_some_and(|log| log.deleted) {
-        let refusal = "the last index-deleted record says that this mailbox is being deleted";
-        return Plan { refusal: Some(refusal.into()), ..Plan::default() };
-    }
-    let hints = hints(inputs, &logs, indexid);
-    let index = inputs.index.and_then(|bytes| mend(bytes, &hints));
-    let mut full = full_replay(&logs, indexid);
-    // A backup of an earlier life is no candidate beside logs that tell everything.
-    let of_this_life =
-        |bytes: &&[u8]| full.is_none() || IndexFile::parse(bytes).is_ok_and(|backup| backup.header.indexid == indexid);
-    let backup = inputs.backup.filter(of_this_life).and_then(|bytes| mend(bytes, &hints));
-    let from_index = index.and_then(|mended| follow(Base::Index, mended, &logs));
-    let mut from_index = from_index.and_then(|candidate| settle_reset(candidate, &mut full));
-    if let Some(candidate) = &mut from_index {
-        compare_with_logs(candidate, full.as_ref(), inputs.storage.as_ref());
-    }
-    if demands.logs_win && full.as_ref().is_some_and(Candidate::is_sound) {
-        from_index = None;
-    }
-    let from_backup = backup.and_then(|mended| follow(Base::Backup, mended, &logs)).filter(|backup| !backup.reset);
-    let (mut chosen, mut notes) = match choose(inputs, from_index, full, from_backup) {
+fn attempt(inputs: &Inputs<'_>, known: &Known<'_>, demands: &Demands) -> Plan {
+    let Known { foreign, logs, hints, .. } = known;
+    let logs_win = demands.logs_win && known.from_logs.as_ref().is_some_and(Candidate::is_sound);
+    let from_index = known.from_index.as_ref().filter(|_| !logs_win);
+    let (mut chosen, mut notes) = match choose(inputs, from_index, known.from_logs.as_ref(), known.from_backup.as_ref())
+    {
         Some(chosen) => chosen,
-        None if inputs.base.is_none_or(|base| base == Base::Storage) => match from_storage(inputs, &logs, &hints) {
-            Ok(chosen) => (chosen, vec![no_base(inputs, &logs)]),
+        None if inputs.base.is_none_or(|base| base == Base::Storage) => match from_storage(inputs, logs, hints) {
+            Ok(chosen) => (chosen, vec![no_base(inputs, logs)]),
             Err(why) => {
-                return Plan { refusal: Some(format!("{}, and {why}", no_base(inputs, &logs))), ..Plan::default() };
+                return Plan { refusal: Some(format!("{}, and {why}", no_base(inputs, logs))), ..Plan::default() };
             }
         },
-        None => return Plan { refusal: Some(no_base(inputs, &logs)), ..Plan::default() },
+        None => return Plan { refusal: Some(no_base(inputs, logs)), ..Plan::default() },
     };
     notes.splice(0..0, foreign.notes());
-    chosen.lost.extend(cut_off);
-    if !chosen.is_as_is(&logs) {
+    chosen.lost.extend(known.cut_off.clone());
+    if !chosen.is_as_is(logs) {
         chosen.lost.extend(foreign.undecided.clone().map(Loss::Whose));
     }
-    missing_end(&mut chosen, &logs, index_view.as_ref());
+    missing_end(&mut chosen, logs, known.index.as_ref());
     if chosen.missing > 0 || chosen.gap {
-        fill(&mut chosen, &logs);
+        fill(&mut chosen, logs);
     }
     let of_map = inputs.storage.as_ref().and_then(|storage| storage.mails.as_ref());
     match &inputs.storage {
         Some(Storage { mails: Some(mails), .. }) => {
-            if let Err(why) = hold_mails(&mut chosen, mails, &logs) {
+            if let Err(why) = hold_mails(&mut chosen, mails, logs) {
                 return Plan { refusal: Some(why), ..Plan::default() };
             }
         }
-        Some(storage) => hold(&mut chosen, storage, &logs, &hints, demands.alien_tail),
+        Some(storage) => hold(&mut chosen, storage, logs, hints, demands.alien_tail),
         None => {
-            name_flags(&mut chosen, &logs);
-            skip_lost_uids(&mut chosen, &logs);
+            name_flags(&mut chosen, logs);
+            skip_lost_uids(&mut chosen, logs);
         }
     }
-    let as_is = chosen.is_as_is(&logs);
+    let as_is = chosen.is_as_is(logs);
     let mailbox = &mut chosen.replayed.mailbox;
     if let Some(why) = keep_guid(mailbox, inputs) {
         chosen.refutes.get_or_insert(why);
@@ -133,8 +159,7 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
     // The server sets that of an empty Maildir or mbox itself.
     let is_told = mailbox.header.next_uid > 1 || (is_dbox && (of_storage.is_some() || !as_is));
     if mailbox.header.uid_validity == 0 && is_told {
-        let storage = inputs.storage.clone().unwrap_or_default();
-        mailbox.header.uid_validity = told_validity(&storage, &hints);
+        mailbox.header.uid_validity = told_validity(inputs.storage.as_ref(), hints);
         if let Err(why) = identity(mailbox, &mut chosen.lost, !is_dbox, inputs.now) {
             return Plan { refusal: Some(why), ..Plan::default() };
         }
@@ -143,7 +168,7 @@ fn attempt(inputs: &Inputs<'_>, demands: &Demands) -> Plan {
         }
     }
     let asks = std::mem::take(&mut chosen.asks);
-    let mut plan = Plan { asks, ..finish(inputs, &logs, indexid, chosen, notes, demands) };
+    let mut plan = Plan { asks, ..finish(inputs, logs, known.indexid, chosen, notes, demands) };
     // Nobody asks a map what was expunged.
     plan.lost.retain(|loss| of_map.is_none() || loss.grade() > Grade::History);
     plan

@@ -2,7 +2,6 @@
 //! mail, which were ever given, and what the storage itself keeps of UIDVALIDITY, GUID, flags and keywords.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::mails::Mails;
 use super::mbox::MboxMail;
@@ -44,8 +43,6 @@ pub struct Messages {
     pub mails: Option<Mails>,
     /// What an index remembers that was synchronised with the storage as it is now.
     pub state: Option<SyncState>,
-    /// A GUID that no mailbox has, should this one need it.
-    pub fresh_guid: [u8; 16],
 }
 
 /// What tells whether a storage has changed since an index was synchronised with it.
@@ -87,11 +84,7 @@ impl Messages {
                 found.next_uid = found.next_uid.max(node.msgs.map_or(0, |msgs| msgs.uidnext));
             }
         }
-        if found == Messages::default() {
-            return None;
-        }
-        found.fresh_guid = fresh_guid(dir);
-        Some(found)
+        (found != Messages::default()).then_some(found)
     }
 
     fn of_maildir(dir: &Dir) -> Option<Messages> {
@@ -221,17 +214,6 @@ impl Messages {
     pub fn has(&self, uid: u32) -> bool {
         self.uids.binary_search(&uid).is_ok()
     }
-}
-
-/// 128 bits over the place of a mailbox and the time.
-fn fresh_guid(dir: &Dir) -> [u8; 16] {
-    let now = crate::source::now();
-    let half = |salt: u8| {
-        let mut hash = DefaultHasher::new();
-        (salt, dir.path(), now).hash(&mut hash);
-        u128::from(hash.finish())
-    };
-    (half(0) << 64 | half(1)).to_be_bytes()
 }
 
 impl Maildir {

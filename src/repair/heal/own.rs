@@ -1,6 +1,7 @@
 //! Whose a file is. A file of another mailbox, or of an earlier life of this one, is left out and named: it is never
 //! made this mailbox's by writing its id into it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::format::Disk;
@@ -288,10 +289,14 @@ impl Foreign {
     }
 
     /// The inputs without an index or a backup that is another mailbox's. Logs are sorted out by `sort_logs`.
-    pub fn without<'a>(&self, inputs: &Inputs<'a>) -> Inputs<'a> {
-        let mut own = inputs.clone();
-        own.index = own.index.filter(|_| self.why(Role::Index).is_none());
-        own.backup = own.backup.filter(|_| self.why(Role::Backup).is_none());
+    pub fn without<'i, 'a>(&self, inputs: &'i Inputs<'a>) -> Cow<'i, Inputs<'a>> {
+        let mut own = Cow::Borrowed(inputs);
+        if self.why(Role::Index).is_some() {
+            own.to_mut().index = None;
+        }
+        if self.why(Role::Backup).is_some() {
+            own.to_mut().backup = None;
+        }
         own
     }
 
