@@ -8,6 +8,8 @@ use std::fs::{self, FileTimes};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use support::dovecot::copy_tree;
@@ -567,9 +569,7 @@ fn calls(dir: &Path, trace: &Path) -> Vec<(String, usize)> {
 
 /// Kills a rebuild at each of its system calls, and lets each of them fail: what is then there is the old or the new, another
 /// run completes it, and undo brings back what was there at first.
-fn interrupt_everywhere(scenario: &str, damage: impl Fn(&Path)) {
-    let mut failures = Vec::new();
-    let mut runs = 0;
+fn interrupt_everywhere(scenario: &str, damage: impl Fn(&Path) + Sync) {
     let fresh = || {
         let temp = chain();
         damage(temp.path());
@@ -580,73 +580,88 @@ fn interrupt_everywhere(scenario: &str, damage: impl Fn(&Path)) {
     let calls = calls(done.path(), &trace);
     let (_, wanted) = idx(&["show"], done.path());
     let index_only = scenario == "index";
+    let mut places = Vec::new();
     for (call, count) in &calls {
         for n in 1..=*count {
             for fault in ["signal=KILL", "error=EIO", "error=ENOSPC", "error=EINTR", "retval=1"] {
                 // Only a write can be short; and reading that goes on failing with EINTR is not what EINTR is.
                 let write = matches!(call.as_str(), "write" | "pwrite64");
-                if (fault == "retval=1" && !write)
-                    || (fault != "signal=KILL"
-                        && fault != "error=EIO"
-                        && !write
-                        && call != "fsync"
-                        && !call.starts_with("rename"))
-                {
-                    continue;
-                }
-                runs += 1;
-                let temp = fresh();
-                let before = files(temp.path());
-                let output = Command::new("strace")
-                    .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={call}:{fault}:when={n}")])
-                    .arg(env!("CARGO_BIN_EXE_idx"))
-                    .args(["rebuild", "-f", "json", "--lock-timeout", "1"])
-                    .arg(temp.path())
-                    .output()
-                    .expect("strace");
-                let place = format!("{scenario}: {call} {n} {fault}");
-                let now = files(temp.path());
-                if index_only {
-                    // The old set, or the new one.
-                    let new = files(done.path());
-                    let (now, old, new) = (bytes(&now), bytes(&before), bytes(&new));
-                    let is = |set: &BTreeMap<&str, &[u8]>| {
-                        ["dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache"]
-                            .iter()
-                            .all(|name| now.get(name) == set.get(name))
-                    };
-                    if !is(&old) && !is(&new) {
-                        failures.push(format!("{place}: neither old nor new"));
-                    }
-                    if output.status.code() == Some(0) && !is(&new) {
-                        failures.push(format!("{place}: says it is done"));
-                    }
-                } else if output.status.code() == Some(2) && !output.stdout.is_empty() {
-                    let (now, old) = (bytes(&now), bytes(&before));
-                    let same = old.iter().all(|(name, bytes)| now.get(name) == Some(bytes));
-                    if !same {
-                        failures
-                            .push(format!("{place}: failed, but changed: {}", String::from_utf8_lossy(&output.stdout)));
-                    }
-                }
-                let (code, report) = idx(&["rebuild"], temp.path());
-                if code != 0 {
-                    failures.push(format!("{place}: a second run fails: {report}"));
-                    continue;
-                }
-                let (_, shown) = idx(&["show"], temp.path());
-                if shown["messages"] != wanted["messages"] || shown["highest_modseq"] != wanted["highest_modseq"] {
-                    failures.push(format!("{place}: the second run made something else"));
-                }
-                let (code, report) = idx(&["undo"], temp.path());
-                let restored = files(temp.path());
-                let same = before.iter().all(|(name, file)| restored.get(name) == Some(file));
-                if code != 0 || !same {
-                    failures.push(format!("{place}: undo does not restore: {report}"));
+                let always = fault == "signal=KILL" || fault == "error=EIO";
+                let other = write || (fault != "retval=1" && (call == "fsync" || call.starts_with("rename")));
+                if always || other {
+                    places.push((call.as_str(), n, fault));
                 }
             }
         }
     }
+    let one = |&(call, n, fault): &(&str, usize, &str)| -> Vec<String> {
+        let mut failures = Vec::new();
+        let temp = fresh();
+        let before = files(temp.path());
+        // Only the call in question stops the process.
+        let output = Command::new("strace")
+            .args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={call}")])
+            .args(["-e", &format!("inject={call}:{fault}:when={n}")])
+            .arg(env!("CARGO_BIN_EXE_idx"))
+            .args(["rebuild", "-f", "json", "--lock-timeout", "1"])
+            .arg(temp.path())
+            .output()
+            .expect("strace");
+        let place = format!("{scenario}: {call} {n} {fault}");
+        let now = files(temp.path());
+        if index_only {
+            // The old set, or the new one.
+            let new = files(done.path());
+            let (now, old, new) = (bytes(&now), bytes(&before), bytes(&new));
+            let is = |set: &BTreeMap<&str, &[u8]>| {
+                ["dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache"]
+                    .iter()
+                    .all(|name| now.get(name) == set.get(name))
+            };
+            if !is(&old) && !is(&new) {
+                failures.push(format!("{place}: neither old nor new"));
+            }
+            if output.status.code() == Some(0) && !is(&new) {
+                failures.push(format!("{place}: says it is done"));
+            }
+        } else if output.status.code() == Some(2) && !output.stdout.is_empty() {
+            let (now, old) = (bytes(&now), bytes(&before));
+            let same = old.iter().all(|(name, bytes)| now.get(name) == Some(bytes));
+            if !same {
+                failures.push(format!("{place}: failed, but changed: {}", String::from_utf8_lossy(&output.stdout)));
+            }
+        }
+        let (code, report) = idx(&["rebuild"], temp.path());
+        if code != 0 {
+            failures.push(format!("{place}: a second run fails: {report}"));
+            return failures;
+        }
+        let (_, shown) = idx(&["show"], temp.path());
+        if shown["messages"] != wanted["messages"] || shown["highest_modseq"] != wanted["highest_modseq"] {
+            failures.push(format!("{place}: the second run made something else"));
+        }
+        let (code, report) = idx(&["undo"], temp.path());
+        let restored = files(temp.path());
+        let same = before.iter().all(|(name, file)| restored.get(name) == Some(file));
+        if code != 0 || !same {
+            failures.push(format!("{place}: undo does not restore: {report}"));
+        }
+        failures
+    };
+    // A run waits for its disk and its tracer more than it computes.
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    failures.lock().expect("failures").extend(one(place));
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("failures");
+    let runs = places.len();
     assert!(runs > 100, "{scenario}: only {runs} faults");
     assert!(failures.is_empty(), "{} of {runs} faults:\n{}", failures.len(), failures.join("\n"));
 }
