@@ -1,19 +1,33 @@
-//! The output of a verb that writes, about several mailboxes: one document with all of them, a line of JSON for each,
-//! or lines for people, and a summary at the end.
+//! A verb that writes, on several mailboxes: each named one and each in a tree, until a signal ends it; one document
+//! with all of them, a line of JSON for each, or lines for people, and a summary at the end.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::paths::Groups;
+use super::progress::Progress;
 use super::{Context, is_single};
 use crate::render::{self, Format, Report};
+
+/// What is done for each mailbox; `T` is what came of one.
+pub struct Work<'a, T> {
+    /// True when nothing more may be begun.
+    pub is_over: &'a dyn Fn() -> bool,
+    /// For the mailbox that a path means.
+    pub named: &'a dyn Fn(&Path) -> T,
+    /// For every mailbox below directories.
+    pub trees: &'a dyn Fn(&[PathBuf], &mut dyn FnMut(T)),
+}
 
 /// What is written about several mailboxes.
 pub struct Batch {
     schema: &'static str,
     /// Whether there may be several.
     several: bool,
+    /// Whether several were named, or a tree.
+    is_run: bool,
     /// Whether something was written between the brackets.
     some: bool,
     /// The first error. The work goes on without its report.
@@ -21,9 +35,33 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Begins it; of a single mailbox there is nothing but its document.
+    /// Begins it; of a single mailbox (not `several`) there is nothing but its document.
     pub fn begin(schema: &'static str, several: bool) -> Batch {
-        Batch { schema, several, some: false, written: Ok(()) }
+        Batch { schema, several, is_run: several, some: false, written: Ok(()) }
+    }
+
+    /// Does the work for each mailbox in the order of its path, and tells what came of it: that of trees is told with
+    /// `true`.
+    pub fn run<T>(
+        &mut self,
+        context: &mut Context,
+        paths: &Groups<'_>,
+        work: &Work<'_, T>,
+        mut tell: impl FnMut(&mut Context, &mut Batch, T, bool),
+    ) {
+        let progress = Progress::new(context.progress, "mailboxes", paths.total(), true);
+        for (group, is_tree) in paths.groups() {
+            let mut told = |outcome: T| {
+                progress.step();
+                progress.aside(|| tell(context, self, outcome, is_tree));
+            };
+            if is_tree {
+                (work.trees)(group, &mut told);
+            } else {
+                group.iter().take_while(|_| !(work.is_over)()).for_each(|path| told((work.named)(path)));
+            }
+        }
+        progress.finish();
     }
 
     fn is_one_document(&self, context: &Context) -> bool {
@@ -85,7 +123,8 @@ impl Batch {
         context.failure(error);
     }
 
-    /// Ends it with a summary, if there may have been several; `text` writes it for people.
+    /// Ends it with a summary, if there may have been several: `interrupted` is the signal that ended it before all was
+    /// done, `sentence` what all came to, and `more` writes for people what follows from it.
     ///
     /// # Errors
     /// When standard output could not be written to, now or since it began.
@@ -93,13 +132,24 @@ impl Batch {
         mut self,
         context: &mut Context,
         summary: &S,
-        text: impl FnOnce(&mut Context) -> io::Result<()>,
+        interrupted: Option<&str>,
+        sentence: String,
+        more: impl FnOnce(&mut Context) -> io::Result<()>,
     ) -> io::Result<()> {
         let schema = self.schema;
+        if let Some(signal) = interrupted {
+            context.failure(&format_args!("ended by {signal} after the mailboxes in work; the others were not begun"));
+        }
+        if self.is_run {
+            context.done(sentence.clone());
+        }
         if self.several {
             self.open(context, b"");
             self.write(context, |context| match context.format {
-                Format::Table => text(context),
+                Format::Table => {
+                    writeln!(context.out, "{sentence}")?;
+                    more(context)
+                }
                 Format::Json => context.end_of_several(Some(&serde_json::to_vec(summary)?)),
                 Format::Ndjson => {
                     write!(context.out, "{{\"schema\":\"{schema}\",\"section\":\"summary\",\"summary\":")?;

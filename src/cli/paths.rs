@@ -138,6 +138,11 @@ impl<'a> Groups<'a> {
         self.is_tree.contains(&true)
     }
 
+    /// How many mailboxes it comes to, if that is known.
+    pub fn total(&self) -> Option<u64> {
+        (!self.any()).then_some(self.paths.len() as u64)
+    }
+
     /// Paths that follow each other and are trees, or are none, in order.
     pub fn groups(&self) -> impl Iterator<Item = (&'a [PathBuf], bool)> {
         let mut rest = self.paths;

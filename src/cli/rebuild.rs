@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::{Choice, Deep, Lock, Roots, Targets, choice};
-use super::batch::Batch;
+use super::batch::{Batch, Work};
 use super::paths::{self, Groups};
-use super::progress::Progress;
 use super::{Context, EXIT_STATUS, ROOT_WRITES, Status};
 use crate::ops::many::{Failure, Head, Outcome, Run, Summary};
 use crate::ops::rebuild::{self, Options, RebuildReport};
@@ -147,36 +146,26 @@ impl Rebuild {
         }
         let mut summary = Summary::default();
         let mut batch = Batch::begin(rebuild::SCHEMA, several);
-        let total = (!trees.any()).then_some(paths.len() as u64);
-        let progress = Progress::new(context.progress, "mailboxes", total, true);
-        for (group, is_tree) in trees.groups() {
-            let mut tell = |outcome: Outcome| {
-                progress.step();
-                summary.count(&outcome);
-                let (path, outcome) = outcome;
-                if paths.len() == 1 && matches!(outcome, Err(Failure::Root(_))) {
-                    batch.is_nothing();
-                }
-                progress.aside(|| tell(context, &mut batch, &path, outcome, is_tree));
-            };
-            if is_tree {
-                run.trees(group, self.trees.walk.into(), tell);
-            } else {
-                group.iter().take_while(|_| !run.is_over()).for_each(|path| tell(run.named(path)));
+        let work = Work {
+            is_over: &|| run.is_over(),
+            named: &|path| run.named(path),
+            trees: &|roots, tell| run.trees(roots, self.trees.walk.into(), tell),
+        };
+        batch.run(context, &trees, &work, |context, batch, outcome: Outcome, is_tree| {
+            summary.count(&outcome);
+            let (path, outcome) = outcome;
+            if paths.len() == 1 && matches!(outcome, Err(Failure::Root(_))) {
+                batch.is_nothing();
             }
-        }
-        progress.finish();
+            tell(context, batch, &path, outcome, is_tree);
+        });
         summary.end(&run, self.trees.words(), &paths);
         if let Err(error) = run.note("summary", &summary, true) {
             context.failure(&error);
         }
-        if let Some(signal) = summary.interrupted {
-            context.failure(&format_args!("ended by {signal} after the mailboxes in work; the others were not begun"));
-        }
-        if several {
-            context.done(summary.text(self.dry_run));
-        }
-        Ok(batch.end(context, &summary, |context| summary.write(self.dry_run, &mut context.out))?)
+        let (interrupted, sentence) = (summary.interrupted, summary.text(self.dry_run));
+        let more = |context: &mut Context| summary.next_steps(&mut context.out);
+        Ok(batch.end(context, &summary, interrupted, sentence, more)?)
     }
 }
 

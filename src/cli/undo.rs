@@ -1,14 +1,12 @@
 //! `idx undo`.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
 use super::args::{Deep, Lock, Targets};
-use super::batch::Batch;
+use super::batch::{Batch, Work};
 use super::paths::{self, Groups};
-use super::progress::Progress;
 use super::{Context, EXIT_STATUS, ROOT_WRITES};
 use crate::ops::trees::Trees;
 use crate::ops::undo::{self, Options, Status, Summary, Task, UndoError, UndoReport};
@@ -90,35 +88,24 @@ impl Undo {
         let stop = || signals.as_ref().is_some_and(|signals| signals.asked().is_some());
         let mut summary = Summary::default();
         let mut batch = Batch::begin(UndoReport::SCHEMA, several);
-        let total = (!groups.any()).then_some(paths.len() as u64);
-        let progress = Progress::new(context.progress, "mailboxes", total, true);
-        for (group, is_tree) in groups.groups() {
-            let mut tell = |path: PathBuf, outcome: Result<UndoReport, UndoError>| {
-                progress.step();
-                summary.count(&outcome);
-                if paths.len() == 1 && matches!(outcome, Err(UndoError::Nothing(_))) {
-                    batch.is_nothing();
-                }
-                progress.aside(|| tell(context, &mut batch, &path, outcome, is_tree));
-            };
-            if is_tree {
-                let trees = Trees { roots: group, walk: self.trees.walk.into(), stop: &stop };
-                undo::trees(&trees, &options, tell);
-                continue;
+        let work = Work {
+            is_over: &stop,
+            named: &|path| (path.to_owned(), undo::run_guarded(path, &options)),
+            trees: &|roots, tell| {
+                let trees = Trees { roots, walk: self.trees.walk.into(), stop: &stop };
+                undo::trees(&trees, &options, |path, outcome| tell((path, outcome)));
+            },
+        };
+        batch.run(context, &groups, &work, |context, batch, (path, outcome), is_tree| {
+            summary.count(&outcome);
+            if paths.len() == 1 && matches!(outcome, Err(UndoError::Nothing(_))) {
+                batch.is_nothing();
             }
-            for path in group.iter().take_while(|_| !stop()) {
-                tell(path.clone(), undo::run_guarded(path, &options));
-            }
-        }
-        progress.finish();
+            tell(context, batch, &path, outcome, is_tree);
+        });
         summary.interrupted = signals.as_ref().and_then(Graceful::asked).map(signals::name);
-        if let Some(signal) = summary.interrupted {
-            context.failure(&format_args!("ended by {signal} after the mailboxes in work; the others were not begun"));
-        }
-        if several {
-            context.done(summary.text(self.dry_run));
-        }
-        Ok(batch.end(context, &summary, |context| writeln!(context.out, "{}", summary.text(self.dry_run)))?)
+        let (interrupted, sentence) = (summary.interrupted, summary.text(self.dry_run));
+        Ok(batch.end(context, &summary, interrupted, sentence, |_| Ok(()))?)
     }
 }
 

@@ -43,7 +43,7 @@ impl Roots {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = files.dir().ok().and_then(roots::dbox_root).and_then(|(path, _)| id(&path));
         if let Some(root) = key.and_then(|key| known.get(&key)) {
-            root.write(|refs| refs.take(files));
+            root.write(|refs| refs.take(files, &root.counts));
         }
     }
 }
@@ -55,28 +55,43 @@ struct AllRefs {
     by_dir: HashMap<Id, Vec<u32>>,
     /// How often each mail of the map is referred to.
     total: HashMap<u32, u32>,
+    /// Mails that the map counts more often.
+    left_over: HashSet<u32>,
     /// Mailboxes whose files are not sound.
     unreadable: HashSet<Id>,
 }
 
 impl AllRefs {
-    /// Takes in what a mailbox refers to, in place of what it did.
-    fn take(&mut self, files: &MailboxFiles) {
+    /// Before any mailbox was read.
+    fn none(counts: &HashMap<u32, u16>) -> AllRefs {
+        let counted = counts.iter().filter(|(_, count)| **count > 0).map(|(mail, _)| *mail);
+        AllRefs { left_over: counted.collect(), ..AllRefs::default() }
+    }
+
+    /// Takes in what a mailbox refers to, in place of what it did. `counts` are those of the map.
+    fn take(&mut self, files: &MailboxFiles, counts: &HashMap<u32, u16>) {
         let Some(index) = files.dir().ok().and_then(id) else { return };
-        if let Some(before) = self.by_dir.remove(&index) {
-            before.iter().for_each(|mail| {
-                self.total.entry(*mail).and_modify(|count| *count = count.saturating_sub(1));
-            });
+        let before = self.by_dir.remove(&index).unwrap_or_default();
+        before.iter().for_each(|mail| {
+            self.total.entry(*mail).and_modify(|count| *count = count.saturating_sub(1));
+        });
+        match load(files, MmapPolicy::default()) {
+            Some(mailbox) => {
+                self.unreadable.remove(&index);
+                let mail = |i: usize| dbox::map_uid(&mailbox, i).filter(|mail| *mail != 0);
+                let mails: Vec<u32> = mailbox.positions().filter_map(mail).collect();
+                mails.iter().for_each(|mail| *self.total.entry(*mail).or_default() += 1);
+                self.by_dir.insert(index, mails);
+            }
+            None => _ = self.unreadable.insert(index),
         }
-        let Some(mailbox) = load(files, MmapPolicy::default()) else {
-            self.unreadable.insert(index);
-            return;
-        };
-        self.unreadable.remove(&index);
-        let mail = |i: usize| dbox::map_uid(&mailbox, i).filter(|mail| *mail != 0);
-        let mails: Vec<u32> = mailbox.positions().filter_map(mail).collect();
-        mails.iter().for_each(|mail| *self.total.entry(*mail).or_default() += 1);
-        self.by_dir.insert(index, mails);
+        for mail in before.iter().chain(self.by_dir.get(&index).into_iter().flatten()) {
+            let counted = counts.get(mail).copied().map_or(0, u32::from);
+            match counted > self.total.get(mail).copied().unwrap_or(0) {
+                true => self.left_over.insert(*mail),
+                false => self.left_over.remove(mail),
+            };
+        }
     }
 }
 
@@ -106,18 +121,19 @@ impl MdboxRoot {
         let storage = path.below("storage").ok()?;
         let stamp = stamp(&storage);
         let Witness::Map(map) = dbox::map_of(dir, MmapPolicy::default()) else { return None };
-        let mut refs = AllRefs::default();
+        let counts = map.positions().map(|i| (map.uid(i), dbox::refcount(&map, i).unwrap_or(0))).collect();
+        let mut refs = AllRefs::none(&counts);
         let mut bare = Vec::new();
         let mailboxes = path.below("mailboxes").ok()?;
         let all = dbox::each_mailbox(mailboxes, &mut |dir| bare.push(id(dir)), &mut |files| {
-            refs.take(&files);
+            refs.take(&files, &counts);
             Some(())
         });
         let place = |i: usize| Some((map.uid(i), place_of(&map, i)?));
         let root = MdboxRoot {
             storage,
             stamp,
-            counts: map.positions().map(|i| (map.uid(i), dbox::refcount(&map, i).unwrap_or(0))).collect(),
+            counts,
             places: map.positions().filter_map(place).collect(),
             uid_validity: map.header.uid_validity,
             is_whole: all.is_some(),
@@ -177,11 +193,6 @@ impl MapState {
         Some(MapState { root, own: id(dir)?, below, origins: HashMap::new() })
     }
 
-    /// The mails of the map and how often each is counted.
-    pub fn counts(&self) -> impl Iterator<Item = (u32, u16)> + '_ {
-        self.root.counts.iter().map(|(mail, count)| (*mail, *count))
-    }
-
     /// `uid_validity` of the map.
     pub fn uid_validity(&self) -> u32 {
         self.root.uid_validity
@@ -204,8 +215,10 @@ impl MapState {
                 let all = refs.total.get(&mail).copied().unwrap_or(0);
                 all.saturating_sub(own.get(&mail).copied().unwrap_or(0))
             };
-            let rest = |(mail, count): (u32, u16)| (mail, u32::from(count).saturating_sub(taken(mail)));
-            self.counts().map(rest).filter(|(_, rest)| *rest > 0).collect()
+            let counted = |mail: u32| self.root.counts.get(&mail).copied().map_or(0, u32::from);
+            // Of all other mails as many as are counted are the other mailboxes'.
+            let mails = own.keys().chain(&refs.left_over).copied();
+            mails.map(|mail| (mail, counted(mail).saturating_sub(taken(mail)))).filter(|(_, rest)| *rest > 0).collect()
         })
     }
 

@@ -95,12 +95,11 @@ impl Summary {
         sentence(things, &counts, self.interrupted)
     }
 
-    /// Writes it below the lines of the mailboxes.
+    /// Writes what is lost, and what to type next.
     ///
     /// # Errors
     /// When `out` cannot be written to.
-    pub fn write(&self, dry_run: bool, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{}", self.text(dry_run))?;
+    pub fn next_steps(&self, out: &mut dyn Write) -> io::Result<()> {
         for lost in &self.losses {
             let (mailboxes, messages) = (counted(lost.mailboxes, "mailbox"), counted(lost.messages, "message"));
             write!(out, "loss of {}: {mailboxes}, {messages}", lost.grade.name())?;
