@@ -228,10 +228,8 @@ impl Maildir {
 
     fn flags_of(&self, file: &MessageFile) -> (u8, Vec<Vec<u8>>) {
         let private = if self.has_private_flags { flag::SEEN } else { 0 };
-        let names = self.keywords.names.as_deref().unwrap_or_default();
-        let named = |letter: &u8| names.get(usize::from(letter - b'a')).filter(|name| !name.is_empty()).cloned();
-        let keywords = file.letters().iter().filter(|letter| letter.is_ascii_lowercase()).filter_map(named);
-        (file.flags() & !private, keywords.collect())
+        let keywords = file.letters().iter().filter_map(|letter| self.keywords.name(*letter));
+        (file.flags() & !private, keywords.cloned().collect())
     }
 }
 

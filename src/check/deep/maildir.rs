@@ -245,6 +245,7 @@ fn flags<'n>(
     let mut lettered = Vec::new();
     let names = Names::of(mailbox.keywords(), &maildir.keywords);
     let mut only_here: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    let mut only_there: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
     for i in mailbox.positions() {
         let uid = mailbox.uid(i);
         let Some(file) = file_of(uid).filter(|file| file.in_cur) else { continue };
@@ -267,9 +268,12 @@ fn flags<'n>(
             only_here.entry(id).or_default().push(uid);
         }
         let lacking = mailbox.keyword_ids(i).filter_map(|id| names.letter(id)).find(|letter| !letters.contains(letter));
-        let more = letters
-            .iter()
-            .find(|letter| names.id(**letter).is_some_and(|id| !mailbox.keyword_ids(i).any(|have| have == id)));
+        let has = |letter: u8| mailbox.keyword_ids(i).any(|id| names.letter(id) == Some(letter));
+        let more = letters.iter().find(|letter| names.has(**letter) && !has(**letter));
+        for letter in letters.iter().filter(|letter| !names.has(**letter) && maildir.keywords.name(**letter).is_some())
+        {
+            only_there.entry(*letter).or_default().push(uid);
+        }
         if let Some(letter) = lacking.as_ref().or(more) {
             let (letter, index) = (char::from(*letter), if lacking.is_some() { "has" } else { "lacks" });
             let message = format!(
@@ -287,6 +291,7 @@ fn flags<'n>(
     }
     if maildir.keywords.names.is_some() {
         only_in_index(mailbox.keywords(), &only_here, &maildir.keywords, found);
+        only_in_names(&only_there, &maildir.keywords, found);
     }
     if let (None, Some(first)) = (&maildir.keywords.names, lettered.first()) {
         let message = format!(
@@ -315,8 +320,8 @@ impl Names {
         self.0.get(id).copied().flatten()
     }
 
-    fn id(&self, letter: u8) -> Option<usize> {
-        self.0.iter().position(|have| *have == Some(letter))
+    fn has(&self, letter: u8) -> bool {
+        self.0.contains(&Some(letter))
     }
 }
 
@@ -332,11 +337,24 @@ fn only_in_index(names: &[Vec<u8>], uids: &BTreeMap<usize, Vec<u32>>, keywords: 
     }
 }
 
+/// D5: letters whose name is no keyword of the index: the name was damaged, or it is another mailbox's.
+fn only_in_names(letters: &BTreeMap<u8, Vec<u32>>, keywords: &Keywords, found: &mut Findings) {
+    for (letter, uids) in letters {
+        let name = keywords.name(*letter).map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
+        let uids = set_of(uids);
+        let message = format!("letter {} of UIDs {uids} is {name}, which the index does not know", char::from(*letter));
+        let does = "adds that keyword to these messages when it scans cur/ again, without a word";
+        let finding = Finding::new(Code::D5, &keywords.path, message).severity(Severity::Error);
+        found.add(finding.does(does).advise(BRING_BACK));
+    }
+}
+
 /// D5: a letter that no name stands behind.
 fn unnamed(uid: u32, letters: &[u8], keywords: &Keywords, found: &mut Findings) {
-    let Some(names) = &keywords.names else { return };
-    let is_unnamed =
-        |letter: &&u8| letter.is_ascii_lowercase() && names.get(usize::from(**letter - b'a')).is_none_or(Vec::is_empty);
+    if keywords.names.is_none() {
+        return;
+    }
+    let is_unnamed = |letter: &&u8| letter.is_ascii_lowercase() && keywords.name(**letter).is_none();
     if let Some(letter) = letters.iter().find(is_unnamed) {
         let message = format!("UID {uid}: keyword letter {} of the file name is not in it", char::from(*letter));
         let does = "calls the keyword unknown-N, and clients see that in the place of the right one";
