@@ -67,7 +67,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         Ok(replayed) => replayed,
         Err(_) => return index.as_ref().map(|index| State { mailbox: Mailbox::load(index), complete: false }),
     };
-    sync_errors(subject, &replayed, false, found);
+    sync_errors(subject, &replayed, LogPos { seq: 0, offset: 0 }, found);
     ignored(subject, &replayed, found);
     storage(subject, &replayed.mailbox, found);
     vsize(subject, index.as_ref(), &replayed.mailbox, found);
@@ -171,10 +171,11 @@ fn position(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, tor
     }
 }
 
-/// L10 to L15 and I5: what Dovecot's sync would complain about. What lies before the index's position it has `passed`,
-/// and does not read again while the index lasts.
-fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, passed: bool, found: &mut Findings) {
+/// L10 to L15 and I5: what Dovecot's sync would complain about. What lies before the index's tail it has passed, and
+/// does not read again while the index lasts; what lies between tail and head it reads once more.
+fn sync_errors(subject: &Subject<'_>, replayed: &Replayed, tail: LogPos, found: &mut Findings) {
     for error in &replayed.errors {
+        let passed = error.pos < tail;
         let Some(log) = subject.logs.iter().find(|log| log.file.seq() == error.pos.seq) else { continue };
         let code = codes::of_sync(&error.kind);
         let size = record_size(log, error.pos.offset);
@@ -349,7 +350,8 @@ fn history(subject: &Subject<'_>, index: &IndexFile<'_>, chain: &Chain<'_>, foun
     let pos = LogPos { seq: index.header.log_file_seq, offset: u64::from(index.header.log_file_head_offset) };
     let Ok(replayed) = chain.replay(chain.empty_mailbox(), Until::Pos(pos)) else { return };
     if !replayed.errors.is_empty() || !replayed.ignored.is_empty() {
-        sync_errors(subject, &replayed, true, found);
+        let tail = LogPos { seq: pos.seq, offset: u64::from(index.header.log_file_tail_offset) };
+        sync_errors(subject, &replayed, tail, found);
         ignored(subject, &replayed, found);
     }
     if found.any(&path, Severity::Warning) || subject.logs.iter().any(|log| found.any(&log.path, Severity::Warning)) {
