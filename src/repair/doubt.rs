@@ -103,6 +103,21 @@ pub fn settle_grades(chosen: &mut Candidate, keeps_flags: bool, logs: &Logs<'_>)
     }
 }
 
+/// Flags of all that may have been changed by the records that are lost.
+pub fn stale_flags(chosen: &mut Candidate, logs: &Logs<'_>) {
+    if !chosen.lost.iter().any(is_doubt) {
+        return;
+    }
+    let limit = first_append_after(logs, last_doubt(chosen));
+    let mut stale = UidSet::new();
+    let mailbox = &chosen.replayed.mailbox;
+    mailbox.positions().map(|i| mailbox.uid(i)).filter(|uid| *uid < limit).for_each(|uid| stale.insert(uid));
+    if !stale.is_empty() {
+        chosen.lost.push(Loss::Stale(stale));
+    }
+}
+
+/// Takes out messages whose mails are gone, and says so.
 pub fn take_out(chosen: &mut Candidate, gone: UidSet) {
     if !gone.is_empty() {
         remove(&mut chosen.replayed.mailbox, &gone);

@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 
 use super::candidates::{Candidate, MARGIN};
-use super::doubt::{ends_early, first_append_after, is_doubt, last_doubt, put_back, settle_grades, take_out, write};
+use super::doubt::{
+    ends_early, first_append_after, is_doubt, last_doubt, put_back, settle_grades, stale_flags, take_out, write,
+};
 use super::inputs::Base;
 use super::loss::Loss;
 use super::order::Logs;
@@ -39,7 +41,11 @@ pub fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: 
     if !chosen.lost.iter().any(is_doubt) && chosen.base != Base::Storage {
         ends_early(chosen);
     }
-    take_out(chosen, gone);
+    // Which of several messages of one mail is gone nothing tells.
+    if !gone.is_empty() {
+        take_out(chosen, gone);
+        orphans = map.balance(&mails_of(&chosen.replayed.mailbox)).map(|(orphans, _)| orphans).unwrap_or_default();
+    }
     let back = link(chosen, &mut orphans, logs);
     let mailbox = &chosen.replayed.mailbox;
     let mut unlinked = UidSet::new();
@@ -55,7 +61,11 @@ pub fn hold_map(chosen: &mut Candidate, map: &MapState, logs: &Logs<'_>, doubt: 
     if !back.is_empty() {
         chosen.lost.push(Loss::Flags(back));
     }
-    settle_grades(chosen, false, logs);
+    // A mail that counts for one more message may be that of one which is gone since.
+    match orphans.is_empty() {
+        true => settle_grades(chosen, false, logs),
+        false => stale_flags(chosen, logs),
+    }
     orphans
 }
 
@@ -185,7 +195,11 @@ fn link(chosen: &mut Candidate, orphans: &mut Vec<u32>, logs: &Logs<'_>) -> UidS
     for (uid, map) in &links {
         set_map_uid(mailbox, *uid, *map);
     }
-    orphans.retain(|map| !links.iter().any(|(_, linked)| linked == map));
+    for (_, linked) in &links {
+        if let Some(at) = orphans.iter().position(|map| map == linked) {
+            orphans.remove(at);
+        }
+    }
     back
 }
 

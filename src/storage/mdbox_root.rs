@@ -12,6 +12,9 @@ use crate::model::Mailbox;
 use crate::source::place::DBOX_MAILS;
 use crate::source::{Dir, Family, MailboxFiles, Meta, MmapPolicy, Role};
 
+/// References to one mail that one mailbox has at most: a COPY within it is rare.
+const MOST_COPIES: u32 = 64;
+
 /// Roots that were read in this run. A root is read again when its map has changed: no mail is saved, copied or
 /// expunged in an mdbox without that.
 #[derive(Debug, Default)]
@@ -222,16 +225,20 @@ impl MapState {
         })
     }
 
-    /// Mails of which more references are counted than these and those of the other mailboxes, and mails of which fewer
-    /// are; `None` when another mailbox cannot be read.
+    /// Mails of which more references are counted than these and those of the other mailboxes, each as often as more
+    /// are, and mails of which fewer are; `None` when another mailbox cannot be read.
     pub fn balance(&self, own: &HashMap<u32, u32>) -> Option<(Vec<u32>, Vec<u32>)> {
         if !self.is_complete() {
             return None;
         }
         let rest = self.rest();
         let known = |all: &HashMap<u32, u32>, mail: &u32| all.get(mail).copied().unwrap_or(0);
-        let mut orphans: Vec<u32> =
-            rest.iter().filter(|(mail, rest)| **rest > known(own, mail)).map(|(mail, _)| *mail).collect();
+        let more = |(mail, rest): (&u32, &u32)| {
+            // So often no mailbox refers to one mail: such a count is damaged, and tells that it is above none.
+            let count = rest.saturating_sub(known(own, mail));
+            std::iter::repeat_n(*mail, if count > MOST_COPIES { 1 } else { count as usize })
+        };
+        let mut orphans: Vec<u32> = rest.iter().flat_map(more).collect();
         let mut over: Vec<u32> =
             own.iter().filter(|(mail, count)| **count > known(&rest, mail)).map(|(mail, _)| *mail).collect();
         orphans.sort_unstable();
