@@ -95,12 +95,17 @@ impl MboxMail {
         let mut at_end = 0;
         let mut lines = Lines { from: BufReader::with_capacity(256 << 10, file), line: Vec::new(), size: stat.size };
         let mut begins = lines.next()? && is_from(&lines.line);
+        let mut is_first = true;
         while begins {
             let mut said = Said::default();
             while lines.next()? && !lines.line.is_empty() {
                 said.take(&lines.line);
             }
             begins = lines.go_to_next(said.length)?;
+            // The pseudo message at the beginning only holds what belongs to the mailbox (`mbox-sync-parse.c`).
+            if std::mem::take(&mut is_first) && said.is_pseudo {
+                continue;
+            }
             // A UID that does not rise is none: the message gets another.
             if said.uid > mail.uids.last().copied().unwrap_or(0) {
                 mail.uids.push(said.uid);
@@ -126,6 +131,8 @@ struct Said {
     keywords: Vec<Vec<u8>>,
     /// `Content-Length`, bytes.
     length: Option<u64>,
+    /// It has the header `X-IMAP`.
+    is_pseudo: bool,
 }
 
 impl Said {
@@ -136,6 +143,8 @@ impl Said {
             self.uid = number().and_then(|uid| u32::try_from(uid).ok()).unwrap_or(0);
         } else if name.eq_ignore_ascii_case(b"Content-Length") {
             self.length = number();
+        } else if name.eq_ignore_ascii_case(b"X-IMAP") {
+            self.is_pseudo = true;
         } else if name.eq_ignore_ascii_case(b"Status") || name.eq_ignore_ascii_case(b"X-Status") {
             self.flags |=
                 LETTERS.iter().filter(|(letter, _)| value.contains(letter)).fold(0, |all, (_, bit)| all | bit);
