@@ -232,6 +232,18 @@ fn skipped(chain: &Chain<'_>, replayed: &Replayed) -> (UidSet, u32) {
     (uids, nameless)
 }
 
+/// Messages of a state that have other flags or keywords in another one.
+pub fn changed_flags(then: &Mailbox, now: &Mailbox) -> UidSet {
+    let words = |mailbox: &Mailbox, i: usize| {
+        let mut names: Vec<Vec<u8>> =
+            mailbox.keyword_ids(i).filter_map(|id| mailbox.keywords().get(id).cloned()).collect();
+        names.sort_unstable();
+        (mailbox.flags(i) & flag::IMAP, names)
+    };
+    let is_changed = |i: &usize| now.lookup(then.uid(*i)).is_some_and(|j| words(then, *i) != words(now, j));
+    then.positions().filter(is_changed).map(|i| (then.uid(i), then.uid(i))).collect()
+}
+
 /// Of a modseq header and messages above it one is wrong: the message when it is the only one, for header and log agree
 /// against it; else the header.
 fn settle_modseqs(replayed: &mut Replayed) {
@@ -405,6 +417,7 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
         }
     }
     flaws.extend(clear_lone_bit(&mut mailbox));
+    let seen = if repeats { mailbox.clone() } else { Mailbox::empty(0, mailbox.endian) };
     let known_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
     let mut candidate = if beyond {
         let log_modseq = mailbox.modseq_header().map_or(0, |header| header.highest_modseq);
@@ -421,6 +434,11 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
     };
     if repeats {
         candidate.margin += MARGIN;
+        // Records that the index has read already were read once more: they may be the damaged side.
+        let changed = changed_flags(&seen, &candidate.replayed.mailbox);
+        if !gap && !changed.is_empty() {
+            lost.push(Loss::Disputed(changed));
+        }
     }
     candidate.flaws.splice(0..0, flaws);
     candidate.lost.splice(0..0, lost);

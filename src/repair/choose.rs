@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::candidates::Candidate;
+use super::candidates::{Candidate, changed_flags};
 use super::flip::bits_apart;
 use super::inputs::{Base, Inputs, Storage};
 use super::loss::Loss;
@@ -163,15 +163,9 @@ fn disputed(best: &Candidate, others: &[&Candidate]) -> UidSet {
         return uids;
     }
     for other in others.iter().filter(is_whole) {
-        let found = differences(&other.replayed.mailbox, &best.replayed.mailbox);
-        let is_flag = |one: &&Difference| match one {
-            Difference::Flags { .. } => true,
-            Difference::ExtRecord { name, .. } => name == b"keywords",
-            _ => false,
-        };
-        let differs: Vec<u32> = found.iter().filter(is_flag).filter_map(Difference::uid).collect();
-        if differs.len() > 1 {
-            differs.into_iter().for_each(|uid| uids.insert(uid));
+        let differs = changed_flags(&other.replayed.mailbox, &best.replayed.mailbox);
+        if differs.count() > 1 {
+            differs.iter().for_each(|uid| uids.insert(uid));
         }
     }
     uids

@@ -71,8 +71,11 @@ impl Demands {
                     Code::I19 => self.vsize = true,
                     _ => self.logs_win = true,
                 }
+                if rounds > PATIENCE {
+                    self.give_up_log = true;
+                    self.log.push(why.clone());
+                }
                 self.index.push(why);
-                self.give_up_log |= rounds > PATIENCE;
             }
         }
         for list in [&mut self.log, &mut self.old, &mut self.index] {

@@ -140,7 +140,7 @@ fn attempt(inputs: &Inputs<'_>, known: &Known<'_>, demands: &Demands) -> Plan {
                 return Plan { refusal: Some(why), ..Plan::default() };
             }
         }
-        Some(storage) => hold(&mut chosen, storage, logs, hints, demands.alien_tail),
+        Some(storage) => hold(&mut chosen, storage, logs, hints, demands),
         None => {
             name_flags(&mut chosen, logs);
             skip_lost_uids(&mut chosen, logs);

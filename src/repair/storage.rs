@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::candidates::Candidate;
+use super::demands::Demands;
 use super::doubt::{
     damaged_tail, ends_early, first_append_after, is_doubt, last_doubt, put_back, settle_grades, skip_lost_uids,
-    take_out,
+    stale_flags, take_out,
 };
 use super::flip::{is_keyword, is_one_byte_apart};
 use super::heal::index::Hints;
@@ -23,8 +24,8 @@ const MOST_AHEAD: u64 = 1 << 32;
 
 /// Holds a state against the storage, and brings it as far as the two together prove.
 ///
-/// `is_refused`: the end of the log may be of another one.
-pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &Hints<'_>, is_refused: bool) {
+/// Where the `demands` refuse a log, the end of it may be of another one, or all that it tells is in doubt.
+pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &Hints<'_>, demands: &Demands) {
     let own = chosen.replayed.mailbox.header.uid_validity;
     let other_life = storage.uid_validity.is_some_and(|known| own != 0 && known != own);
     // The UIDs of a Maildir of another life are no UIDs of this one; those of an sdbox are its file names.
@@ -45,7 +46,8 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
         }
     }
     damaged_tail(chosen, logs);
-    let doubt = chosen.lost.iter().any(is_doubt) || chosen.gap || chosen.missing > 0;
+    let is_refuted = demands.give_up_log;
+    let doubt = chosen.lost.iter().any(is_doubt) || chosen.gap || chosen.missing > 0 || is_refuted;
     let given = if other_life { storage.uids.last().map_or(0, |uid| uid.saturating_add(1)) } else { storage.next_uid };
     let unseen = unseen_uids(chosen, given, logs);
     if !unseen.is_empty() && !chosen.cut_short {
@@ -54,7 +56,7 @@ pub fn hold(chosen: &mut Candidate, storage: &Storage, logs: &Logs<'_>, hints: &
     let mut orphans = Vec::new();
     match &storage.map {
         Some(map) => orphans = hold_map(chosen, map, logs, doubt),
-        None if !storage.uids.is_empty() => hold_files(chosen, storage, logs, hints, [doubt, is_refused]),
+        None if !storage.uids.is_empty() => hold_files(chosen, storage, logs, hints, [doubt, demands.alien_tail]),
         None => {
             // It names no message, and so no flag.
             stale_flags(chosen, logs);
@@ -103,19 +105,6 @@ pub fn name_flags(chosen: &mut Candidate, logs: &Logs<'_>) {
     stale_flags(chosen, logs);
 }
 
-fn stale_flags(chosen: &mut Candidate, logs: &Logs<'_>) {
-    if !chosen.lost.iter().any(is_doubt) {
-        return;
-    }
-    let limit = first_append_after(logs, last_doubt(chosen));
-    let mut stale = UidSet::new();
-    let mailbox = &chosen.replayed.mailbox;
-    mailbox.positions().map(|i| mailbox.uid(i)).filter(|uid| *uid < limit).for_each(|uid| stale.insert(uid));
-    if !stale.is_empty() {
-        chosen.lost.push(Loss::Stale(stale));
-    }
-}
-
 /// Maildir and sdbox: UIDs that have a file.
 fn hold_files(
     chosen: &mut Candidate,
@@ -154,6 +143,8 @@ fn hold_files(
     let is_gone = |i: usize| !storage.has(mailbox.uid(i)) && mailbox.flags(i) & flag::BACKEND == 0;
     let torn = torn && (storage.unnumbered == 0 || storage.flags.is_none());
     above |= torn && mailbox.positions().any(is_gone);
+    // More messages than mails, whatever their UIDs.
+    above |= is_cut(chosen, logs) && mailbox.len() > storage.uids.len() + storage.unnumbered;
     // Flags that only names have were changed by what the log has lost.
     if torn && !chosen.cut_short && storage.flags.is_some() {
         take_flags(chosen, storage, logs);

@@ -17,6 +17,10 @@ use crate::model::ChainFile;
 const MAX_HOLES: usize = 1000;
 /// Bytes of a boundary: its header, and the size of its transaction.
 const BOUNDARY_SIZE: u32 = 12;
+/// Bytes of the smallest piece that a disk writes.
+const SECTOR: usize = 512;
+/// Sectors behind the last whole transaction that are looked for in front of it.
+const MAX_SECTORS: usize = 8;
 /// So many zero bytes in a row are no content of a record whose size is damaged as well.
 const ZERO_RUN: usize = 24;
 
@@ -31,6 +35,8 @@ pub struct Hole {
     pub what: String,
     /// No extension was created in it, so that the numbers of extensions mean what they did.
     pub keeps_ids: bool,
+    /// It is a whole record that publishes a tail behind itself: it may be the end of another log.
+    pub is_past_end: bool,
 }
 
 /// A log file, decoded as far as its bytes allow.
@@ -152,7 +158,17 @@ impl<'a> Survey<'a> {
         let begun = rest.starts_with(&[0; 4]) && self.log.endian.u32_at(rest, 4).and_then(RecordType::of).is_some();
         let cut =
             matches!(tail.kind, FlawKind::RecordHeaderCut | FlawKind::RecordPastEnd | FlawKind::TransactionPastEnd);
-        !cut && !begun && rest.len() >= HEADER_SIZE
+        (!cut && !begun && rest.len() >= HEADER_SIZE) || self.ends_in_repeated_sector()
+    }
+
+    /// Whether the last whole transaction ends in front of, or inside, a sector that stands in this log before, too: a
+    /// disk has written it to the wrong place, over what was there.
+    fn ends_in_repeated_sector(&self) -> bool {
+        let from = usize::try_from(self.end).unwrap_or(usize::MAX) / SECTOR * SECTOR;
+        let (before, rest) = self.bytes.split_at(from.min(self.bytes.len()));
+        let is_content = |sector: &&[u8]| sector.iter().any(|byte| Some(byte) != sector.first());
+        let mut last = rest.chunks_exact(SECTOR).filter(is_content).take(MAX_SECTORS);
+        last.any(|sector| before.chunks_exact(SECTOR).any(|one| one == sector))
     }
 
     fn walk(&mut self) {
@@ -218,6 +234,10 @@ impl<'a> Survey<'a> {
             let (from, next) = match bad {
                 Some((from, to, error)) => {
                     self.hole(from, to, error.to_string());
+                    let is_past_end = error.kind == FlawKind::TailPastSync;
+                    if let Some(hole) = self.holes.last_mut() {
+                        (hole.is_past_end, hole.keeps_ids) = (is_past_end, is_past_end);
+                    }
                     (from, self.holes.last().map_or(to, |hole| hole.end))
                 }
                 None => {
@@ -400,13 +420,13 @@ impl<'a> Survey<'a> {
             end = next.or_else(after).unwrap_or(self.bytes.len() as u64);
         }
         self.blank(at, end);
-        self.holes.push(Hole { at, end, what, keeps_ids: false });
+        self.holes.push(Hole { at, end, what, keeps_ids: false, is_past_end: false });
     }
 
     /// Gives up a record that is whole, but cannot mean what it says.
     pub fn give_up(&mut self, at: u64, end: u64, what: String) {
         self.blank(at, end);
-        self.holes.push(Hole { at, end, what, keeps_ids: true });
+        self.holes.push(Hole { at, end, what, keeps_ids: true, is_past_end: false });
         self.holes.sort_by_key(|hole| hole.at);
     }
 }
@@ -414,7 +434,7 @@ impl<'a> Survey<'a> {
 /// What is wrong with a record, in the eyes of Dovecot or because nobody could know what it means.
 fn damage(record: &Record<'_>) -> Option<Flaw> {
     let flaw = record.fatal_error().or_else(|| record.payload_error()).or_else(|| names_uid_0(record));
-    flaw.or_else(|| wrong_boundary(record)).or_else(|| {
+    flaw.or_else(|| wrong_boundary(record)).or_else(|| wrong_header(record)).or_else(|| {
         // "log_file_tail_offset goes past sync offset": a released Dovecot marks the log corrupted.
         let (_, value) = record.published_tail()?;
         (u64::from(value) > record.end()).then(|| {
@@ -441,6 +461,28 @@ fn wrong_boundary(record: &Record<'_>) -> Option<Flaw> {
             record.size.to_string(),
         )
     })
+}
+
+/// A header update of what describes the index itself, or of what is counted: no Dovecot writes one.
+fn wrong_header(record: &Record<'_>) -> Option<Flaw> {
+    let derived = [
+        0..IndexHeader::flags.offset,
+        IndexHeader::messages_count.offset..IndexHeader::first_recent_uid.offset,
+        IndexHeader::log_file_seq.offset..IndexHeader::log_file_tail_offset.offset,
+        IndexHeader::log_file_head_offset.offset..IndexHeader::unused_old_sync_size_part1.offset,
+    ];
+    let chunks = record.header_chunks().filter(|_| record.kind() == Some(RecordType::HeaderUpdate));
+    let chunk = chunks.into_iter().find(|chunk| {
+        let from = chunk.offset as usize;
+        derived.iter().any(|field| from < field.end && field.start < from + chunk.data.len())
+    })?;
+    Some(Flaw::new(
+        crate::format::FileKind::Log,
+        record.payload_at(chunk.at),
+        FlawKind::RangeInvalid,
+        "an update of header fields that are not derived",
+        format!("{} bytes at {}", chunk.data.len(), chunk.offset),
+    ))
 }
 
 /// The place of a UID 0: no message has it, but a payload that was zeroed has many. A modseq-update of UID 0 raises

@@ -186,16 +186,26 @@ impl KnownExt {
         self.headers.iter().find(exact).or(self.headers.first()).copied()
     }
 
+    /// Bytes of its header, where they have been the same in all versions since 2.2.
+    pub fn header_size(&self) -> Option<u32> {
+        match self.headers {
+            _ if self.align.is_none() => None,
+            [] => Some(0),
+            [HeaderKind::Fields(fields)] => u32::try_from(fields_size(fields)).ok(),
+            _ => None,
+        }
+    }
+
+    /// Bytes of its data in each record, and their alignment, where both have been the same in all versions since 2.2.
+    pub fn record_shape(&self) -> Option<(u16, u16)> {
+        let size = self.records.first().map_or(0, |kind| kind.least());
+        Some((u16::try_from(size).ok()?, self.align?))
+    }
+
     /// False for sizes, in bytes, that it has had in no version since 2.2, where these are the same in all.
     pub fn suits(&self, hdr_size: u32, record_size: u16, record_align: u16) -> bool {
-        let Some(align) = self.align else { return true };
-        let same_header = match self.headers {
-            [] => hdr_size == 0,
-            [HeaderKind::Fields(fields)] => u32::try_from(fields_size(fields)) == Ok(hdr_size),
-            _ => true,
-        };
-        let record = self.records.first().map_or(0, |kind| kind.least());
-        same_header && (record, align) == (usize::from(record_size), record_align)
+        self.header_size().is_none_or(|size| size == hdr_size)
+            && self.record_shape().is_none_or(|shape| shape == (record_size, record_align))
     }
 }
 

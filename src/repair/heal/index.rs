@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::format::ext::{ExtHeader, ext_hdr_check, name_is_valid};
+use crate::format::ext::{ExtHeader, IndexFlavor, KnownExt, ext_hdr_check, name_is_valid};
 use crate::format::index::{IndexFile, IndexHeader, RECORD_MIN_SIZE, header_flag};
 use crate::format::record::flag;
 use crate::format::{Disk, Endian, align8};
@@ -11,6 +11,7 @@ use crate::model::ext::layout;
 use crate::model::mailbox::Extension;
 use crate::model::{Mailbox, UidSet};
 use crate::repair::demands::Demands;
+use crate::repair::flip::is_one_byte_apart;
 use crate::repair::inputs::Storage;
 use crate::repair::loss::{ExtensionPart, Loss, NoRecord};
 
@@ -216,7 +217,11 @@ impl Mended {
             }
             bad
         };
-        let bad = place(list);
+        let mut bad = place(list);
+        if !bad.is_empty() {
+            flaws.extend(known_shapes(list));
+            bad = place(list);
+        }
         if !bad.is_empty() {
             let named: Vec<String> = bad.iter().map(|i| String::from_utf8_lossy(&list[*i].name).into_owned()).collect();
             flaws.push(format!("the place of extension {} in records is wrong", named.join(", ")));
@@ -370,6 +375,26 @@ impl Mended {
             self.flaws.push(format!("highest_modseq is {}, but a message has {highest}", header.highest_modseq));
         }
     }
+}
+
+/// Gives extensions whose data is of one shape everywhere that shape, where one byte of it is wrong.
+fn known_shapes(list: &mut [Extension]) -> Vec<String> {
+    let flavor = IndexFlavor::guess(list.iter().map(|ext| ext.name.as_slice()));
+    let mut flaws = Vec::new();
+    for ext in list {
+        let shape = KnownExt::of(&ext.name, flavor).and_then(KnownExt::record_shape);
+        let Some((size, align)) = shape else { continue };
+        let bytes = |size: u16, align: u16| [size.to_ne_bytes(), align.to_ne_bytes()].concat();
+        if is_one_byte_apart(&bytes(size, align), &bytes(ext.record_size, ext.record_align)) {
+            let name = String::from_utf8_lossy(&ext.name);
+            flaws.push(format!(
+                "extension {name} has {} bytes in records, aligned by {}: it can only have {size}, aligned by {align}",
+                ext.record_size, ext.record_align
+            ));
+            (ext.record_size, ext.record_align) = (size, align);
+        }
+    }
+    flaws
 }
 
 /// Makes the counters of a mailbox true, and says which were not. What is valid stays as it is.

@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::format::Disk;
 use crate::format::cache::CacheHeader;
-use crate::format::ext::MdboxHeader;
+use crate::format::ext::{MboxHeader, MdboxHeader, SdboxHeader};
 use crate::format::index::{IndexFile, IndexHeader};
+use crate::format::intros::ExtNames;
 use crate::format::log::LogFile;
 use crate::format::record::{Record, RecordType};
 use crate::model::replay::Until;
@@ -85,11 +86,7 @@ impl Foreign {
     /// A GUID that differs from the one that the storage or the list of mailboxes has is another mailbox's.
     fn against_guid(&mut self, inputs: &Inputs<'_>, claims: &[Claim]) {
         let Some(known) = inputs.storage.as_ref().and_then(|storage| storage.guid) else { return };
-        let bits = |guid: &[u8; 16]| guid.iter().zip(&known).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
-        // Where some of its bytes are zero it is damaged.
-        let is_whole = |guid: &&[u8; 16]| !guid.windows(3).any(|bytes| bytes == [0; 3]);
-        let is_other = |guid: &[u8; 16]| bits(guid) > 8;
-        for one in claims.iter().filter(|one| one.guid.as_ref().filter(is_whole).is_some_and(is_other)) {
+        for one in claims.iter().filter(|one| one.guid.is_some_and(|guid| is_other_guid(&guid, &known))) {
             self.add(one.role, "it has the GUID of another mailbox".into());
         }
         self.successor(inputs, claims);
@@ -316,6 +313,30 @@ fn name(role: Role) -> &'static str {
     }
 }
 
+/// Whether a GUID is another one, and not this one damaged: then some of its bytes are zero, or few bits differ.
+pub fn is_other_guid(guid: &[u8; 16], own: &[u8; 16]) -> bool {
+    let bits: u32 = guid.iter().zip(own).map(|(a, b)| (a ^ b).count_ones()).sum();
+    bits > 8 && !guid.windows(3).any(|bytes| bytes == [0; 3])
+}
+
+/// The GUID that a record gives the mailbox, in the header of the extension that was introduced last.
+pub fn guid_set(record: &Record<'_>, names: &ExtNames) -> Option<[u8; 16]> {
+    if !matches!(record.kind(), Some(RecordType::ExtHdr | RecordType::ExtHdr32)) {
+        return None;
+    }
+    let place = match names.current_name()? {
+        b"dbox-hdr" => SdboxHeader::mailbox_guid,
+        b"mbox" => MboxHeader::mailbox_guid,
+        b"mdbox-hdr" => MdboxHeader::mailbox_guid,
+        _ => return None,
+    };
+    let guid = record.header_chunks().find_map(|chunk| {
+        let at = place.offset.checked_sub(chunk.offset as usize)?;
+        chunk.data.get(at..)?.first_chunk::<16>().copied()
+    });
+    guid.filter(|guid| *guid != [0; 16])
+}
+
 fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {
     let bytes = inputs.bytes(role)?;
     if matches!(role, Role::Index | Role::Backup) {
@@ -332,7 +353,12 @@ fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {
     }
     let log = LogFile::parse(bytes, bytes.len() as u64).ok()?;
     let (mut uid_validity, mut introduced) = (None, [false; HEADERS.len()]);
+    // The first one is the mailbox's own: another may have come with the end of another log.
+    let mut names = if log.header.starts_empty() { ExtNames::from_nothing() } else { ExtNames::default() };
+    let mut guid = None;
     for record in log.records(bytes) {
+        guid = guid.or_else(|| guid_set(&record, &names));
+        names.follow(&record);
         uid_validity = record.sets(IndexHeader::uid_validity).last().or(uid_validity);
         let intros = (record.kind() == Some(RecordType::ExtIntro)).then(|| record.intros());
         for one in intros.into_iter().flatten() {
@@ -340,7 +366,6 @@ fn claim(inputs: &Inputs<'_>, role: Role) -> Option<Claim> {
         }
     }
     let headers = HEADERS.into_iter().zip(introduced).filter_map(|(name, seen)| seen.then_some(name)).collect();
-    let guid = state_of(role, bytes).as_ref().and_then(own_guid);
     Some(Claim { role, indexid: log.header.indexid, uid_validity, guid, stands: None, headers })
 }
 

@@ -5,11 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::format::ext::{IndexFlavor, KnownExt};
 use crate::format::index::{IndexFile, IndexHeader};
-use crate::format::record::{Append, ExpungeGuid, ModseqUpdate, Record, RecordType};
+use crate::format::intros::BY_NAME;
+use crate::format::record::{Append, ExpungeGuid, ModseqUpdate, Record, RecordType, flag};
 use crate::format::{Disk, Endian};
 use crate::model::Mailbox;
-use crate::repair::flip::{bits_apart, is_keyword, without_lone_bit};
+use crate::repair::flip::{bits_apart, is_keyword, is_one_byte_apart, without_lone_bit};
 use crate::repair::inputs::{Inputs, Storage};
 use crate::repair::order::Logs;
 use crate::repair::survey::Survey;
@@ -40,8 +42,8 @@ struct Field {
 struct Beside {
     /// Messages of index, backup and storage.
     there: HashSet<u32>,
-    /// Messages of the index alone, when it is sound.
-    index: Option<HashSet<u32>>,
+    /// Messages of the index alone, when it is sound, and their flags.
+    index: Option<HashMap<u32, u8>>,
     /// Messages of the storage; empty when it does not tell.
     storage: HashSet<u32>,
     /// Names of keywords in index, backup and storage.
@@ -50,6 +52,8 @@ struct Beside {
     letters: HashSet<Vec<u8>>,
     /// No keyword that is in use is missing among them.
     all_keywords: bool,
+    /// Names of the index's extensions, in their order.
+    extensions: Vec<Vec<u8>>,
     /// Where the index stands: number of the log and offset.
     head: (u32, u64),
     /// The highest next UID that any of them has.
@@ -68,13 +72,15 @@ fn has_end(logs: &Logs<'_>, (seq, offset): (u32, u64)) -> bool {
     of.into_iter().any(|log| log.log.records_at == offset || log.file().records().any(|record| record.end() == offset))
 }
 
+/// The UIDs of an index, with their flags.
+fn flags<'i>(index: &'i IndexFile<'_>) -> impl Iterator<Item = (u32, u8)> + 'i {
+    index.iter().filter_map(|record| Some((index.endian.u32_at(record, 0)?, *record.get(4)?)))
+}
+
 impl Beside {
     fn read(logs: &Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) -> Beside {
         let backup = inputs.backup.and_then(|bytes| IndexFile::parse(bytes).ok());
         let sound = |index: &&IndexFile<'_>| index.problems.is_empty();
-        let uids = |index: &IndexFile<'_>| -> HashSet<u32> {
-            index.iter().filter_map(|record| index.endian.u32_at(record, 0)).collect()
-        };
         let index = index.filter(sound);
         let backup = backup.as_ref().filter(sound);
         let storage: HashSet<u32> = inputs.storage.iter().flat_map(|storage| storage.uids.iter().copied()).collect();
@@ -83,8 +89,8 @@ impl Beside {
         let letters: Vec<Vec<u8>> = letters.into_iter().filter(|name| !name.is_empty()).collect();
         let named: HashSet<Vec<u8>> = files.clone().flat_map(Mailbox::keywords_of).collect();
         Beside {
-            there: files.clone().flat_map(uids).chain(storage.iter().copied()).collect(),
-            index: index.map(uids),
+            there: files.clone().flat_map(flags).map(|(uid, _)| uid).chain(storage.iter().copied()).collect(),
+            index: index.map(|index| flags(index).collect()),
             storage,
             letters: letters.iter().filter(|name| !named.contains(*name)).cloned().collect(),
             keywords: named.into_iter().chain(letters).collect(),
@@ -95,6 +101,7 @@ impl Beside {
                 .chain(inputs.storage.as_ref().map(|storage| storage.next_uid))
                 .max()
                 .unwrap_or(0),
+            extensions: index.iter().flat_map(|index| &index.extensions).map(|ext| ext.name.to_vec()).collect(),
             head: index.map(stands).filter(|place| has_end(logs, *place)).unwrap_or_default(),
             uid_validity: inputs
                 .storage
@@ -114,9 +121,13 @@ pub fn heal(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'
         let what = format!("record at {}: it says UID {}, which can only be {uid}", field.record, field.uid);
         put(logs, field, uid, what);
     }
+    // Logs that begin with the mailbox number extensions in the order of their names, others go on from the index.
+    let begins = logs.files.first().is_some_and(|log| log.log.header.starts_empty());
+    let mut names = if begins { Vec::new() } else { beside.extensions.clone() };
     for log in &mut logs.files {
         modseqs(log);
-        modseq_sizes(log);
+        intros(log, &mut names);
+        unknown_flags(log, &beside);
     }
     keywords(logs, &beside);
     impossible(logs, &beside);
@@ -334,6 +345,8 @@ fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
         }
     }
     let mut mended = Vec::new();
+    let is_before =
+        |field: &Field| logs.files.get(field.file).is_some_and(|log| (log.seq(), field.record) < beside.head);
     for fields in by_guid.values().filter(|fields| fields.len() == 2) {
         let (one, two) = (fields[0], fields[1]);
         if one.uid == two.uid || (one.uid ^ two.uid).count_ones() != 1 {
@@ -341,12 +354,17 @@ fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
         }
         let is_possible =
             |field: &Field| all.iter().any(|(other, ok)| other.at == field.at && other.file == field.file && *ok);
+        // A message and its copy have one GUID; each of them was asked for, and then done.
+        if [one.uid, two.uid].iter().all(|uid| by_kind.iter().all(|have| have.contains(uid))) {
+            continue;
+        }
         // An index may be older than the record.
-        let gone = |uid: u32| match &beside.index {
-            _ if !beside.storage.is_empty() => !beside.storage.contains(&uid),
-            index => index.as_ref().is_none_or(|index| !index.contains(&uid)),
+        let gone = |field: &Field| match &beside.index {
+            _ if !beside.storage.is_empty() => !beside.storage.contains(&field.uid),
+            Some(index) if is_before(field) => !index.contains_key(&field.uid),
+            _ => true,
         };
-        let (wrong, right) = match ((is_possible(&one), gone(one.uid)), (is_possible(&two), gone(two.uid))) {
+        let (wrong, right) = match ((is_possible(&one), gone(&one)), (is_possible(&two), gone(&two))) {
             ((true, true), (false, _) | (_, false)) => (two, one),
             ((false, _) | (_, false), (true, true)) => (one, two),
             _ => continue,
@@ -357,8 +375,7 @@ fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
     let is_there = |field: &Field| beside.storage.contains(&field.uid);
     let strange = all.iter().filter(|(field, possible)| !possible || is_there(field));
     for (field, _) in strange.filter(|(field, _)| !done.contains(&(field.file, field.at))) {
-        let before = logs.files.get(field.file).is_some_and(|log| (log.seq(), field.record) < beside.head);
-        let index = beside.index.as_ref().filter(|_| before);
+        let index = beside.index.as_ref().filter(|_| is_before(field));
         // The mail goes with the record that expunges it.
         if index.is_none() && beside.storage.is_empty() {
             continue;
@@ -366,7 +383,7 @@ fn expunges(logs: &Logs<'_>, beside: &Beside) -> Vec<(Field, u32)> {
         let fits: Vec<u32> = near(field.uid)
             .filter(|uid| given.contains(uid) && !beside.storage.contains(uid))
             .filter(|uid| by_kind.iter().any(|have| have.contains(&field.uid) && !have.contains(uid)))
-            .filter(|uid| index.is_none_or(|index| !index.contains(uid)))
+            .filter(|uid| index.is_none_or(|index| !index.contains_key(uid)))
             .collect();
         if let [uid] = fits[..] {
             mended.push((*field, uid));
@@ -442,23 +459,66 @@ fn modseqs(log: &mut Survey<'_>) {
     }
 }
 
-/// Sizes of the modseq extension, which are the same everywhere (`mail-index-modseq.c`).
-fn modseq_sizes(log: &mut Survey<'_>) {
+/// Flags of an append with a bit that means nothing: a sound index that stands behind it has the right ones, for every
+/// change after it is made once more. Before 2.2 such a bit was that of recent messages.
+fn unknown_flags(log: &mut Survey<'_>, beside: &Beside) {
+    if log.log.header.minor_version < 2 {
+        return;
+    }
     let mut mended = Vec::new();
-    for record in log.file().records().filter(|record| record.kind() == Some(RecordType::ExtIntro)) {
-        for one in record.intros().filter(|one| one.name == b"modseq") {
-            if (one.intro.hdr_size, one.intro.record_size, one.intro.record_align) != (16, 8, 8) {
-                // Behind the two numbers of the extension (`struct mail_transaction_ext_intro`).
-                mended.push((record.offset, place(&record, one.at + 8)));
+    for record in log.file().records().filter(|record| record.kind() == Some(RecordType::Append)) {
+        let index = beside.index.as_ref().filter(|_| (log.seq(), record.offset) < beside.head);
+        for (i, one) in record.elements::<Append>().enumerate() {
+            let meant = one.flags & (flag::IMAP | flag::BACKEND | flag::DIRTY);
+            if one.flags != meant {
+                let right = index.and_then(|index| index.get(&one.uid).copied()).unwrap_or(meant);
+                mended.push((record.offset, place(&record, i * Append::SIZE + 4), one, right));
             }
         }
     }
+    for (record, at, one, right) in mended {
+        log.readable.to_mut().get_mut(at).into_iter().for_each(|to| *to = right);
+        let (uid, was) = (one.uid, one.flags);
+        log.mended.push(format!("record at {record}: UID {uid} cannot have the flags 0x{was:02x}: 0x{right:02x}"));
+    }
+}
+
+/// Sizes of extensions that are the same everywhere, and the word for an introduction by name: one field of an
+/// introduction that has one wrong byte. `names` are those of the extensions by their numbers, as far as known.
+fn intros(log: &mut Survey<'_>, names: &mut Vec<Vec<u8>>) {
+    let file = log.file();
+    let all = || file.records().filter(|record| record.kind() == Some(RecordType::ExtIntro));
+    let flavor = IndexFlavor::guess(all().flat_map(|record| record.intros()).map(|one| one.name));
     let endian = log.log.endian;
-    for (record, at) in mended {
-        let bytes = [endian.u32_bytes(16).as_slice(), &endian.u16_bytes(8), &endian.u16_bytes(8)].concat();
+    let mut mended = Vec::new();
+    for record in all() {
+        for one in record.intros() {
+            let have = one.intro.clone();
+            let mut right = have.clone();
+            let name = match one.name {
+                [] => names.get(have.ext_id as usize).cloned().unwrap_or_default(),
+                name => {
+                    right.ext_id = BY_NAME;
+                    names.iter().all(|known| known != name).then(|| names.push(name.to_vec()));
+                    name.to_vec()
+                }
+            };
+            if let Some(known) = KnownExt::of(&name, flavor) {
+                right.hdr_size = known.header_size().unwrap_or(have.hdr_size);
+                (right.record_size, right.record_align) =
+                    known.record_shape().unwrap_or((have.record_size, have.record_align));
+            }
+            let (have, right) = (have.to_bytes(endian), right.to_bytes(endian));
+            if is_one_byte_apart(&have, &right) || (one.name == b"modseq" && have != right) {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                mended.push((record.offset, place(&record, one.at), right, name));
+            }
+        }
+    }
+    for (record, at, bytes, name) in mended {
         if let Some(to) = log.readable.to_mut().get_mut(at..at + bytes.len()) {
             to.copy_from_slice(&bytes);
-            log.mended.push(format!("record at {record}: the sizes of modseq can only be 16 and 8"));
+            log.mended.push(format!("record at {record}: extension {name} is introduced with its own sizes only"));
         }
     }
 }

@@ -3,10 +3,15 @@
 
 use std::collections::HashSet;
 
+use crate::format::ext::KnownExt;
 use crate::format::index::IndexFile;
+use crate::format::intros::ExtNames;
+use crate::format::log::LogFile;
 use crate::format::record::{Record, RecordType};
 use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::{LogPos, UidSet};
+use crate::repair::flip::is_one_byte_apart;
+use crate::repair::heal::own::{guid_set, is_other_guid};
 use crate::repair::inputs::Inputs;
 use crate::repair::loss::Loss;
 use crate::repair::order::Logs;
@@ -30,6 +35,22 @@ struct Known {
     highest: u32,
     /// UIDs that records of the log expunge.
     expunged: UidSet,
+    /// The extensions that were introduced.
+    names: ExtNames,
+    /// GUID of the mailbox.
+    guid: Option<[u8; 16]>,
+}
+
+/// Whether a record introduces, by a number, an extension that is not the one of this number: the shape is not that
+/// one's by more than one wrong byte.
+fn introduces_other(record: &Record<'_>, names: &ExtNames) -> bool {
+    record.intros().filter(|one| one.name.is_empty()).any(|one| {
+        let name = names.name(one.intro.ext_id as usize);
+        let shape = name.and_then(|name| KnownExt::of(name, names.flavor())).and_then(KnownExt::record_shape);
+        let bytes = |(size, align): (u16, u16)| [size.to_ne_bytes(), align.to_ne_bytes()].concat();
+        let have = (one.intro.record_size, one.intro.record_align);
+        shape.is_some_and(|right| right != have && !is_one_byte_apart(&bytes(right), &bytes(have)))
+    })
 }
 
 /// Whether one such record is enough: an append without a mail is no flipped bit, and a tail offset is one only where
@@ -37,7 +58,10 @@ struct Known {
 fn is_strong(record: &Record<'_>, known: &Known) -> bool {
     match record.published_tail() {
         Some((_, tail)) => !(0..32).any(|bit| known.ends.contains(&u64::from(tail ^ (1 << bit)))),
-        None => record.kind() == Some(RecordType::Append),
+        None => matches!(
+            record.kind(),
+            Some(RecordType::Append | RecordType::ExtIntro | RecordType::ExtHdr | RecordType::ExtHdr32)
+        ),
     }
 }
 
@@ -45,10 +69,27 @@ fn is_strong(record: &Record<'_>, known: &Known) -> bool {
 pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) -> Option<Loss> {
     let sound = index.filter(|index| index.problems.is_empty());
     let in_place = logs.head_in_place;
-    let (log, older) = logs.files.split_last_mut().filter(|(log, _)| in_place && log.holes.is_empty())?;
+    // What only publishes a tail behind itself was made harmless; here its word counts.
+    let is_readable = |log: &Survey<'_>| {
+        let mut holes = log.holes.iter().skip_while(|hole| !hole.is_past_end).peekable();
+        log.holes.is_empty() || (holes.peek().is_some() && holes.all(|hole| hole.is_past_end))
+    };
+    let (log, older) = logs.files.split_last_mut().filter(|(log, _)| in_place && is_readable(log))?;
+    let past: Vec<u64> = log.holes.iter().filter(|hole| hole.is_past_end).map(|hole| hole.at).collect();
+    let whole = LogFile { size: log.bytes.len() as u64, ..log.log.clone() };
+    let as_written = |at: u64| whole.records(log.bytes).from(at, 1).next();
     let appended = |log: &Survey<'_>| log.file().records().flat_map(|record| record.appended()).max().unwrap_or(0);
     let mut known = Known { highest: older.iter().map(appended).max().unwrap_or(0), ..Known::default() };
     known.ends.insert(log.log.records_at);
+    // Logs that begin with the mailbox number extensions in the order of their names.
+    known.names = match older.first().unwrap_or(log).log.header.starts_empty() {
+        true => ExtNames::from_nothing(),
+        false => ExtNames::new(sound.iter().flat_map(|index| &index.extensions).map(|ext| ext.name.to_vec())),
+    };
+    known.guid = inputs.storage.as_ref().and_then(|storage| storage.guid);
+    for record in older.iter().flat_map(|log| log.file().records()) {
+        known.names.follow(&record);
+    }
     let gone =
         log.file().records().filter(|one| matches!(one.kind(), Some(RecordType::Expunge | RecordType::ExpungeGuid)));
     gone.for_each(|one| one.expunged().for_each(|(first, last)| known.expunged.insert_range(first, last)));
@@ -59,6 +100,7 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     let mut against: Vec<(u64, u64, &'static str)> = Vec::new();
     let mut strong = false;
     for record in log.file().records() {
+        let record = if past.contains(&record.offset) { as_written(record.offset)? } else { record };
         match word(&record, &mut known, inputs) {
             Word::For if against.is_empty() => own = own.max(record.end()),
             // Own records behind it: a damaged record, and no end of another log.
@@ -70,6 +112,7 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
             Word::Against(_) => return None,
             Word::Nothing => {}
         }
+        known.names.follow(&record);
         known.ends.insert(record.end());
     }
     let (first, _, why) = *against.first()?;
@@ -86,6 +129,7 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     let rest = log.end - at;
     let pos = LogPos { seq: log.seq(), offset: at };
     log.end = at;
+    log.holes.retain(|hole| hole.at < at);
     log.tail = Some(Flaw::new(FileKind::Log, at, FlawKind::RangeInvalid, "records of this log", what));
     log.alien = true;
     doubtful.then(|| Loss::Hole { at: pos, size: rest, what: "some of it may have been this log's own".into() })
@@ -107,6 +151,13 @@ fn word(record: &Record<'_>, known: &mut Known, inputs: &Inputs<'_>) -> Word {
     let storage = inputs.storage.as_ref().filter(|storage| !storage.uids.is_empty());
     let has = |uid: u32| storage.map(|storage| storage.uids.binary_search(&uid).is_ok());
     match record.kind() {
+        Some(RecordType::ExtIntro) if introduces_other(record, &known.names) => {
+            Word::Against("an introduction of another extension by the number of this one")
+        }
+        Some(RecordType::ExtHdr | RecordType::ExtHdr32) => {
+            let other = guid_set(record, &known.names).zip(known.guid).filter(|(guid, own)| is_other_guid(guid, own));
+            if other.is_some() { Word::Against("the GUID of another mailbox") } else { Word::Nothing }
+        }
         Some(RecordType::Append) => {
             let list: Vec<u32> = record.appended().collect();
             let rises =
