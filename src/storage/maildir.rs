@@ -111,14 +111,6 @@ pub struct Keywords {
     pub names: Option<Vec<Vec<u8>>>,
 }
 
-impl Keywords {
-    /// The name behind a letter from `a` to `z`.
-    pub fn name(&self, letter: u8) -> Option<&Vec<u8>> {
-        let at = letter.checked_sub(b'a').filter(|_| letter.is_ascii_lowercase())?;
-        self.names.as_ref()?.get(usize::from(at)).filter(|name| !name.is_empty())
-    }
-}
-
 /// A `dovecot-uidlist` and its file.
 #[derive(Debug)]
 pub struct UidListFile {
@@ -287,9 +279,10 @@ impl Maildir {
 
     /// Whether a file has a letter for which `dovecot-keywords` has no name.
     pub fn has_nameless_letters(&self) -> bool {
-        let is_nameless = |letter: &u8| letter.is_ascii_lowercase() && self.keywords.name(*letter).is_none();
+        let names = self.keywords.names.as_deref().unwrap_or_default();
+        let has_name = |letter: &u8| names.get(usize::from(letter - b'a')).is_some_and(|name| !name.is_empty());
         let mut files = self.messages.iter().flat_map(|messages| &messages.files);
-        files.any(|file| file.letters().iter().any(is_nameless))
+        files.any(|file| file.letters().iter().any(|letter| letter.is_ascii_lowercase() && !has_name(letter)))
     }
 
     /// The UIDs of the list that have a file, rising.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::mails::Mails;
 use super::mbox::MboxMail;
 use super::mdbox_root::{MapState, Roots};
-use super::{Maildir, MessageFile, Sdbox, Witness, list};
+use super::{Keywords, Maildir, MessageFile, Sdbox, Witness, list};
 use crate::format::Disk;
 use crate::format::ext::{MaildirHeader, MboxHeader};
 use crate::format::record::flag;
@@ -230,6 +230,14 @@ impl Maildir {
         let private = if self.has_private_flags { flag::SEEN } else { 0 };
         let keywords = file.letters().iter().filter_map(|letter| self.keywords.name(*letter));
         (file.flags() & !private, keywords.cloned().collect())
+    }
+}
+
+impl Keywords {
+    /// The name behind a letter from `a` to `z`.
+    pub fn name(&self, letter: u8) -> Option<&Vec<u8>> {
+        let at = letter.checked_sub(b'a').filter(|_| letter.is_ascii_lowercase())?;
+        self.names.as_ref()?.get(usize::from(at)).filter(|name| !name.is_empty())
     }
 }
 
