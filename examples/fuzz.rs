@@ -247,7 +247,7 @@ fn run(name: &str, target: fn(&[u8]), input: &[u8]) -> Result<(), String> {
 /// Keeps an input that fails; where it is, for people.
 fn keep(name: &str, input: &[u8]) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fuzz");
-    let path = dir.join(format!("{name}-{}", &idx::store::undo::Sum::of(input).sha256[..16]));
+    let path = dir.join(format!("{name}-{}", &idx::store::undo::ContentSum::of(input).sha256[..16]));
     match fs::create_dir_all(&dir).and_then(|()| fs::write(&path, input)) {
         Ok(()) => path.display().to_string(),
         Err(error) => format!("{}: {error}", path.display()),

@@ -12,7 +12,7 @@ use idx::format::{Disk, Endian, FileKind};
 use idx::logs::walk::Options;
 use idx::model::replay::{Replayed, Until};
 use idx::model::{Chain, ChainFile, LogPos, Mailbox};
-use idx::ops::log::Opened;
+use idx::ops::log::OpenHistory;
 use idx::source::{LogStream, MmapPolicy, StreamStep, with_suffix};
 use proptest::prelude::*;
 use support::build::{self, Log, words};
@@ -379,7 +379,7 @@ fn all_records_are_counted_as_chosen_ones_are() {
             }
             std::fs::write(&copy, &bytes).expect("written");
             let count = |options| {
-                let mut opened = Opened::open(&copy, false, MmapPolicy::Never, idx::source::now()).expect("a log");
+                let mut opened = OpenHistory::open(&copy, false, MmapPolicy::Never, idx::source::now()).expect("a log");
                 let stats = opened.history.stats(options).expect("readable");
                 (stats.types(), stats.origins(), stats.hours(), stats.span(), stats.notes)
             };

@@ -207,6 +207,59 @@ fn files_of_a_room_are_in_no_circle() {
     assert!(left.is_empty(), "these lead to a circle: {}", left.join(", "));
 }
 
+/// Names of public types that still stand in two rooms: no name is to come to them. The options of a verb are called
+/// alike everywhere.
+const NAMED_TWICE: [&str; 25] = [
+    "Entry",
+    "Evidence",
+    "Expunges",
+    "Findings",
+    "Hole",
+    "Log",
+    "Logs",
+    "Lost",
+    "ModseqHeader",
+    "Options",
+    "Origin",
+    "Part",
+    "Past",
+    "Place",
+    "Report",
+    "Roots",
+    "Row",
+    "Scan",
+    "State",
+    "Status",
+    "Step",
+    "Summary",
+    "Trees",
+    "Unit",
+    "Verdict",
+];
+
+#[test]
+fn the_name_of_a_type_means_one_thing() {
+    let mut places = std::collections::BTreeMap::<String, Vec<PathBuf>>::new();
+    for (_, path, text) in sources() {
+        for (_, line) in code(&text) {
+            let line = line.trim_start();
+            let Some(public) = line.strip_prefix("pub").filter(|rest| rest.starts_with([' ', '('])) else { continue };
+            let item = public.split_once(' ').map_or("", |(_, item)| item);
+            let name = ["struct ", "enum ", "trait ", "type "].iter().find_map(|kind| item.strip_prefix(kind));
+            let name: String = name.unwrap_or("").chars().take_while(|c| c.is_alphanumeric()).collect();
+            if !name.is_empty() {
+                places.entry(name).or_default().push(path.clone());
+            }
+        }
+    }
+    assert!(places.len() > 300, "{}", places.len());
+    let twice = places.iter().filter(|(_, paths)| paths.len() > 1);
+    let new: Vec<_> = twice.clone().filter(|(name, _)| !NAMED_TWICE.contains(&name.as_str())).collect();
+    assert!(new.is_empty(), "{new:?}");
+    let gone: Vec<_> = NAMED_TWICE.iter().filter(|name| !twice.clone().any(|(twice, _)| twice == *name)).collect();
+    assert!(gone.is_empty(), "named once now: {gone:?}");
+}
+
 #[test]
 fn only_mapping_is_unsafe() {
     for (_, path, text) in sources() {

@@ -471,7 +471,7 @@ fn a_large_log_takes_little_memory() {
 #[test]
 fn torn_and_flipped_logs_are_survived() {
     use idx::logs::walk::Options;
-    use idx::ops::log::Opened;
+    use idx::ops::log::OpenHistory;
     use idx::render::{Format, Style};
     use idx::view::log::{Options as Writing, write};
 
@@ -482,7 +482,7 @@ fn torn_and_flipped_logs_are_survived() {
             .or_else(|_| fs::read(fixtures().join(CHAIN).join("dovecot.index.log")))
             .expect("a log");
     let real = &real[..real.len().min(3000)];
-    let open = |is_timed| Opened::open(dir.path(), is_timed, idx::source::MmapPolicy::Never, idx::source::now());
+    let open = |is_timed| OpenHistory::open(dir.path(), is_timed, idx::source::MmapPolicy::Never, idx::source::now());
     let check = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("written");
         // A file of this moment may be one that somebody writes: a run waits for those, and not for ever.

@@ -185,7 +185,7 @@ fn a_long_record_is_told_as_it_comes() {
                 let run = move |out: &mut Sink| {
                     let now = 1_800_000_000;
                     let mut opened =
-                        idx::ops::log::Opened::open(dir.path(), true, MmapPolicy::Never, now).expect("a mailbox");
+                        idx::ops::log::OpenHistory::open(dir.path(), true, MmapPolicy::Never, now).expect("a mailbox");
                     let writing = view::log::Options { format, style: Style::default(), whole: true };
                     let (_, read) = view::log::write(dir.path(), &writing, out, &mut |sink| {
                         let read = opened.history.records(&options, sink);

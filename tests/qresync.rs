@@ -8,9 +8,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use idx::model::qresync::{Kind, Question, Sample, answer};
+use idx::model::qresync::{AnswerKind, Question, Sample, answer};
 use idx::model::{Chain, UidSet};
-use idx::ops::opened::{Opened, State};
+use idx::ops::opened::{LoadedMailbox, Opened};
 use idx::source::MmapPolicy;
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ fn question(uid_validity: u32, modseq: u64, words: &str) -> Question {
 /// The set of the VANISHED line and the UIDs with modseqs of the FETCH lines.
 type Said = (String, Vec<(u32, u64)>);
 
-fn ours(state: &State<'_>, question: &Question) -> (Said, Kind) {
+fn ours(state: &LoadedMailbox<'_>, question: &Question) -> (Said, AnswerKind) {
     let answer = answer(&state.chain, &state.loaded.replayed, None, question);
     let mailbox = &state.loaded.replayed.mailbox;
     let fetched = answer.changed.iter().map(|i| (mailbox.uid(*i), state.loaded.replayed.message_modseq(*i))).collect();
@@ -159,7 +159,7 @@ fn ours_without_old_log(opened: &Opened, path: &Path, question: &Question) -> Sa
     let mut state = opened.state(path).expect("a mailbox");
     state.chain.files.remove(0);
     let (found, kind) = ours(&state, question);
-    assert_eq!(kind, Kind::Fallback);
+    assert_eq!(kind, AnswerKind::Fallback);
     found
 }
 
@@ -331,7 +331,7 @@ fn every_modseq(dovecot: &Dovecot, rng: &mut Rng, place: &str, tally: &mut Tally
         if found == right && is_proof(&ours_state, &question, kind) {
             *tally
                 .kinds
-                .entry(if kind == Kind::Exact { "exact (proven)" } else { "fallback (proven)" })
+                .entry(if kind == AnswerKind::Exact { "exact (proven)" } else { "fallback (proven)" })
                 .or_default() += 1;
         }
     }
@@ -340,11 +340,11 @@ fn every_modseq(dovecot: &Dovecot, rng: &mut Rng, place: &str, tally: &mut Tally
 }
 
 /// Whether an answer of the other kind would have been another one.
-fn is_proof(state: &State<'_>, question: &Question, kind: Kind) -> bool {
+fn is_proof(state: &LoadedMailbox<'_>, question: &Question, kind: AnswerKind) -> bool {
     let replayed = &state.loaded.replayed;
     let said = answer(&state.chain, replayed, None, question).vanished;
     match kind {
-        Kind::Exact => answer(&Chain::default(), replayed, None, question).vanished != said,
+        AnswerKind::Exact => answer(&Chain::default(), replayed, None, question).vanished != said,
         _ => {
             let records = state.chain.files.iter().flat_map(|file| file.records());
             let logged: UidSet = records.flat_map(|record| record.expunged().collect::<Vec<_>>()).collect();
@@ -420,7 +420,7 @@ fn a_mailbox_without_modseqs() {
                 session.logout();
                 let line = said.lines.iter().find_map(|line| line.strip_prefix("* VANISHED (EARLIER) "));
                 let fetched = said.fetches().into_iter().map(|one| (one.uid, one.modseq.expect("a modseq"))).collect();
-                let right = ((line.unwrap_or("").to_owned(), fetched), Kind::NotTracked);
+                let right = ((line.unwrap_or("").to_owned(), fetched), AnswerKind::NotTracked);
                 assert_eq!(ours(&state, &question(uid_validity, modseq, "")), right, "{} {modseq}", format.name());
                 assert_eq!(said.selected().highest_modseq, Some(state.loaded.replayed.highest_modseq()));
             }

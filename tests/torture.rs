@@ -159,7 +159,7 @@ fn snapshot(files: &[(Role, &[u8])]) -> Snapshot {
 }
 
 /// Shows a mailbox made of these files.
-fn show_files(files: &[(Role, &[u8])], format: Format, out: &mut Sink) -> Result<show::State, String> {
+fn show_files(files: &[(Role, &[u8])], format: Format, out: &mut Sink) -> Result<show::ShownMailbox, String> {
     let snapshot = snapshot(files);
     let path = Path::new("/nowhere/dovecot.index");
     let names = MailboxFiles::at(path.to_owned());

@@ -338,7 +338,7 @@ fn look(home: &Path, by: &CheckOptions) {
         if let Ok(mut report) = expunges::read(&index, &options, MmapPolicy::Never, by.now) {
             let _ = view::expunges::write(&index, &mut report, false, &mut JsonDocument::new("x", &mut out));
         }
-        if let Ok(mut opened) = idx::ops::log::Opened::open(&index, true, MmapPolicy::Never, by.now) {
+        if let Ok(mut opened) = idx::ops::log::OpenHistory::open(&index, true, MmapPolicy::Never, by.now) {
             let options = view::log::Options { format: Format::Ndjson, style: Style::default(), whole: true };
             let _ = view::log::write(&index, &options, &mut out, &mut |sink| {
                 let result = opened.history.records(&LogOptions::default(), sink);
@@ -391,7 +391,7 @@ fn mended(index: &Path, by: &CheckOptions) {
     );
     assert!(scratch::listing(dir) == rebuilt || is_named_again, "a second run has written");
     let back = undo::run(index, &undo_options(Task::All, false)).expect("undo");
-    assert!(back.status == undo::Status::Restored, "{back:?}");
+    assert!(back.status == undo::UndoStatus::Restored, "{back:?}");
     let contents = |list: Vec<(String, Vec<u8>, u32)>| list.into_iter().map(|(name, bytes, _)| (name, bytes));
     assert!(contents(scratch::listing(dir)).eq(contents(before)), "undo of {wet:?} does not restore");
 }

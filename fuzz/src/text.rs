@@ -18,7 +18,7 @@ use idx::simulate::trace::Trace;
 use idx::simulate::{Options, Simulation, Workload, question};
 use idx::source::place::{guid_of, name_of, probable_root, root_of, user_of};
 use idx::source::{MmapPolicy, Name, Signs};
-use idx::store::undo::Sum;
+use idx::store::undo::ContentSum;
 use serde_json::Value;
 
 use super::mailbox::{undo_options, undoable};
@@ -82,8 +82,10 @@ fn resealed(data: &[u8]) -> Vec<u8> {
         entries.push((name, head.to_vec(), behind[..size].to_vec()));
         rest = behind.get(size.div_ceil(512) * 512..).unwrap_or_default();
     }
-    let sums: Vec<(String, Sum)> =
-        entries.iter().map(|(name, _, bytes)| (String::from_utf8_lossy(name).into_owned(), Sum::of(bytes))).collect();
+    let sums: Vec<(String, ContentSum)> = entries
+        .iter()
+        .map(|(name, _, bytes)| (String::from_utf8_lossy(name).into_owned(), ContentSum::of(bytes)))
+        .collect();
     let seal = |step: &mut Value, prefix: &str| {
         for file in step["files"].as_array_mut().into_iter().flatten() {
             let name = format!("{prefix}{}", file["name"].as_str().unwrap_or_default());

@@ -12,7 +12,7 @@ use crate::format::FileKind;
 use crate::model::UidSet;
 use crate::render::document::Document;
 use crate::source::{MailboxFiles, Panicked, PathError, Role, guarded};
-use crate::view::dump::{self, DumpError, Options, Outcome, Section};
+use crate::view::dump::{self, DumpError, DumpOutcome, Options, Section};
 use crate::with_document;
 
 /// Show what is physically in index files, field by field
@@ -149,7 +149,7 @@ impl Dump {
     fn report(
         &self,
         path: &Path,
-        end: Result<Outcome, DumpError>,
+        end: Result<DumpOutcome, DumpError>,
         grouped: bool,
         context: &mut Context,
     ) -> anyhow::Result<()> {

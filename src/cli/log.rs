@@ -13,7 +13,7 @@ use crate::format::record::RecordType;
 use crate::logs::history::LogError;
 use crate::logs::walk::Options;
 use crate::model::{LogPos, UidSet};
-use crate::ops::log::Opened;
+use crate::ops::log::OpenHistory;
 use crate::view;
 
 /// Show the history of a mailbox: every record of .log.2 and .log, in order, and when it was written
@@ -147,7 +147,7 @@ impl Log {
 
     fn show(&self, path: &Path, options: &Options, timed: bool, context: &mut Context) -> Result<(), LogError> {
         let (format, style) = (context.format, context.style);
-        let mut opened = match Opened::open(path, timed, context.mmap, crate::source::now()) {
+        let mut opened = match OpenHistory::open(path, timed, context.mmap, crate::source::now()) {
             Ok(opened) => opened,
             Err(error) => {
                 context.error_document(view::log::SCHEMA, path, &error)?;

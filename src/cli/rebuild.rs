@@ -8,7 +8,7 @@ use super::args::{Choice, Deep, Lock, Roots, Targets, choice};
 use super::batch::{Batch, Work};
 use super::paths::{self, Groups};
 use super::{Context, EXIT_STATUS, ROOT_WRITES, Status};
-use crate::ops::many::{Failure, Head, Outcome, Run, Summary};
+use crate::ops::many::{Failure, Head, RebuildOutcome, RebuildRun, RebuildSummary};
 use crate::ops::rebuild::{self, Options, RebuildReport};
 use crate::render::PathText;
 use crate::render::text::shown;
@@ -131,7 +131,7 @@ impl Rebuild {
         let trees = Groups::of(&paths, self.trees.recursive);
         let several = paths.len() > 1 || trees.any();
         let signals = several.then(Graceful::begin);
-        let run = Run::new(&options, journal.as_ref(), signals.as_ref());
+        let run = RebuildRun::new(&options, journal.as_ref(), signals.as_ref());
         let head = Head {
             idx: env!("CARGO_PKG_VERSION"),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -144,14 +144,14 @@ impl Rebuild {
             context.failure(&error);
             return Ok(());
         }
-        let mut summary = Summary::default();
+        let mut summary = RebuildSummary::default();
         let mut batch = Batch::begin(rebuild::SCHEMA, several);
         let work = Work {
             is_over: &|| run.is_over(),
             named: &|path| run.named(path),
             trees: &|roots, tell| run.trees(roots, self.trees.walk.into(), tell),
         };
-        batch.run(context, &trees, &work, |context, batch, outcome: Outcome, is_tree| {
+        batch.run(context, &trees, &work, |context, batch, outcome: RebuildOutcome, is_tree| {
             summary.count(&outcome);
             let (path, outcome) = outcome;
             if paths.len() == 1 && matches!(outcome, Err(Failure::Root(_))) {

@@ -10,7 +10,7 @@ use super::args::{Choice, Trees, choice};
 use super::grammar::{self, Time, When};
 use super::progress::Progress;
 use super::{Context, EXIT_STATUS, Status, paths};
-use crate::ops::simulate::{self as verb, Told};
+use crate::ops::simulate::{self as verb, SimulateOutcome};
 use crate::render;
 use crate::simulate::advise::Want;
 use crate::simulate::retention::Population;
@@ -165,7 +165,7 @@ const STORAGES: &[Choice<Storage>] = &[
 ];
 
 /// Says what is wrong with a mailbox, or why there is no answer.
-fn tell(one: Told, context: &mut Context) {
+fn tell(one: SimulateOutcome, context: &mut Context) {
     match one {
         Ok(problems) => problems.iter().for_each(|(path, problem)| context.finding(path, problem)),
         Err(error) => context.failure(&error),
@@ -201,7 +201,7 @@ impl Simulate {
         }
         let one_each = paths.iter().all(|path| !path.is_dir()).then_some(paths.len() as u64);
         let progress = Progress::new(context.progress, "mailboxes", one_each, false);
-        let mut told: Vec<Told> = Vec::new();
+        let mut told: Vec<SimulateOutcome> = Vec::new();
         let mut walked = false;
         let is_tree: HashSet<&Path> =
             paths.iter().map(PathBuf::as_path).filter(|path| verb::is_tree(path, self.recursive)).collect();
@@ -253,7 +253,12 @@ impl Simulate {
     }
 
     #[cfg(feature = "plot")]
-    fn draw(&self, path: &Path, report: &simulate::report::Report, context: &mut Context) -> anyhow::Result<()> {
+    fn draw(
+        &self,
+        path: &Path,
+        report: &simulate::report::SimulationAnswer,
+        context: &mut Context,
+    ) -> anyhow::Result<()> {
         let spread = report.survey().and_then(|survey| Spread::of(&survey.rows, &survey.distribution));
         let drawing = match (&spread, &report.picture) {
             (Some(spread), _) => Drawing::Many(spread),

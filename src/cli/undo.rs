@@ -9,7 +9,7 @@ use super::batch::{Batch, Work};
 use super::paths::{self, Groups};
 use super::{Context, EXIT_STATUS, ROOT_WRITES};
 use crate::ops::trees::Trees;
-use crate::ops::undo::{self, Options, Status, Summary, Task, UndoError, UndoReport};
+use crate::ops::undo::{self, Options, Task, UndoError, UndoReport, UndoStatus, UndoSummary};
 use crate::render::Report;
 use crate::render::text::shown;
 use crate::store::signals::{self, Graceful};
@@ -86,7 +86,7 @@ impl Undo {
         let several = paths.len() > 1 || groups.any();
         let signals = several.then(Graceful::begin);
         let stop = || signals.as_ref().is_some_and(|signals| signals.asked().is_some());
-        let mut summary = Summary::default();
+        let mut summary = UndoSummary::default();
         let mut batch = Batch::begin(UndoReport::SCHEMA, several);
         let work = Work {
             is_over: &stop,
@@ -117,11 +117,11 @@ fn tell(context: &mut Context, batch: &mut Batch, path: &Path, outcome: Result<U
     };
     let place = shown(&report.path);
     match report.status {
-        Status::Restored | Status::Cleared if report.dry_run => {}
-        Status::Restored => context.done(format!("{place}: restored")),
-        Status::Cleared => context.done(format!("{place}: the undo file is removed")),
-        Status::Listed => {}
-        Status::Refused => {
+        UndoStatus::Restored | UndoStatus::Cleared if report.dry_run => {}
+        UndoStatus::Restored => context.done(format!("{place}: restored")),
+        UndoStatus::Cleared => context.done(format!("{place}: the undo file is removed")),
+        UndoStatus::Listed => {}
+        UndoStatus::Refused => {
             let since = report.changed_since.join(", ");
             let lost = match report.thrown_away.is_empty() {
                 true => "the saved files would no longer fit the others".to_owned(),
@@ -133,5 +133,5 @@ fn tell(context: &mut Context, batch: &mut Batch, path: &Path, outcome: Result<U
         }
     }
     let row = |context: &mut Context| view::undone(&report, &context.style, &mut context.out);
-    batch.report(context, &report, (is_tree && report.status != Status::Listed).then_some(row));
+    batch.report(context, &report, (is_tree && report.status != UndoStatus::Listed).then_some(row));
 }

@@ -101,7 +101,7 @@ pub struct Located {
     /// The record that ends there, if it raised the modseq to this.
     pub record: Option<(LogPos, Option<RecordType>)>,
     /// How QRESYNC with it is answered.
-    pub kind: qresync::Kind,
+    pub kind: qresync::AnswerKind,
     /// Why not exactly.
     pub reason: Option<String>,
     /// True when it is above the highest.
@@ -116,7 +116,7 @@ pub fn locate(logs: &mut Logs, modseq: u64, indexed: u64) -> Result<Located, Pat
     let (file, position) = match logs.locate(modseq)? {
         Ok(found) => found,
         Err(error) => {
-            let kind = qresync::Kind::Fallback;
+            let kind = qresync::AnswerKind::Fallback;
             let reason = Some(error.reason.to_string());
             return Ok(Located { modseq, position: None, record: None, kind, reason, future: false });
         }
@@ -139,9 +139,9 @@ pub fn locate(logs: &mut Logs, modseq: u64, indexed: u64) -> Result<Located, Pat
     let future = modseq > highest;
     let damaged = logs.damaged.iter().find(|pos| **pos >= position);
     let (kind, why) = match damaged {
-        Some(pos) => (qresync::Kind::Damaged, Some(Why::Damaged(*pos))),
-        None if future => (qresync::Kind::Future, Some(Why::Future { modseq, highest })),
-        None => (qresync::Kind::Exact, None),
+        Some(pos) => (qresync::AnswerKind::Damaged, Some(Why::Damaged(*pos))),
+        None if future => (qresync::AnswerKind::Future, Some(Why::Future { modseq, highest })),
+        None => (qresync::AnswerKind::Exact, None),
     };
     let reason = why.map(|why| why.to_string());
     Ok(Located { modseq, position: Some(position), record, kind, reason, future })

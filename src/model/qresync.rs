@@ -132,7 +132,7 @@ impl Left<'_> {
 
 /// How a server can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum AnswerKind {
     /// VANISHED names the messages expunged after the modseq, and no other.
     Exact,
     /// The logs have forgotten some: VANISHED names every known UID that is not there.
@@ -150,16 +150,16 @@ pub enum Kind {
     Damaged,
 }
 
-impl Kind {
+impl AnswerKind {
     /// The word used in JSON.
     pub const fn name(self) -> &'static str {
         match self {
-            Kind::Exact => "exact",
-            Kind::Fallback => "fallback",
-            Kind::UidValidityChanged => "uidvalidity_changed",
-            Kind::NotTracked => "not_tracked",
-            Kind::Future => "future",
-            Kind::Damaged => "damaged",
+            AnswerKind::Exact => "exact",
+            AnswerKind::Fallback => "fallback",
+            AnswerKind::UidValidityChanged => "uidvalidity_changed",
+            AnswerKind::NotTracked => "not_tracked",
+            AnswerKind::Future => "future",
+            AnswerKind::Damaged => "damaged",
         }
     }
 }
@@ -168,7 +168,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// In which way.
-    pub kind: Kind,
+    pub kind: AnswerKind,
     /// The set of the VANISHED (EARLIER) line; no line is sent when it is empty.
     pub vanished: UidSet,
     /// Positions in the mailbox of the messages that FETCH lines are sent for.
@@ -215,7 +215,7 @@ pub fn answer(chain: &Chain<'_>, replayed: &Replayed, lost: Option<&Lost>, quest
     let header = &mailbox.header;
     if header.uid_validity == 0 || header.uid_validity != question.uid_validity {
         return Answer {
-            kind: Kind::UidValidityChanged,
+            kind: AnswerKind::UidValidityChanged,
             vanished: UidSet::new(),
             changed: Vec::new(),
             position: None,
@@ -238,23 +238,23 @@ pub fn answer(chain: &Chain<'_>, replayed: &Replayed, lost: Option<&Lost>, quest
     // What is answered to a client that cannot know a modseq is what one gets whose ENABLE QRESYNC starts the tracking.
     let tracked = mailbox.modseq_header().is_some();
     let (kind, reason) = match (located, damage) {
-        (_, Some((pos, error))) => (Kind::Damaged, Some(Reason::Damaged { pos, error })),
-        (Err(error), _) => (Kind::Fallback, Some(Reason::History(error.into()))),
+        (_, Some((pos, error))) => (AnswerKind::Damaged, Some(Reason::Damaged { pos, error })),
+        (Err(error), _) => (AnswerKind::Fallback, Some(Reason::History(error.into()))),
         _ if replayed.position > chain.end() => {
-            (Kind::Fallback, Some(Reason::History(Why::IndexElsewhere(replayed.position))))
+            (AnswerKind::Fallback, Some(Reason::History(Why::IndexElsewhere(replayed.position))))
         }
         _ if lost.is_some() => {
             let stands = lost.map_or(LogPos::default(), |lost| LogPos { seq: lost.seq, offset: lost.offset });
-            (Kind::Fallback, Some(Reason::History(Why::IndexElsewhere(stands))))
+            (AnswerKind::Fallback, Some(Reason::History(Why::IndexElsewhere(stands))))
         }
         _ if tracked && question.modseq > highest => {
             let why = Why::Future { modseq: question.modseq, highest };
-            (Kind::Future, Some(Reason::History(why)))
+            (AnswerKind::Future, Some(Reason::History(why)))
         }
-        _ => (Kind::Exact, None),
+        _ => (AnswerKind::Exact, None),
     };
     let mut vanished = expunged_since(chain, from).intersection(known);
-    if matches!(kind, Kind::Fallback | Kind::Damaged) {
+    if matches!(kind, AnswerKind::Fallback | AnswerKind::Damaged) {
         let existing = mailbox.positions().map(|i| mailbox.uid(i)).collect::<UidSet>();
         let missing = known.difference(&existing);
         vanished = vanished.ranges().iter().chain(missing.ranges()).copied().collect();
@@ -273,8 +273,8 @@ pub fn answer(chain: &Chain<'_>, replayed: &Replayed, lost: Option<&Lost>, quest
         .filter(|i| known.contains(mailbox.uid(*i)) && replayed.message_modseq(*i) > question.modseq)
         .collect();
     let (kind, reason) = match kind {
-        Kind::Damaged => (kind, reason),
-        _ if !tracked => (Kind::NotTracked, reason.or(Some(Reason::NotTracked))),
+        AnswerKind::Damaged => (kind, reason),
+        _ if !tracked => (AnswerKind::NotTracked, reason.or(Some(Reason::NotTracked))),
         _ => (kind, reason),
     };
     Answer { kind, vanished, changed, position, reason }
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn the_line_has_the_bytes_a_server_sends() {
         let answer =
-            |vanished| Answer { kind: Kind::Exact, vanished, changed: Vec::new(), position: None, reason: None };
+            |vanished| Answer { kind: AnswerKind::Exact, vanished, changed: Vec::new(), position: None, reason: None };
         assert_eq!(answer(set("3,7:9")).bytes(), b"* VANISHED (EARLIER) 3,7:9\r\n".len());
         assert_eq!(answer(UidSet::new()).bytes(), 0);
     }

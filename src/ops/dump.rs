@@ -73,7 +73,7 @@ impl Options {
 
 /// How a dump ended.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct DumpOutcome {
     /// What is damaged, to be shown to the user as well.
     pub problems: Vec<Flaw>,
 }
@@ -91,16 +91,16 @@ pub enum DumpError {
 
 /// A file that has been read, or is to be read in pieces.
 #[derive(Debug)]
-pub enum Subject {
+pub enum DumpSubject {
     /// A large log, and the extensions before its first record.
     Stream(Box<LogStream>, ExtNames),
     /// Any other file.
-    Whole(Box<Whole>),
+    WholeFile(Box<WholeFile>),
 }
 
 /// A file in memory, and what the files around it say of it.
 #[derive(Debug)]
-pub struct Whole {
+pub struct WholeFile {
     /// What it is.
     pub kind: FileKind,
     /// Its bytes.
@@ -113,7 +113,7 @@ pub struct Whole {
 ///
 /// # Errors
 /// When it cannot be read or is of no known kind.
-pub fn open(path: &Path, options: &Options) -> Result<Subject, PathError> {
+pub fn open(path: &Path, options: &Options) -> Result<DumpSubject, PathError> {
     let file = Single::open(path)?;
     let size = file.stat().size;
     let kind = match options.kind {
@@ -133,12 +133,12 @@ pub fn open(path: &Path, options: &Options) -> Result<Subject, PathError> {
     if kind == FileKind::Log && size >= STREAM_FROM && !options.hex {
         let stream = file.stream()?;
         let names = names_of(path, &stream.log);
-        return Ok(Subject::Stream(Box::new(stream), names));
+        return Ok(DumpSubject::Stream(Box::new(stream), names));
     }
     let input = file.input(options.mmap, kind != FileKind::Log)?;
     let mut beside = Beside::find(path, kind, &input, options);
     beside.is_growing = kind == FileKind::Log && file.tail(options.now) == Tail::BeingWritten;
-    Ok(Subject::Whole(Box::new(Whole { kind, input, beside })))
+    Ok(DumpSubject::WholeFile(Box::new(WholeFile { kind, input, beside })))
 }
 
 /// The extensions before the first record of the log at a path.

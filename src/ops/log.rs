@@ -10,21 +10,21 @@ use crate::source::MmapPolicy;
 
 /// A history that is open.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenHistory {
     /// The history.
     pub history: History,
     verdict: Verdict,
 }
 
-impl Opened {
+impl OpenHistory {
     /// Opens the logs of a mailbox, or a log with a name of its own, at `now`, UNIX seconds. `is_timed` says that the
     /// times of records will be asked for, which takes a pass over the logs.
     ///
     /// # Errors
     /// When there is no readable log.
-    pub fn open(path: &Path, is_timed: bool, mmap: MmapPolicy, now: i64) -> Result<Opened, LogError> {
+    pub fn open(path: &Path, is_timed: bool, mmap: MmapPolicy, now: i64) -> Result<OpenHistory, LogError> {
         let Past { generation, logs, verdict, now, .. } = Past::open(path, mmap, now)?;
-        Ok(Opened { history: History::of(generation, logs, is_timed, now)?, verdict })
+        Ok(OpenHistory { history: History::of(generation, logs, is_timed, now)?, verdict })
     }
 
     /// What is wrong with the files: all of it once the history has been read.

@@ -47,11 +47,11 @@ pub enum Failure {
 }
 
 /// What came of a mailbox, with the path that it is known by.
-pub type Outcome = (PathBuf, Result<RebuildReport, Failure>);
+pub type RebuildOutcome = (PathBuf, Result<RebuildReport, Failure>);
 
 /// A run.
 #[derive(Debug)]
-pub struct Run<'a> {
+pub struct RebuildRun<'a> {
     /// What to do with each mailbox.
     pub options: &'a Options,
     /// Where to note what is begun and ended.
@@ -100,10 +100,10 @@ struct Failed<'a> {
     error: String,
 }
 
-impl<'a> Run<'a> {
+impl<'a> RebuildRun<'a> {
     /// A run that has not begun.
-    pub fn new(options: &'a Options, journal: Option<&'a Journal>, signals: Option<&'a Graceful>) -> Run<'a> {
-        Run { options, journal, signals, roots: Mutex::default() }
+    pub fn new(options: &'a Options, journal: Option<&'a Journal>, signals: Option<&'a Graceful>) -> RebuildRun<'a> {
+        RebuildRun { options, journal, signals, roots: Mutex::default() }
     }
 
     /// True when nothing more may be begun.
@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
     }
 
     /// Rebuilds the mailbox that a path means.
-    pub fn named(&self, path: &Path) -> Outcome {
+    pub fn named(&self, path: &Path) -> RebuildOutcome {
         match guarded(|| rebuild::subject(path)) {
             Ok(Ok(files)) => (path.to_owned(), self.one(&files, Arc::default())),
             Ok(Err(error)) => (path.to_owned(), Err(Failure::Root(error))),
@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
     }
 
     /// Rebuilds everything below directories, in parallel. `tell` hears of each in the order of the walk.
-    pub fn trees(&self, roots: &[PathBuf], walk: Walk, mut tell: impl FnMut(Outcome)) {
+    pub fn trees(&self, roots: &[PathBuf], walk: Walk, mut tell: impl FnMut(RebuildOutcome)) {
         if self.options.output.is_some() && !self.options.dry_run {
             let why = "the files of several mailboxes have the same names: -o takes one mailbox";
             roots.iter().for_each(|path| tell((path.clone(), Err(Failure::Tree { path: path.clone(), why }))));
@@ -200,7 +200,7 @@ pub fn is_shared(index: &Path) -> bool {
 
 /// What all of it adds up to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct RebuildSummary {
     /// Mailboxes that were begun.
     pub mailboxes: u64,
     /// Mailbox lists and maps of mdbox storages that were begun.
@@ -218,7 +218,7 @@ pub struct Summary {
     /// With which something failed.
     pub failed: u64,
     /// What is lost, the graver grades last.
-    pub losses: Vec<Lost>,
+    pub losses: Vec<GradeLost>,
     /// The signal that ended the run before all was done.
     pub interrupted: Option<&'static str>,
     /// What to type next.
@@ -227,7 +227,7 @@ pub struct Summary {
 
 /// What is lost of one grade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Lost {
+pub struct GradeLost {
     /// The grade.
     pub grade: Grade,
     /// Mailboxes that lose something of this grade.
@@ -247,9 +247,9 @@ pub struct Next {
     pub mailboxes: u64,
 }
 
-impl Summary {
+impl RebuildSummary {
     /// Takes in what came of one mailbox.
-    pub fn count(&mut self, (path, outcome): &Outcome) {
+    pub fn count(&mut self, (path, outcome): &RebuildOutcome) {
         let index = outcome.as_ref().map_or(path, |report| &report.path);
         let is_mailbox = !is_shared(index);
         match outcome {
@@ -274,7 +274,7 @@ impl Summary {
                 continue;
             }
             let at = self.losses.iter().position(|lost| lost.grade == grade).unwrap_or_else(|| {
-                self.losses.push(Lost { grade, mailboxes: 0, messages: 0, refused: 0 });
+                self.losses.push(GradeLost { grade, mailboxes: 0, messages: 0, refused: 0 });
                 self.losses.len() - 1
             });
             let Some(sum) = self.losses.get_mut(at) else { continue };
@@ -286,7 +286,7 @@ impl Summary {
     }
 
     /// Ends it: the signal that came, and what to type next, with these words before the bases and grades.
-    pub fn end(&mut self, run: &Run<'_>, words: &str, paths: &[PathBuf]) {
+    pub fn end(&mut self, run: &RebuildRun<'_>, words: &str, paths: &[PathBuf]) {
         self.interrupted = run.signals.and_then(Graceful::asked).map(signals::name);
         let options = run.options;
         let paths = match paths.len() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::opened::{Opened, State};
+use super::opened::{LoadedMailbox, Opened};
 use super::past::Past;
 use super::show::ShowError;
 use crate::check::{Code, Finding};
@@ -31,7 +31,7 @@ pub struct Agreement {
 #[derive(Debug)]
 pub struct Overview<'s> {
     /// The mailbox.
-    pub state: State<'s>,
+    pub state: LoadedMailbox<'s>,
     /// What its files count.
     pub agreement: Agreement,
 }

@@ -47,30 +47,30 @@ impl Opened {
     ///
     /// # Errors
     /// When the files are no index files.
-    pub fn state<'s>(&'s self, path: &Path) -> Result<State<'s>, ShowError> {
+    pub fn state<'s>(&'s self, path: &Path) -> Result<LoadedMailbox<'s>, ShowError> {
         let chain = load::live_chain(&self.snapshot, self.now);
         let loaded = show::load(path, &self.snapshot, &chain, Until::End)?;
-        Ok(State { chain, loaded, private: self.private.as_ref(), problems: &self.problems })
+        Ok(LoadedMailbox { chain, loaded, private: self.private.as_ref(), problems: &self.problems })
     }
 
     /// The mailbox as it was at a modseq, with its logs up to there.
     ///
     /// # Errors
     /// When the logs do not reach back to it.
-    pub fn state_at<'s>(&'s self, path: &Path, modseq: u64) -> Result<State<'s>, ShowError> {
+    pub fn state_at<'s>(&'s self, path: &Path, modseq: u64) -> Result<LoadedMailbox<'s>, ShowError> {
         let mut chain = load::live_chain(&self.snapshot, self.now);
         if chain.head().is_none_or(|head| modseq >= head.end_modseq) {
             return self.state(path);
         }
         let loaded = show::load(path, &self.snapshot, &chain, Until::Modseq(modseq))?;
         chain.cut(loaded.replayed.position);
-        Ok(State { chain, loaded, private: self.private.as_ref(), problems: &self.problems })
+        Ok(LoadedMailbox { chain, loaded, private: self.private.as_ref(), problems: &self.problems })
     }
 }
 
 /// A mailbox with the logs it came from.
 #[derive(Debug)]
-pub struct State<'s> {
+pub struct LoadedMailbox<'s> {
     /// Its logs.
     pub chain: Chain<'s>,
     /// Its state at their end.
@@ -96,7 +96,7 @@ pub struct Fetched {
     pub modseq: u64,
 }
 
-impl State<'_> {
+impl LoadedMailbox<'_> {
     /// The message at position `i` of the mailbox; `seq` counts from 1.
     pub fn message(&self, i: usize, seq: u32) -> Fetched {
         let mailbox = &self.loaded.replayed.mailbox;

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::opened::{Opened, State};
+use super::opened::{LoadedMailbox, Opened};
 use super::show::ShowError;
-use super::versus::{self, Difference};
+use super::versus::{self, Deviation};
 use crate::model::UidSet;
 use crate::model::qresync::{Answer, Question, answer};
 use crate::model::session::Session;
@@ -49,15 +49,15 @@ pub enum QresyncError {
 
 /// An answer with all that is needed to print it.
 #[derive(Debug)]
-pub struct Outcome<'s> {
+pub struct QresyncOutcome<'s> {
     /// The mailbox.
-    pub state: State<'s>,
+    pub state: LoadedMailbox<'s>,
     /// What was asked.
     pub question: Question,
     /// What a server answers.
     pub answer: Answer,
     /// What a recorded session has otherwise; `None` when there is no transcript.
-    pub differences: Option<Vec<Difference>>,
+    pub differences: Option<Vec<Deviation>>,
     /// Lines of it whose answer cannot be judged, and why.
     pub not_judged: Vec<(usize, String)>,
 }
@@ -66,7 +66,7 @@ pub struct Outcome<'s> {
 ///
 /// # Errors
 /// When the mailbox or the transcript cannot be read, or has nothing to compare.
-pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<Outcome<'s>, QresyncError> {
+pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<QresyncOutcome<'s>, QresyncError> {
     let now = opened.state(path)?;
     let uid_validity = now.loaded.replayed.mailbox.header.uid_validity;
     let sessions = match &options.versus {
@@ -112,5 +112,5 @@ pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<Out
     }
     let answer = answer(&state.chain, &state.loaded.replayed, state.loaded.lost.as_ref(), &question);
     let differences = options.versus.as_ref().map(|_| differences);
-    Ok(Outcome { state, question, answer, differences, not_judged })
+    Ok(QresyncOutcome { state, question, answer, differences, not_judged })
 }

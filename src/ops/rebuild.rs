@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::check::quote;
 use crate::render::{optional_path_text, path_text};
 use crate::repair::{
-    Base, Grade, Kept, Loss, Messages, RebuildError, StorageState, after, before, change, inputs, plan, whole_files,
+    Base, Grade, Kept, Loss, MessageCounts, RebuildError, StorageState, after, before, change, inputs, plan,
+    whole_files,
 };
 use crate::source::place::DBOX_MAILS;
 use crate::source::{Bytes, Dir, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, passed};
@@ -23,7 +24,7 @@ use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
 use crate::store::output::OutputDir;
 use crate::store::transaction::Transaction;
-use crate::store::undo::{self, Kept as KeptUndo, Undo};
+use crate::store::undo::{self, KeptUndo, UndoFile};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.rebuild/1";
@@ -83,7 +84,7 @@ pub struct RebuildReport {
     /// What was done, in order, and why.
     pub actions: Vec<String>,
     /// How well the messages are known.
-    pub messages: Messages,
+    pub messages: MessageCounts,
     /// What is lost, in words.
     pub lost: Vec<String>,
     /// The same with grades.
@@ -103,11 +104,11 @@ pub struct Among<'a> {
     /// What is known of the roots that mailboxes share, so that it is not read for each of them.
     pub roots: Arc<Roots>,
     /// Told of what is going to be done, before the first file is changed; where it cannot take note, nothing is done.
-    pub before_write: Option<&'a Note<'a>>,
+    pub before_write: Option<&'a BeforeWrite<'a>>,
 }
 
 /// Takes note of a report.
-pub type Note<'a> = dyn Fn(&RebuildReport) -> Result<(), StoreError> + Sync + 'a;
+pub type BeforeWrite<'a> = dyn Fn(&RebuildReport) -> Result<(), StoreError> + Sync + 'a;
 
 impl std::fmt::Debug for Among<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -240,10 +241,10 @@ fn rebuild(
             storage_then.wait(left);
             continue;
         }
-        let (mut saved, replaced) = match Undo::read(home)?.of_these(home, &survey) {
-            KeptUndo::Nothing => (Undo::default(), None),
+        let (mut saved, replaced) = match UndoFile::read(home)?.of_these(home, &survey) {
+            KeptUndo::Nothing => (UndoFile::default(), None),
             KeptUndo::Undo(undo) => (undo, None),
-            KeptUndo::Other(why) => (Undo::default(), Some(why)),
+            KeptUndo::Other(why) => (UndoFile::default(), Some(why)),
         };
         // A run that was killed half-way left some files replaced. What it saved is what there is to plan with.
         let interrupted = saved.steps.pop_if(|step| step.was_interrupted(home, &survey));
@@ -304,13 +305,13 @@ fn rebuild(
             let written = after.iter().filter_map(|(role, bytes)| Some((home.name(*role), bytes.as_ref()?.to_vec())));
             return Ok((report, if wanted { written.collect() } else { Vec::new() }));
         }
-        let undo_name = Undo::name(home);
+        let undo_name = UndoFile::name(home);
         let undo_then = home.stat(&undo_name)?.map(|meta| meta.stat);
         let undo = match options.no_undo {
             true => None,
             false => {
                 let why = report.actions.clone();
-                saved.push(undo::Step::new(home, &survey, &after, why, interrupted.as_ref()));
+                saved.push(undo::UndoStep::new(home, &survey, &after, why, interrupted.as_ref()));
                 if let Some(why) = &replaced {
                     report.actions.push(format!("replace the undo file, which is none of this index: {}", why.source));
                 }

@@ -30,7 +30,7 @@ pub struct Options {
 
 /// A mailbox to show.
 #[derive(Debug)]
-pub struct State {
+pub struct ShownMailbox {
     /// Its state.
     pub loaded: Loaded,
     /// The user's private index, where there is one.
@@ -59,7 +59,7 @@ pub enum ShowError {
 ///
 /// # Errors
 /// When its files cannot be read, or do not reach back to the wanted position.
-pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
+pub fn state(path: &Path, options: &Options) -> Result<ShownMailbox, ShowError> {
     let files = MailboxFiles::locate(path)?;
     let (loaded, mut problems) = read(path, &files, options.at, options.mmap)?;
     let private = match private_files(&files, options.pvt.as_deref()) {
@@ -70,7 +70,7 @@ pub fn state(path: &Path, options: &Options) -> Result<State, ShowError> {
         }
         None => None,
     };
-    Ok(State { loaded, private, problems })
+    Ok(ShownMailbox { loaded, private, problems })
 }
 
 /// The private flags that belong to a mailbox: none when they are of another UIDVALIDITY, as Dovecot then makes them
@@ -109,9 +109,14 @@ pub(super) fn private_files(files: &MailboxFiles, pvt: Option<&Path>) -> Option<
 ///
 /// # Errors
 /// When none of the files is an index or a log, or they do not reach back to the wanted position.
-pub fn of_snapshot(path: &Path, files: &MailboxFiles, snapshot: &Snapshot, at: Until) -> Result<State, ShowError> {
+pub fn of_snapshot(
+    path: &Path,
+    files: &MailboxFiles,
+    snapshot: &Snapshot,
+    at: Until,
+) -> Result<ShownMailbox, ShowError> {
     let problems = inspect::problems(files, snapshot, &by(MmapPolicy::Never));
-    Ok(State { loaded: load(path, snapshot, &load::chain(snapshot), at)?, private: None, problems })
+    Ok(ShownMailbox { loaded: load(path, snapshot, &load::chain(snapshot), at)?, private: None, problems })
 }
 
 /// What the files that a mailbox's state is in are judged by.

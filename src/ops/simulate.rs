@@ -12,17 +12,17 @@ use crate::check::{self, Level, Severity};
 use crate::logs::clock::Clock;
 use crate::model::Mailbox;
 use crate::model::replay::Until;
-use crate::simulate::past::State;
+use crate::simulate::past::KnownMailbox;
 use crate::simulate::question::prepare;
-use crate::simulate::survey::Row;
-use crate::simulate::{Options, SimulateError, Simulation, Subject, now};
+use crate::simulate::survey::MailboxAnswer;
+use crate::simulate::{Options, SimulateError, SimulatedMailbox, Simulation, now};
 use crate::source::{Family, Found, Generation, MailboxFiles, PathError, Role, Snapshot, Unit, Walk, walk};
 
 /// Reads a mailbox and prepares what happens to it.
 ///
 /// # Errors
 /// When its files cannot be read, or are no logs.
-pub fn mailbox(path: &Path, options: &Options) -> Result<Subject, SimulateError> {
+pub fn mailbox(path: &Path, options: &Options) -> Result<SimulatedMailbox, SimulateError> {
     let files = MailboxFiles::locate(path)?;
     let snapshot = files.read(&[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;
     Ok(subject(path, &files, &snapshot, options)?.0)
@@ -34,7 +34,7 @@ fn subject(
     files: &MailboxFiles,
     snapshot: &Snapshot,
     options: &Options,
-) -> Result<(Subject, Mailbox), SimulateError> {
+) -> Result<(SimulatedMailbox, Mailbox), SimulateError> {
     let chain = load::chain(snapshot);
     let fail = |reason: String| SimulateError::Mailbox { path: path.to_owned(), reason };
     let loaded = load::state(snapshot, &chain, Until::End).map_err(|lost| fail(lost.reason))?;
@@ -43,7 +43,7 @@ fn subject(
         Some(generation) => Clock::build(generation, inspect::options().now)?,
         None => Clock::build(&Generation::open(files, &Role::ALL)?, inspect::options().now)?,
     };
-    let Some(state) = State::read(&chain, &loaded.replayed.mailbox, &clock, options.now) else {
+    let Some(state) = KnownMailbox::read(&chain, &loaded.replayed.mailbox, &clock, options.now) else {
         let there = [Role::Log, Role::OldLog].into_iter().any(|role| snapshot.get(role).is_some());
         let none = || "there is no dovecot.index.log".to_owned();
         return Err(fail(if there { load::unreadable(snapshot).to_string() } else { none() }));
@@ -52,13 +52,13 @@ fn subject(
     let problems = inspect::problems(files, snapshot, &by).into_iter();
     let errors = problems.filter(|finding| finding.severity == Severity::Error);
     let problems = errors.map(|finding| (finding.file, finding.message)).collect();
-    let now = now::Files::read(&chain, &clock);
+    let now = now::OldestLog::read(&chain, &clock);
     let mut scenario = prepare(Some(&state), options);
     if let (Some(note), Ok(scenario)) = (constants(files), &mut scenario) {
         scenario.notes.push(note.into());
     }
     let path = Some(path.to_owned());
-    let subject = Subject { path, name: None, user: None, state: Some(state), scenario, problems, now };
+    let subject = SimulatedMailbox { path, name: None, user: None, state: Some(state), scenario, problems, now };
     Ok((subject, loaded.replayed.mailbox))
 }
 
@@ -86,7 +86,7 @@ pub fn is_tree(path: &Path, recursive: bool) -> bool {
 }
 
 /// What came of one mailbox: what is wrong with its files although it was simulated, or why it was not.
-pub type Told = Result<Vec<(PathBuf, String)>, SimulateError>;
+pub type SimulateOutcome = Result<Vec<(PathBuf, String)>, SimulateError>;
 
 /// Simulates every mailbox below directories as they are to be walked. `each` is told of each in the order of the walk.
 /// One that cannot be simulated does not stop the others; a root without mailboxes is an error like one that cannot be
@@ -96,12 +96,12 @@ pub fn trees(
     options: &Options,
     roots: &[PathBuf],
     how: Walk,
-    mut each: impl FnMut(Told),
+    mut each: impl FnMut(SimulateOutcome),
 ) {
     let crowd = simulation.crowd();
     let lists = Lists::new(options.mmap);
     let mut empty: HashSet<PathBuf> = roots.iter().cloned().collect();
-    let simulate = |mut subject: Subject| (crowd.one(&subject), std::mem::take(&mut subject.problems));
+    let simulate = |mut subject: SimulatedMailbox| (crowd.one(&subject), std::mem::take(&mut subject.problems));
     let rows = |found: Found| {
         let wanted = |unit: &&Unit| unit.family == Family::Mailbox && !unit.is_cache_only() && !unit.is_empty();
         let one = |unit: &Unit| read(&found, unit, &lists, options).map(simulate);
@@ -109,7 +109,7 @@ pub fn trees(
         (found.top().to_owned(), rows)
     };
     let mut done = Vec::new();
-    let mut tell = |result: Result<(Row, Vec<(PathBuf, String)>), SimulateError>| match result {
+    let mut tell = |result: Result<(MailboxAnswer, Vec<(PathBuf, String)>), SimulateError>| match result {
         Ok((row, problems)) => {
             done.push(row);
             each(Ok(problems));
@@ -143,7 +143,7 @@ pub fn trees(
     simulation.gather(crowd, done);
 }
 
-fn read(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Result<Subject, SimulateError> {
+fn read(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Result<SimulatedMailbox, SimulateError> {
     let path =
         if unit.files.own_family() == Some(Family::Mailbox) { found.dir.clone() } else { unit.files.index.clone() };
     let snapshot = found.read(unit, &[Role::Index, Role::Backup, Role::OldLog, Role::Log], options.mmap)?;

@@ -9,10 +9,10 @@ use super::trees::{self, Trees};
 use crate::render::path_text;
 use crate::source::{Found, MailboxFiles, MmapPolicy, PathError, Role, guarded};
 use crate::store::StoreError;
-use crate::store::home::{Home, Survey};
+use crate::store::home::{AsFound, Home};
 use crate::store::lock::{LockError, LockMethod, LogLock};
-use crate::store::transaction::{Change, CommitError, Transaction};
-use crate::store::undo::{self, Kept, Step, Sum, Undo, is_as};
+use crate::store::transaction::{CommitError, FileChange, Transaction};
+use crate::store::undo::{self, ContentSum, KeptUndo, UndoFile, UndoStep, is_as};
 
 /// How often a mailbox that changes between survey and lock is surveyed again before it is called busy.
 const TRIES: u32 = 5;
@@ -51,7 +51,7 @@ pub struct Options {
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub enum UndoStatus {
     /// Everything is as it was before the rebuild, or would be after a dry run.
     Restored,
     /// Somebody has written since; nothing was changed.
@@ -71,7 +71,7 @@ pub struct UndoReport {
     #[serde(serialize_with = "path_text")]
     pub path: PathBuf,
     /// How it went.
-    pub status: Status,
+    pub status: UndoStatus,
     /// When the rebuild was, RFC 3339 UTC; of several, the first.
     pub created: String,
     /// What the rebuild had done.
@@ -167,7 +167,7 @@ pub fn trees(trees: &Trees<'_>, options: &Options, mut tell: impl FnMut(PathBuf,
 
 /// What all of it adds up to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct UndoSummary {
     /// Mailboxes with something to undo.
     pub mailboxes: u64,
     /// That are as they were before, or would be.
@@ -184,36 +184,36 @@ pub struct Summary {
     pub interrupted: Option<&'static str>,
 }
 
-impl Summary {
+impl UndoSummary {
     /// Takes in what came of one mailbox.
     pub fn count(&mut self, outcome: &Result<UndoReport, UndoError>) {
         self.mailboxes += u64::from(!matches!(outcome, Err(UndoError::Nothing(_) | UndoError::Path(_))));
         match outcome.as_ref().map(|report| report.status) {
-            Ok(Status::Restored) => self.restored += 1,
-            Ok(Status::Refused) => self.refused += 1,
-            Ok(Status::Listed) => self.listed += 1,
-            Ok(Status::Cleared) => self.cleared += 1,
+            Ok(UndoStatus::Restored) => self.restored += 1,
+            Ok(UndoStatus::Refused) => self.refused += 1,
+            Ok(UndoStatus::Listed) => self.listed += 1,
+            Ok(UndoStatus::Cleared) => self.cleared += 1,
             Err(_) => self.failed += 1,
         }
     }
 }
 
 fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, UndoError> {
-    let undo_name = Undo::name(home);
+    let undo_name = UndoFile::name(home);
     for attempt in 0..TRIES {
         if attempt > 0 {
             std::thread::sleep(Duration::from_millis(10 << attempt));
         }
         let undo_then = home.stat(&undo_name)?.map(|meta| meta.stat);
-        let kept = Undo::read(home)?;
-        if matches!(kept, Kept::Nothing) {
+        let kept = UndoFile::read(home)?;
+        if matches!(kept, KeptUndo::Nothing) {
             return Err(UndoError::Nothing(index.to_owned()));
         }
         let survey = home.survey(MmapPolicy::Never)?;
         let mut undo = match kept.of_these(home, &survey) {
-            Kept::Nothing => return Err(UndoError::Nothing(index.to_owned())),
-            Kept::Other(error) => return Err(UndoError::Damaged(error)),
-            Kept::Undo(undo) => undo,
+            KeptUndo::Nothing => return Err(UndoError::Nothing(index.to_owned())),
+            KeptUndo::Other(error) => return Err(UndoError::Damaged(error)),
+            KeptUndo::Undo(undo) => undo,
         };
         let target = match options.task {
             Task::Last => undo.steps.pop(),
@@ -225,7 +225,7 @@ fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, Undo
         if options.task == Task::Clear && !options.dry_run {
             undo::clear(home)?;
         }
-        if options.dry_run || report.status != Status::Restored {
+        if options.dry_run || report.status != UndoStatus::Restored {
             return Ok(report);
         }
         let left = (!undo.steps.is_empty()).then(|| undo.stage(home, &survey)).transpose()?;
@@ -250,11 +250,18 @@ fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, Undo
 }
 
 /// What would be done, and whether it may be.
-fn describe(home: &Home, index: &Path, options: &Options, target: &Step, left: &Undo, survey: &Survey) -> UndoReport {
+fn describe(
+    home: &Home,
+    index: &Path,
+    options: &Options,
+    target: &UndoStep,
+    left: &UndoFile,
+    survey: &AsFound,
+) -> UndoReport {
     let mut report = UndoReport {
         dry_run: options.dry_run,
         path: index.to_owned(),
-        status: Status::Restored,
+        status: UndoStatus::Restored,
         created: target.created.clone(),
         undone: Vec::new(),
         restored: Vec::new(),
@@ -270,11 +277,11 @@ fn describe(home: &Home, index: &Path, options: &Options, target: &Step, left: &
     });
     report.steps = steps.collect();
     match options.task {
-        Task::List => report.status = Status::Listed,
-        Task::Clear => report.status = Status::Cleared,
+        Task::List => report.status = UndoStatus::Listed,
+        Task::Clear => report.status = UndoStatus::Cleared,
         Task::Last | Task::All => {}
     }
-    if report.status != Status::Restored {
+    if report.status != UndoStatus::Restored {
         return report;
     }
     report.undone.clone_from(&target.why);
@@ -294,14 +301,14 @@ fn describe(home: &Home, index: &Path, options: &Options, target: &Step, left: &
         let now = home.role(&witness.name).and_then(|role| survey.bytes(role));
         let same = match &witness.sha256 {
             None => now.map(|bytes| bytes.len() as u64) == witness.size,
-            Some(sum) => now.is_some_and(|bytes| Sum::of(bytes).sha256 == *sum),
+            Some(sum) => now.is_some_and(|bytes| ContentSum::of(bytes).sha256 == *sum),
         };
         if !same {
             report.changed_since.push(witness.name.clone());
         }
     }
     if !report.changed_since.is_empty() && !options.force {
-        report.status = Status::Refused;
+        report.status = UndoStatus::Refused;
         report.restored.clear();
         report.removed.clear();
     }
@@ -309,7 +316,7 @@ fn describe(home: &Home, index: &Path, options: &Options, target: &Step, left: &
 }
 
 /// What is in a file now and would not be any more.
-fn thrown_away(name: &str, after: Option<&Sum>, now: Option<&[u8]>) -> String {
+fn thrown_away(name: &str, after: Option<&ContentSum>, now: Option<&[u8]>) -> String {
     match (after, now) {
         (_, None) => format!("{name}: nothing, it is gone"),
         (Some(after), Some(now)) => {
@@ -327,7 +334,7 @@ fn thrown_away(name: &str, after: Option<&Sum>, now: Option<&[u8]>) -> String {
 
 /// From the files as they are to the files as they were; the index last. A log that was only cut gets its end back and
 /// stays the same file, and one that became `.log.2` gets its name back: other processes have it open.
-fn changes<'a>(home: &Home, target: &'a Step, survey: &Survey, in_place: bool) -> Vec<Change<'a>> {
+fn changes<'a>(home: &Home, target: &'a UndoStep, survey: &AsFound, in_place: bool) -> Vec<FileChange<'a>> {
     let entry = |role: Role| target.entry(&home.text(role));
     let wanted = |role: Role| entry(role).and_then(|entry| entry.before.as_ref());
     let mut changes = Vec::new();
@@ -335,7 +342,7 @@ fn changes<'a>(home: &Home, target: &'a Step, survey: &Survey, in_place: bool) -
     let back = wanted(Role::Log).is_some_and(|saved| old == Some(&saved.bytes) && log != Some(&saved.bytes));
     let exchange = in_place && back && log.is_some() && !survey.is_one_log() && entry(Role::OldLog).is_some();
     if exchange {
-        changes.push(Change::ExchangeLogs);
+        changes.push(FileChange::ExchangeLogs);
     }
     for role in [Role::Log, Role::OldLog, Role::Backup, Role::Cache, Role::Index] {
         let Some(entry) = entry(role) else { continue };
@@ -346,7 +353,7 @@ fn changes<'a>(home: &Home, target: &'a Step, survey: &Survey, in_place: bool) -
         };
         let Some(saved) = &entry.before else {
             if meta.is_some() {
-                changes.push(Change::Remove(role));
+                changes.push(FileChange::Remove(role));
             }
             continue;
         };
@@ -355,9 +362,9 @@ fn changes<'a>(home: &Home, target: &'a Step, survey: &Survey, in_place: bool) -
         match rest {
             Some([]) if meta.is_some_and(|meta| meta.stat.mtime == mtime) => {}
             Some(rest) if role == Role::Log && in_place && !exchange => {
-                changes.push(Change::ExtendLog { len: (saved.bytes.len() - rest.len()) as u64, rest, mtime });
+                changes.push(FileChange::ExtendLog { len: (saved.bytes.len() - rest.len()) as u64, rest, mtime });
             }
-            _ => changes.push(Change::Write { role, bytes: &saved.bytes, mtime: Some(mtime) }),
+            _ => changes.push(FileChange::Write { role, bytes: &saved.bytes, mtime: Some(mtime) }),
         }
     }
     changes

@@ -1,13 +1,13 @@
 //! A recorded session held against what is right: what differs, whose fault it is, and what that means for the client.
 
-use super::opened::{Fetched, State, flag_names};
+use super::opened::{Fetched, LoadedMailbox, flag_names};
 use crate::model::UidSet;
-use crate::model::qresync::{Answer, Kind, Question, Sample};
+use crate::model::qresync::{Answer, AnswerKind, Question, Sample};
 use crate::model::session::{Fetch, Session};
 
 /// Something that a recorded session has otherwise than it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct Deviation {
     /// `server` or `client`.
     pub who: &'static str,
     /// What it is about: `vanished`, `fetch`, `highest_modseq` and so on.
@@ -25,7 +25,7 @@ pub struct Difference {
 /// Collects differences.
 struct Judge {
     line: usize,
-    list: Vec<Difference>,
+    list: Vec<Deviation>,
 }
 
 impl Judge {
@@ -38,7 +38,7 @@ impl Judge {
     ) {
         let line = line.unwrap_or(self.line);
         let (expected, found, message) = (expected.to_string(), found.to_string(), message.into());
-        self.list.push(Difference { who, what, line, expected, found, message });
+        self.list.push(Deviation { who, what, line, expected, found, message });
     }
 
     fn number(&mut self, what: &'static str, right: u64, said: Option<(usize, u64)>, why: &str) {
@@ -53,11 +53,11 @@ impl Judge {
 /// Holds a recorded session against the right answer.
 pub fn compare(
     session: &Session,
-    state: &State<'_>,
+    state: &LoadedMailbox<'_>,
     question: &Question,
     answer: &Answer,
     gone: &UidSet,
-) -> Vec<Difference> {
+) -> Vec<Deviation> {
     let mut judge = Judge { line: session.status.as_ref().map_or(session.line, |(line, _)| *line), list: Vec::new() };
     let (replayed, header) = (&state.loaded.replayed, &state.loaded.replayed.mailbox.header);
     used(session, gone, &mut judge);
@@ -165,7 +165,7 @@ fn client(session: &Session, question: &Question, highest: u64, next_uid: u32, j
     }
 }
 
-fn vanished(session: &Session, state: &State<'_>, answer: &Answer, judge: &mut Judge) {
+fn vanished(session: &Session, state: &LoadedMailbox<'_>, answer: &Answer, judge: &mut Judge) {
     let said: UidSet = session.vanished.iter().flat_map(|(_, set)| set.ranges()).copied().collect();
     let line = session.vanished.first().map(|(line, _)| *line);
     let at = ("server", "vanished", line);
@@ -184,8 +184,8 @@ fn vanished(session: &Session, state: &State<'_>, answer: &Answer, judge: &mut J
     let needless = extra.difference(&existing);
     if !needless.is_empty() {
         let message = match answer.kind {
-            Kind::UidValidityChanged => format!("UIDs {needless}: with another UIDVALIDITY nothing may be said"),
-            Kind::Exact => format!("UIDs {needless} were not expunged after the modseq: true or not, needless"),
+            AnswerKind::UidValidityChanged => format!("UIDs {needless}: with another UIDVALIDITY nothing may be said"),
+            AnswerKind::Exact => format!("UIDs {needless} were not expunged after the modseq: true or not, needless"),
             _ => format!("UIDs {needless} are not known to the client: needless"),
         };
         judge.add(at, &answer.vanished, &said, message);
@@ -197,7 +197,7 @@ fn vanished(session: &Session, state: &State<'_>, answer: &Answer, judge: &mut J
     }
 }
 
-fn fetches(session: &Session, state: &State<'_>, answer: &Answer, judge: &mut Judge) {
+fn fetches(session: &Session, state: &LoadedMailbox<'_>, answer: &Answer, judge: &mut Judge) {
     let mailbox = &state.loaded.replayed.mailbox;
     let mut wanted = answer.changed.iter().copied().peekable();
     let mut right: Vec<Fetched> = Vec::new();

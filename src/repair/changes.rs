@@ -8,8 +8,8 @@ use super::inputs::{Base, Inputs, Storage};
 use super::outcome::{Plan, Step};
 use crate::source::{Dir, Family, MailboxFiles, Role, Stat, passed};
 use crate::storage::{Mails, Roots, is_saving};
-use crate::store::home::{Home, Survey};
-use crate::store::transaction::Change;
+use crate::store::home::{AsFound, Home};
+use crate::store::transaction::FileChange;
 use crate::store::undo;
 
 /// What the storage is read from, beside the index: a delivery changes it.
@@ -87,7 +87,7 @@ fn bytes<'a>(files: &Files<'a>, role: Role) -> Option<&'a [u8]> {
 }
 
 /// The files to plan with: as they are, or as a run that was interrupted found them.
-pub(crate) fn before<'a>(home: &Home, survey: &'a Survey, interrupted: Option<&'a undo::Step>) -> Files<'a> {
+pub(crate) fn before<'a>(home: &Home, survey: &'a AsFound, interrupted: Option<&'a undo::UndoStep>) -> Files<'a> {
     let of = |role| match interrupted.and_then(|step| step.entry(&home.text(role))) {
         Some(entry) => entry.before.as_ref().map(|saved| saved.bytes.as_slice()),
         // One log under both names is one log.
@@ -143,18 +143,18 @@ pub(crate) fn after<'a>(before: &Files<'a>, plan: &'a Plan) -> Files<'a> {
 }
 
 /// A step as a change on disk. Cutting a log that is not there is none.
-pub(crate) fn change<'a>(step: &'a Step, survey: &'a Survey) -> Option<Change<'a>> {
-    let write = |role, bytes: &'a Vec<u8>| Change::Write { role, bytes, mtime: None };
+pub(crate) fn change<'a>(step: &'a Step, survey: &'a AsFound) -> Option<FileChange<'a>> {
+    let write = |role, bytes: &'a Vec<u8>| FileChange::Write { role, bytes, mtime: None };
     Some(match step {
         Step::CutLog(len) => {
-            Change::CutLog { len: *len, rest: survey.bytes(Role::Log)?.get(usize::try_from(*len).ok()?..)? }
+            FileChange::CutLog { len: *len, rest: survey.bytes(Role::Log)?.get(usize::try_from(*len).ok()?..)? }
         }
-        Step::LinkOldLog => Change::LinkOldLog,
+        Step::LinkOldLog => FileChange::LinkOldLog,
         Step::WriteOldLog(bytes) => write(Role::OldLog, bytes),
         Step::WriteLog(bytes) => write(Role::Log, bytes),
-        Step::ExchangeLogs => Change::ExchangeLogs,
-        Step::RemoveOldLog => Change::Remove(Role::OldLog),
-        Step::RemoveCache => Change::Remove(Role::Cache),
+        Step::ExchangeLogs => FileChange::ExchangeLogs,
+        Step::RemoveOldLog => FileChange::Remove(Role::OldLog),
+        Step::RemoveCache => FileChange::Remove(Role::Cache),
         Step::WriteIndex(bytes) => write(Role::Index, bytes),
     })
 }
@@ -163,17 +163,17 @@ pub(crate) fn change<'a>(step: &'a Step, survey: &'a Survey) -> Option<Change<'a
 /// owner's, so that it can be neither cut nor linked.
 pub(crate) fn whole_files<'a>(
     home: &Home,
-    survey: &Survey,
-    interrupted: Option<&undo::Step>,
+    survey: &AsFound,
+    interrupted: Option<&undo::UndoStep>,
     after: &Files<'a>,
-) -> Vec<Change<'a>> {
+) -> Vec<FileChange<'a>> {
     let unsure = |role: Role| interrupted.is_some_and(|step| step.entry(&home.text(role)).is_some());
     let order = [Role::OldLog, Role::Log, Role::Backup, Role::Cache, Role::Index];
     let differs = order.into_iter().filter(|role| unsure(*role) || survey.bytes(*role) != bytes(after, *role));
     differs
         .map(|role| match bytes(after, role) {
-            Some(bytes) => Change::Write { role, bytes, mtime: None },
-            None => Change::Remove(role),
+            Some(bytes) => FileChange::Write { role, bytes, mtime: None },
+            None => FileChange::Remove(role),
         })
         .collect()
 }

@@ -30,7 +30,7 @@ use crate::store::transaction::CommitError;
 pub(crate) use changes::{StorageState, after, before, change, inputs, whole_files};
 pub use inputs::{Base, Inputs};
 pub use loss::{ExtensionPart, Grade, Loss, NoRecord};
-pub use outcome::{Kept, Messages, Plan, Step};
+pub use outcome::{Kept, MessageCounts, Plan, Step};
 pub use plan::plan;
 
 /// Why nothing could be done.

@@ -44,7 +44,7 @@ impl Step {
 
 /// How well the messages of the result are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Messages {
+pub struct MessageCounts {
     /// All messages.
     pub total: u64,
     /// Every bit follows from log records.
@@ -86,7 +86,7 @@ pub struct Plan {
     /// The changes, each with its reason.
     pub steps: Vec<(Step, String)>,
     /// How well the messages are known.
-    pub messages: Messages,
+    pub messages: MessageCounts,
     /// What is lost with these changes.
     pub lost: Vec<Loss>,
     /// What is kept.

@@ -40,7 +40,7 @@ const ROUNDS: usize = 8;
 pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
     let foreign = Foreign::find(inputs);
     let own = foreign.without(inputs);
-    let known = match Known::read(&own, foreign) {
+    let known = match Surveyed::read(&own, foreign) {
         Ok(known) => known,
         Err(refusal) => return Plan { refusal: Some(refusal), ..Plan::default() },
     };
@@ -65,7 +65,7 @@ pub fn plan(files: &MailboxFiles, inputs: &Inputs<'_>) -> Plan {
 }
 
 /// What the files tell, whatever is demanded of a plan: read once for all of them.
-struct Known<'a> {
+struct Surveyed<'a> {
     foreign: Foreign,
     index: Option<IndexFile<'a>>,
     indexid: u32,
@@ -78,10 +78,10 @@ struct Known<'a> {
     from_backup: Option<Candidate>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> Surveyed<'a> {
     /// # Errors
     /// Why nothing is to be done.
-    fn read(inputs: &'a Inputs<'a>, foreign: Foreign) -> Result<Known<'a>, String> {
+    fn read(inputs: &'a Inputs<'a>, foreign: Foreign) -> Result<Surveyed<'a>, String> {
         let index = inputs.index.and_then(|bytes| IndexFile::parse(bytes).ok());
         let indexid = vote(inputs, &foreign, index.as_ref());
         let mut logs = sort_logs(inputs, &foreign, index.as_ref(), indexid);
@@ -104,13 +104,13 @@ impl<'a> Known<'a> {
             compare_with_logs(candidate, from_logs.as_ref(), inputs.storage.as_ref());
         }
         let from_backup = backup.and_then(|mended| follow(Base::Backup, mended, &logs)).filter(|backup| !backup.reset);
-        Ok(Known { foreign, index, indexid, logs, cut_off, hints, from_index, from_logs, from_backup })
+        Ok(Surveyed { foreign, index, indexid, logs, cut_off, hints, from_index, from_logs, from_backup })
     }
 }
 
 /// One plan.
-fn attempt(inputs: &Inputs<'_>, known: &Known<'_>, demands: &Demands) -> Plan {
-    let Known { foreign, logs, hints, .. } = known;
+fn attempt(inputs: &Inputs<'_>, known: &Surveyed<'_>, demands: &Demands) -> Plan {
+    let Surveyed { foreign, logs, hints, .. } = known;
     let logs_win = demands.logs_win && known.from_logs.as_ref().is_some_and(Candidate::is_sound);
     let from_index = known.from_index.as_ref().filter(|_| !logs_win);
     let (mut chosen, mut notes) = match choose(inputs, from_index, known.from_logs.as_ref(), known.from_backup.as_ref())

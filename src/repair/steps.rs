@@ -8,7 +8,7 @@ use super::heal::log::{next_log, pending, silenced};
 use super::inputs::{Base, Inputs};
 use super::loss::Loss;
 use super::order::Logs;
-use super::outcome::{Kept, Messages, Plan, Step};
+use super::outcome::{Kept, MessageCounts, Plan, Step};
 use super::survey::Survey;
 use super::told::Told;
 use crate::format::Disk;
@@ -259,10 +259,10 @@ fn with_header(bytes: &mut [u8], log: &Survey<'_>, indexid: u32) {
     bytes[..known].copy_from_slice(&fixed[..known]);
 }
 
-fn count(mailbox: &Mailbox, proven_from: u32, damaged: bool) -> Messages {
+fn count(mailbox: &Mailbox, proven_from: u32, damaged: bool) -> MessageCounts {
     let total = mailbox.len() as u64;
     let proven = mailbox.positions().filter(|i| mailbox.uid(*i) >= proven_from).count() as u64;
     let rest = total - proven;
     let (carried, salvaged) = if damaged { (0, rest) } else { (rest, 0) };
-    Messages { total, proven, carried, salvaged }
+    MessageCounts { total, proven, carried, salvaged }
 }

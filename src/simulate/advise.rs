@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::engine::{self, Limit, Outcome};
+use super::engine::{self, Course, Limit};
 use super::retention::exact_time;
 use super::settings::{DAY, Rules, Settings};
 use super::workload::Scenario;
@@ -130,14 +130,14 @@ fn candidates(want: Want, present: &Settings, bytes_per_day: f64) -> Vec<Setting
 }
 
 /// Settings under trial: the mailbox, and whose rules.
-struct Trial<'a> {
+struct TriedSettings<'a> {
     scenario: &'a Scenario,
     rules: &'a Rules,
     want: Want,
-    scratch: Outcome,
+    scratch: Course,
 }
 
-impl Trial<'_> {
+impl TriedSettings<'_> {
     /// The price of settings. `None` as soon as it is clear that they do not keep the window, when that is all one
     /// wants to know.
     fn price(&mut self, settings: &Settings, only_if_kept: bool) -> Option<Price> {
@@ -159,7 +159,7 @@ impl Trial<'_> {
 pub fn search(scenario: &Scenario, present: &Settings, rules: &Rules, want: Want) -> Advice {
     let days = (scenario.history.end - scenario.start.at).max(1) as f64 / DAY as f64;
     let list = candidates(want, present, scenario.history.bytes() as f64 / days);
-    let mut trial = Trial { scenario, rules, want, scratch: Outcome::default() };
+    let mut trial = TriedSettings { scenario, rules, want, scratch: Course::default() };
     let key = |(settings, price): &(Settings, Price)| (price.disk_bytes_mean, settings.lines().len());
     let mut best: Option<(Settings, Price)> = None;
     for settings in &list {
@@ -189,7 +189,7 @@ pub fn search(scenario: &Scenario, present: &Settings, rules: &Rules, want: Want
 
 /// What settings do to many mailboxes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sum {
+struct TriedSum {
     /// Mailboxes that keep the window.
     kept: u64,
     /// Seconds with exact answers.
@@ -200,8 +200,8 @@ struct Sum {
     disk: u64,
 }
 
-impl Sum {
-    fn add(&mut self, other: Sum) {
+impl TriedSum {
+    fn add(&mut self, other: TriedSum) {
         self.kept += other.kept;
         self.exact = self.exact.saturating_add(other.exact);
         self.all = self.all.saturating_add(other.all);
@@ -228,7 +228,7 @@ pub struct Grid {
 pub struct Column {
     /// Which of `sums` belongs to each of the settings.
     of: Vec<u32>,
-    sums: Vec<Sum>,
+    sums: Vec<TriedSum>,
 }
 
 impl Grid {
@@ -255,7 +255,7 @@ impl Grid {
         if scenario.history.end <= from {
             return None;
         }
-        let mut scratch = Outcome::default();
+        let mut scratch = Course::default();
         let mut known: HashMap<Settings, u32> = HashMap::new();
         let mut column = Column { of: Vec::with_capacity(self.list.len()), sums: Vec::new() };
         for settings in &self.list {
@@ -263,7 +263,7 @@ impl Grid {
             let position = *known.entry(key).or_insert_with(|| {
                 engine::run_into(&scenario.history, &scenario.start, &key, &self.rules, None, &mut scratch);
                 let (exact, all) = exact_time(&scratch, self.want.offline, from);
-                column.sums.push(Sum {
+                column.sums.push(TriedSum {
                     kept: u64::from(self.want.is_kept(exact, all)),
                     exact: exact.unsigned_abs(),
                     all: all.unsigned_abs(),
@@ -278,11 +278,11 @@ impl Grid {
 
     /// The cheapest settings under which enough mailboxes keep the window, else those under which most do. `None`
     /// without mailboxes.
-    pub fn best(&self, sums: &Sums) -> Option<AdviceForMany> {
+    pub fn best(&self, sums: &TriedSums) -> Option<AdviceForMany> {
         let present = sums.list.last()?;
         let needed = (sums.mailboxes as f64 * self.want.mailboxes).ceil() as u64;
         let (_, list) = self.list.split_last()?;
-        let rank = |(settings, sum): &(&Settings, &Sum)| {
+        let rank = |(settings, sum): &(&Settings, &TriedSum)| {
             let reached = sum.kept >= needed;
             // When enough do, only the price counts.
             let (missing, missed) = if reached {
@@ -317,14 +317,14 @@ pub struct AdviceForMany {
 
 /// What each of the settings of a [`Grid`] does to all mailboxes so far.
 #[derive(Clone, Debug, Default)]
-pub struct Sums {
-    list: Vec<Sum>,
+pub struct TriedSums {
+    list: Vec<TriedSum>,
     mailboxes: u64,
     /// Mailboxes that could not be judged because the time simulated is too short.
     pub skipped: u64,
 }
 
-impl Sums {
+impl TriedSums {
     /// Adds what [`Grid::measure`] found; the order does not matter.
     pub fn add(&mut self, column: Option<&Column>) {
         let Some(column) = column else {
@@ -332,7 +332,7 @@ impl Sums {
             return;
         };
         self.mailboxes += 1;
-        self.list.resize(column.of.len(), Sum::default());
+        self.list.resize(column.of.len(), TriedSum::default());
         for (sum, position) in self.list.iter_mut().zip(&column.of) {
             sum.add(column.sums.get(*position as usize).copied().unwrap_or_default());
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::engine::{Deletion, Outcome, Rotation};
+use super::engine::{Course, Deletion, Rotation};
 use super::now::Now;
 use super::retention::{Client, PopulationCost, Retention};
 use super::workload::Scenario;
@@ -49,7 +49,7 @@ impl Traffic {
 
 /// Disk use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Disk {
+pub struct DiskUse {
     /// Bytes of `.log` and `.log.2` together, on average.
     pub mean_bytes: u64,
     /// At most.
@@ -73,7 +73,7 @@ pub struct Body {
     /// The window over time; `None` when there is none.
     pub retention: Option<Retention>,
     /// Disk use of the logs.
-    pub disk: Option<Disk>,
+    pub disk: Option<DiskUse>,
     /// What clients get.
     pub clients: Vec<Client>,
     /// What all clients together cost.
@@ -86,10 +86,10 @@ pub struct Body {
 
 impl Body {
     /// Takes over what happened.
-    pub fn take(&mut self, outcome: &Outcome) {
+    pub fn take(&mut self, outcome: &Course) {
         self.rotations.clone_from(&outcome.rotations);
         self.log2_deletions.clone_from(&outcome.deletions);
         self.index_rewrites = Some(outcome.rewrites);
-        self.disk = Some(Disk { mean_bytes: outcome.disk_mean(), max_bytes: outcome.disk_max });
+        self.disk = Some(DiskUse { mean_bytes: outcome.disk_mean(), max_bytes: outcome.disk_max });
     }
 }

@@ -6,13 +6,13 @@
 
 use serde::Serialize;
 
-use super::history::{History, LOG_HEADER, LogState, OldLog, Start};
+use super::history::{LOG_HEADER, LogState, OldLog, PastEvents, StartState};
 use super::settings::{Rules, Settings};
 
 /// Which of the conditions made Dovecot rotate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum RotationReason {
     /// `need_rotate`: something is wrong with the log.
     NeedRotate,
     /// The log has an older format version than this Dovecot writes.
@@ -23,14 +23,14 @@ pub enum Reason {
     MinAge,
 }
 
-impl Reason {
+impl RotationReason {
     /// The word used in JSON.
     pub fn name(self) -> &'static str {
         match self {
-            Reason::NeedRotate => "need_rotate",
-            Reason::Version => "version",
-            Reason::MaxSize => "max_size",
-            Reason::MinAge => "min_age",
+            RotationReason::NeedRotate => "need_rotate",
+            RotationReason::Version => "version",
+            RotationReason::MaxSize => "max_size",
+            RotationReason::MinAge => "min_age",
         }
     }
 }
@@ -45,7 +45,7 @@ pub struct Rotation {
     /// Bytes of the log that ends, now `.log.2`: `prev_file_offset` of the one that begins.
     pub size: u64,
     /// Why.
-    pub reason: Reason,
+    pub reason: RotationReason,
     /// `initial_modseq` of the log that begins.
     pub initial_modseq: u64,
     /// `file_seq` of the `.log.2` that this rotation replaced, if there was one.
@@ -63,7 +63,7 @@ pub struct Deletion {
 
 /// A stretch of time in which the oldest log is the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub struct LogLife {
     /// UNIX seconds.
     pub from: i64,
     /// UNIX seconds; the first instant that no longer belongs to it.
@@ -74,7 +74,7 @@ pub struct Segment {
     pub oldest_modseq: u64,
 }
 
-impl Segment {
+impl LogLife {
     /// Seconds from `from` on in which clients that were away for `offline` seconds get no exact answer.
     pub fn missed(&self, offline: i64, from: i64) -> i64 {
         let begin = self.from.max(from);
@@ -85,7 +85,7 @@ impl Segment {
 
 /// What happens under some settings.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub struct Course {
     /// Rotations by time.
     pub rotations: Vec<Rotation>,
     /// `.log.2` files that grew too old.
@@ -93,7 +93,7 @@ pub struct Outcome {
     /// How often `dovecot.index` is written for other reasons than a rotation.
     pub rewrites: u64,
     /// What the logs cover, without gaps from start to end.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<LogLife>,
     /// Integral over time of the bytes of both logs, byte seconds.
     pub disk_area: u128,
     /// Largest size of both logs together.
@@ -104,7 +104,7 @@ pub struct Outcome {
     pub old: Option<OldLog>,
 }
 
-impl Outcome {
+impl Course {
     /// Mean bytes of both logs together over the time simulated.
     pub fn disk_mean(&self) -> u64 {
         let span: u128 = self.segments.iter().map(|s| u128::from((s.to - s.from).unsigned_abs())).sum();
@@ -122,9 +122,9 @@ impl Outcome {
 }
 
 /// Runs a history under settings.
-pub fn run(history: &History, start: &Start, settings: &Settings, rules: &Rules) -> Outcome {
-    let mut outcome = Outcome::default();
-    let mut run = Run::new(history, start, settings, rules, &mut outcome);
+pub fn run(history: &PastEvents, start: &StartState, settings: &Settings, rules: &Rules) -> Course {
+    let mut outcome = Course::default();
+    let mut run = Engine::new(history, start, settings, rules, &mut outcome);
     run.counts_rewrites = true;
     run.run();
     outcome
@@ -144,25 +144,25 @@ pub struct Limit {
 /// The same into an outcome that is used again and again, without counting rewrites. With a limit it gives up as soon
 /// as that is passed and returns false.
 pub fn run_into(
-    history: &History,
-    start: &Start,
+    history: &PastEvents,
+    start: &StartState,
     settings: &Settings,
     rules: &Rules,
     limit: Option<Limit>,
-    outcome: &mut Outcome,
+    outcome: &mut Course,
 ) -> bool {
     outcome.clear();
-    let mut run = Run::new(history, start, settings, rules, outcome);
+    let mut run = Engine::new(history, start, settings, rules, outcome);
     run.limit = limit;
     run.run();
     run.limit.is_none_or(|limit| limit.missed >= 0)
 }
 
-struct Run<'a> {
-    history: &'a History,
+struct Engine<'a> {
+    history: &'a PastEvents,
     settings: &'a Settings,
     rules: &'a Rules,
-    start: &'a Start,
+    start: &'a StartState,
     log: LogState,
     /// Bytes appended in all when the present log had its `size`.
     base: u64,
@@ -177,18 +177,18 @@ struct Run<'a> {
     next: usize,
     counts_rewrites: bool,
     limit: Option<Limit>,
-    outcome: &'a mut Outcome,
+    outcome: &'a mut Course,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Engine<'a> {
     fn new(
-        history: &'a History,
-        start: &'a Start,
+        history: &'a PastEvents,
+        start: &'a StartState,
         settings: &'a Settings,
         rules: &'a Rules,
-        outcome: &'a mut Outcome,
-    ) -> Run<'a> {
-        Run {
+        outcome: &'a mut Course,
+    ) -> Engine<'a> {
+        Engine {
             history,
             settings,
             rules,
@@ -244,28 +244,28 @@ impl<'a> Run<'a> {
         self.base.saturating_add(size.saturating_sub(self.log.size))
     }
 
-    fn next_rotation(&self) -> Option<(usize, Reason)> {
+    fn next_rotation(&self) -> Option<(usize, RotationReason)> {
         let (history, from) = (self.history, self.next);
         let syncs = history.syncs();
         if from >= syncs {
             return None;
         }
-        let mut candidates = [(usize::MAX, Reason::NeedRotate); 4];
+        let mut candidates = [(usize::MAX, RotationReason::NeedRotate); 4];
         candidates[0].0 = history.first_forced(from);
         if self.rules.rotates_old_version && self.log.minor < self.rules.log_minor {
-            candidates[1] = (from, Reason::Version);
+            candidates[1] = (from, RotationReason::Version);
         }
         let over = |size: u64| {
             size.checked_add(1).map_or(usize::MAX, |size| history.first_sync_with(from, self.total_for(size)))
         };
-        candidates[2] = (over(self.settings.max_size), Reason::MaxSize);
+        candidates[2] = (over(self.settings.max_size), RotationReason::MaxSize);
         let large = match self.rules.min_size_included {
             true => history.first_sync_with(from, self.total_for(self.settings.min_size)),
             false => over(self.settings.min_size),
         };
         if large < syncs {
             let old = self.log.create_stamp.saturating_add(self.settings.min_age).saturating_add(1);
-            candidates[3] = (history.first_sync_at(large, old), Reason::MinAge);
+            candidates[3] = (history.first_sync_at(large, old), RotationReason::MinAge);
         }
         // Of several at one sync the first in Dovecot's order counts.
         candidates.into_iter().filter(|(k, _)| *k < syncs).min_by_key(|(k, _)| *k)
@@ -286,7 +286,7 @@ impl<'a> Run<'a> {
         self.old = None;
     }
 
-    fn rotate(&mut self, k: usize, reason: Reason) {
+    fn rotate(&mut self, k: usize, reason: RotationReason) {
         let at = self.history.sync_time(k);
         self.count_rewrites(k);
         self.advance(at);
@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
         // A log that did not track modseqs yet counts as covering everything (`initial_modseq` 0).
         let since = oldest.since.filter(|_| oldest.initial_modseq != 0);
         if to > self.segment_from {
-            let segment = Segment { from: self.segment_from, to, since, oldest_modseq: oldest.initial_modseq };
+            let segment = LogLife { from: self.segment_from, to, since, oldest_modseq: oldest.initial_modseq };
             if let Some(limit) = &mut self.limit {
                 limit.missed -= segment.missed(limit.offline, limit.from);
             }

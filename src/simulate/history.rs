@@ -48,7 +48,7 @@ pub struct OldLog {
 
 /// Where a simulation starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
+pub struct StartState {
     /// UNIX seconds.
     pub at: i64,
     /// The log.
@@ -64,18 +64,18 @@ pub struct Start {
 /// Bytes of a log's header: what a new log has.
 pub const LOG_HEADER: u64 = 40;
 
-impl Start {
+impl StartState {
     /// A mailbox that is created now. Its first log has number 2, since the empty map it grew from has 1.
-    pub fn fresh(at: i64) -> Start {
+    pub fn fresh(at: i64) -> StartState {
         let log =
             LogState { file_seq: 2, size: LOG_HEADER, create_stamp: at, initial_modseq: 1, since: None, minor: 3 };
-        Start { at, log, old: None, index_tail: 0, modseq: 1 }
+        StartState { at, log, old: None, index_tail: 0, modseq: 1 }
     }
 }
 
 /// A range of UIDs that was expunged by an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expunge {
+pub struct EventExpunge {
     /// UNIX seconds.
     pub at: i64,
     /// First UID.
@@ -86,7 +86,7 @@ pub struct Expunge {
 
 /// A history, in columns that can be searched.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub struct PastEvents {
     /// When it ends, UNIX seconds: the last event or later.
     pub end: i64,
     at: Vec<i64>,
@@ -106,17 +106,17 @@ pub struct History {
     /// Positions in the sync columns where `need_rotate` is set.
     forced: Vec<u32>,
     /// What was expunged, by time. May begin before the simulation does.
-    pub expunges: Vec<Expunge>,
+    pub expunges: Vec<EventExpunge>,
     /// UNIX seconds since when expunges are known.
     pub expunges_since: i64,
     /// UIDs that do not exist at `expunges_since` although they are below `next_uid`.
     pub gaps: UidSet,
 }
 
-impl History {
+impl PastEvents {
     /// Builds a history from events in the order of time. A modseq that falls is taken as unchanged.
-    pub fn new(events: impl IntoIterator<Item = Event>, end: i64) -> History {
-        let mut history = History { end, ..History::default() };
+    pub fn new(events: impl IntoIterator<Item = Event>, end: i64) -> PastEvents {
+        let mut history = PastEvents { end, ..PastEvents::default() };
         for event in events {
             history.push(event);
         }

@@ -22,5 +22,5 @@ pub mod synthetic;
 pub mod trace;
 pub mod workload;
 
-pub use question::{Options, SCHEMA, SimulateError, Subject, Workload, traffic};
+pub use question::{Options, SCHEMA, SimulateError, SimulatedMailbox, Workload, traffic};
 pub use run::Simulation;

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::engine::{Outcome, Reason};
+use super::engine::{Course, RotationReason};
 use super::history::LogState;
-use super::past::State;
+use super::past::KnownMailbox;
 use super::settings::{DAY, Rules, Settings};
 use crate::logs::clock::{Bracket, Clock};
 use crate::model::{Chain, LogPos};
@@ -12,22 +12,22 @@ use crate::render::text::rfc3339;
 
 /// What only the files can tell.
 #[derive(Clone, Debug)]
-pub struct Files {
+pub struct OldestLog {
     /// When the oldest log's first record was written.
     first: Bracket,
 }
 
-impl Files {
+impl OldestLog {
     /// Asks the clocks; `None` without logs.
-    pub fn read(chain: &Chain<'_>, clock: &Clock) -> Option<Files> {
+    pub fn read(chain: &Chain<'_>, clock: &Clock) -> Option<OldestLog> {
         let oldest = chain.files.first()?;
-        Some(Files { first: clock.bracket(LogPos { seq: oldest.seq(), offset: oldest.log.records_at }) })
+        Some(OldestLog { first: clock.bracket(LogPos { seq: oldest.seq(), offset: oldest.log.records_at }) })
     }
 }
 
 /// A log file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct File {
+pub struct LogFate {
     /// `file_seq`.
     pub file_seq: u32,
     /// Bytes.
@@ -38,9 +38,9 @@ pub struct File {
     pub initial_modseq: u64,
 }
 
-impl File {
-    fn of(log: &LogState) -> File {
-        File {
+impl LogFate {
+    fn of(log: &LogState) -> LogFate {
+        LogFate {
             file_seq: log.file_seq,
             size: log.size,
             create_stamp: log.create_stamp,
@@ -51,7 +51,7 @@ impl File {
 
 /// A time span, RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct When {
+pub struct Period {
     /// Not before this.
     pub not_before: Option<String>,
     /// Not after this.
@@ -73,14 +73,14 @@ pub struct NextRotation {
     /// The next full sync rotates.
     pub due: bool,
     /// Why.
-    pub reason: Option<Reason>,
+    pub reason: Option<RotationReason>,
     /// When it is due at the present rate, RFC 3339; `None` when nothing suggests that it ever is.
     pub at: Option<String>,
     /// The same, UNIX seconds.
     #[serde(skip)]
     pub seconds: Option<i64>,
     /// The `.log.2` that it drops.
-    pub drops: Option<File>,
+    pub drops: Option<LogFate>,
     /// Clients with these modseqs get exact answers before it and fallback after it.
     pub loses_exactness: Option<Modseqs>,
     /// The lowest modseq that is covered after it.
@@ -110,13 +110,13 @@ pub struct Now {
     /// The logs hold everything since the mailbox was created.
     pub complete: bool,
     /// When the oldest change that the logs hold was made.
-    pub reaches_back_to: When,
+    pub reaches_back_to: Period,
     /// Seconds from the later of these times until now: at least so long a client may have been away.
     pub window_seconds: Option<i64>,
     /// The log.
-    pub log: File,
+    pub log: LogFate,
     /// `.log.2`.
-    pub log2: Option<File>,
+    pub log2: Option<LogFate>,
     /// Bytes of log in a day, as far as the logs tell.
     pub bytes_per_day: Option<f64>,
     /// Transactions in a day.
@@ -133,7 +133,13 @@ fn below(from: u64, end: u64) -> Option<Modseqs> {
 }
 
 /// Tells the present state. `future` is what the simulation found.
-pub fn tell(state: &State, files: &Files, settings: &Settings, rules: &Rules, future: Option<&Outcome>) -> Now {
+pub fn tell(
+    state: &KnownMailbox,
+    files: &OldestLog,
+    settings: &Settings,
+    rules: &Rules,
+    future: Option<&Course>,
+) -> Now {
     let start = &state.start;
     let (at, log, old) = (start.at, &start.log, start.old.as_ref());
     let oldest = old.map_or(log, |old| &old.log);
@@ -144,11 +150,11 @@ pub fn tell(state: &State, files: &Files, settings: &Settings, rules: &Rules, fu
         false => settings.min_size.saturating_add(1),
     };
     let due = if rules.rotates_old_version && log.minor < rules.log_minor {
-        Some(Reason::Version)
+        Some(RotationReason::Version)
     } else if log.size > settings.max_size {
-        Some(Reason::MaxSize)
+        Some(RotationReason::MaxSize)
     } else if log.size >= large && at >= old_enough {
-        Some(Reason::MinAge)
+        Some(RotationReason::MinAge)
     } else {
         None
     };
@@ -161,7 +167,7 @@ pub fn tell(state: &State, files: &Files, settings: &Settings, rules: &Rules, fu
         };
         let by_age = after(large).max(old_enough);
         let by_size = after(settings.max_size.saturating_add(1));
-        if by_size < by_age { (by_size, Reason::MaxSize) } else { (by_age, Reason::MinAge) }
+        if by_size < by_age { (by_size, RotationReason::MaxSize) } else { (by_age, RotationReason::MinAge) }
     });
     let expected = due.map(|reason| (at, reason)).or(simulated).or(at_rate);
     let next_rotation = NextRotation {
@@ -169,7 +175,7 @@ pub fn tell(state: &State, files: &Files, settings: &Settings, rules: &Rules, fu
         reason: expected.map(|(_, reason)| reason),
         at: expected.map(|(at, _)| rfc3339(at)),
         seconds: expected.map(|(at, _)| at),
-        drops: old.map(|old| File::of(&old.log)),
+        drops: old.map(|old| LogFate::of(&old.log)),
         loses_exactness: old.and_then(|old| below(old.log.initial_modseq, log.initial_modseq)),
         oldest_modseq: log.initial_modseq,
     };
@@ -187,10 +193,10 @@ pub fn tell(state: &State, files: &Files, settings: &Settings, rules: &Rules, fu
         highest_modseq: start.modseq,
         oldest_modseq: oldest.initial_modseq,
         complete: oldest.since.is_none(),
-        reaches_back_to: When { not_before: files.first.not_before.map(rfc3339), not_after: not_after.map(rfc3339) },
+        reaches_back_to: Period { not_before: files.first.not_before.map(rfc3339), not_after: not_after.map(rfc3339) },
         window_seconds: not_after.map(|first| (at - first).max(0)),
-        log: File::of(log),
-        log2: old.map(|old| File::of(&old.log)),
+        log: LogFate::of(log),
+        log2: old.map(|old| LogFate::of(&old.log)),
         bytes_per_day: rate.map(|(bytes, _)| bytes),
         transactions_per_day: rate.map(|(_, transactions)| transactions),
         next_rotation,

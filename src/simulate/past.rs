@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::history::{Event, Expunge, History, LOG_HEADER, LogState, OldLog, Start};
+use super::history::{Event, EventExpunge, LOG_HEADER, LogState, OldLog, PastEvents, StartState};
 use super::settings::DAY;
 use super::workload::{MOST_EVENTS, Scenario};
 use crate::format::log::Txn;
@@ -12,12 +12,12 @@ use crate::model::{Chain, LogPos, Mailbox, UidSet};
 
 /// A transaction that a log holds, with the time it was probably written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Past {
+struct PastTxn {
     at: i64,
     bytes: u64,
     modseq_steps: u64,
     appends: u32,
-    /// Positions in [`State::past_expunges`].
+    /// Positions in [`KnownMailbox::past_expunges`].
     expunges: (usize, usize),
 }
 
@@ -32,11 +32,11 @@ struct PastExpunge {
 
 /// A mailbox as its files tell.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct KnownMailbox {
     /// Where a simulation of its future starts.
-    pub start: Start,
+    pub start: StartState,
     /// Transactions of its logs.
-    past: Vec<Past>,
+    past: Vec<PastTxn>,
     /// What was expunged in them.
     past_expunges: Vec<PastExpunge>,
     /// UIDs that did not exist when the logs begin.
@@ -52,9 +52,9 @@ pub struct State {
     pub notes: Vec<String>,
 }
 
-impl State {
+impl KnownMailbox {
     /// Reads what the logs of a mailbox say of its past, as of `now`. `None` when there is no log.
-    pub fn read(chain: &Chain<'_>, mailbox: &Mailbox, clock: &Clock, now: i64) -> Option<State> {
+    pub fn read(chain: &Chain<'_>, mailbox: &Mailbox, clock: &Clock, now: i64) -> Option<KnownMailbox> {
         let head = chain.head()?;
         let mut notes = Vec::new();
         let mut past = Vec::new();
@@ -74,7 +74,7 @@ impl State {
                     past.push((
                         low.min(now),
                         high.max(low).min(now),
-                        Past {
+                        PastTxn {
                             at: 0,
                             bytes: 0,
                             modseq_steps: 0,
@@ -105,7 +105,7 @@ impl State {
             }
         }
         spread(&mut past);
-        let past: Vec<Past> = past.into_iter().map(|(_, _, one)| one).collect();
+        let past: Vec<PastTxn> = past.into_iter().map(|(_, _, one)| one).collect();
         let mut expunged = UidSet::new();
         past_expunges.iter().for_each(|one| expunged.insert_range(one.uid1, one.uid2));
         let present: BTreeSet<u32> = mailbox.positions().map(|i| mailbox.uid(i)).collect();
@@ -153,10 +153,10 @@ impl State {
             true => u64::from(mailbox.header.log_file_tail_offset),
             false => LOG_HEADER,
         };
-        let start = Start { at: now, log, old, index_tail, modseq: head.end_modseq.max(1) };
+        let start = StartState { at: now, log, old, index_tail, modseq: head.end_modseq.max(1) };
         let from = past.first().map_or(now, |one| one.at).min(stamp(oldest)).min(now);
         let tracks_modseqs = head.end_modseq != 0;
-        Some(State { start, past, past_expunges, gaps, present, next_uid: next, from, tracks_modseqs, notes })
+        Some(KnownMailbox { start, past, past_expunges, gaps, present, next_uid: next, from, tracks_modseqs, notes })
     }
 
     /// Bytes that its logs grow in a day, and transactions; `None` when they tell nothing.
@@ -174,7 +174,7 @@ impl State {
 
     /// The part of the past that is repeated: whole days if there is a week of them, so that the hours keep their
     /// place; else all of it, because little would be left.
-    fn sample(&self) -> Option<(&[Past], i64)> {
+    fn sample(&self) -> Option<(&[PastTxn], i64)> {
         let span = self.start.at - self.from;
         let (days, rest) = (span.div_euclid(DAY), span.rem_euclid(DAY));
         let span = match days {
@@ -194,10 +194,10 @@ impl State {
     }
 
     /// What a transaction of the past expunged.
-    fn expunged_by(&self, one: &Past) -> impl Iterator<Item = Expunge> + '_ {
+    fn expunged_by(&self, one: &PastTxn) -> impl Iterator<Item = EventExpunge> + '_ {
         let (at, (first, last)) = (one.at, one.expunges);
         let list = self.past_expunges.get(first..last).unwrap_or_default();
-        list.iter().map(move |past| Expunge { at, uid1: past.uid1, uid2: past.uid2 })
+        list.iter().map(move |past| EventExpunge { at, uid1: past.uid1, uid2: past.uid2 })
     }
 
     /// Its own past, repeated until `to`.
@@ -225,7 +225,7 @@ impl State {
         let mut present = self.present.clone();
         let (mut next_uid, mut modseq) = (self.next_uid, self.start.modseq);
         let mut events = Vec::new();
-        let mut expunges: Vec<Expunge> = self.past.iter().flat_map(|one| self.expunged_by(one)).collect();
+        let mut expunges: Vec<EventExpunge> = self.past.iter().flat_map(|one| self.expunged_by(one)).collect();
         'rounds: for round in 1..=rounds {
             for one in past {
                 let at = one.at + span * round;
@@ -245,13 +245,13 @@ impl State {
                         let near = present.range(wanted..).next().or_else(|| present.range(..wanted).next_back());
                         let Some(uid) = near.copied() else { break };
                         present.remove(&uid);
-                        expunges.push(Expunge { at, uid1: uid, uid2: uid });
+                        expunges.push(EventExpunge { at, uid1: uid, uid2: uid });
                     }
                 }
                 events.push(Event { at, bytes: one.bytes, modseq, sync: true, need_rotate: false, opens: true });
             }
         }
-        let mut history = History::new(events, to);
+        let mut history = PastEvents::new(events, to);
         history.expunges = expunges;
         history.expunges_since = self.from;
         history.gaps = self.gaps.clone();
@@ -270,7 +270,7 @@ impl State {
 }
 
 /// Gives each transaction a time within its bracket: those that no clock tells apart are spread evenly.
-fn spread(past: &mut [(i64, i64, Past)]) {
+fn spread(past: &mut [(i64, i64, PastTxn)]) {
     let mut first = 0;
     let mut last_at = i64::MIN;
     while let Some(&(low, ..)) = past.get(first) {

@@ -1,6 +1,6 @@
 //! What is drawn of a simulation.
 
-use super::engine::Outcome;
+use super::engine::Course;
 use super::retention;
 use super::settings::{DAY, HOUR};
 
@@ -32,10 +32,10 @@ pub struct Picture {
 const CURVE_POINTS: i32 = 96;
 
 impl Curve {
-    pub(super) fn of(outcome: &Outcome, known_from: Option<i64>) -> Curve {
+    pub(super) fn of(outcome: &Course, known_from: Option<i64>) -> Curve {
         let begin = outcome.segments.first().map_or(0, |segment| segment.from);
         let end = outcome.segments.last().map_or(begin, |segment| segment.to);
-        let window = |segment: &super::engine::Segment| {
+        let window = |segment: &super::engine::LogLife| {
             let since = segment.since.unwrap_or(begin);
             [(segment.from, segment.from - since), (segment.to, segment.to - since)]
         };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::advise::Want;
 use super::now;
-use super::past::State;
+use super::past::KnownMailbox;
 use super::retention::Population;
 use super::settings::{DAY, Settings, Version};
 use super::synthetic::Synthetic;
@@ -90,7 +90,7 @@ const DEFAULT_SPAN: i64 = 30 * DAY;
 
 /// A mailbox, or no particular one, ready to be simulated.
 #[derive(Debug)]
-pub struct Subject {
+pub struct SimulatedMailbox {
     /// Where it is; `None` for traffic without a mailbox.
     pub path: Option<PathBuf>,
     /// Its proper name, if it was found in a tree.
@@ -98,22 +98,22 @@ pub struct Subject {
     /// Whose mailbox it is, if it was found in a tree that tells.
     pub user: Option<String>,
     /// What its files say.
-    pub state: Option<State>,
+    pub state: Option<KnownMailbox>,
     /// What happens to it; `Err` when that cannot be told.
     pub scenario: Result<Scenario, String>,
     /// What is wrong with its files.
     pub problems: Vec<(PathBuf, String)>,
     /// What its files are now.
-    pub now: Option<now::Files>,
+    pub now: Option<now::OldestLog>,
 }
 
 /// Traffic without a mailbox.
 ///
 /// # Errors
 /// When there can be none: a replay needs a mailbox.
-pub fn traffic(options: &Options) -> Result<Subject, SimulateError> {
+pub fn traffic(options: &Options) -> Result<SimulatedMailbox, SimulateError> {
     let scenario = prepare(None, options).map_err(SimulateError::Question)?;
-    Ok(Subject {
+    Ok(SimulatedMailbox {
         path: None,
         name: None,
         user: None,
@@ -128,7 +128,7 @@ pub fn traffic(options: &Options) -> Result<Subject, SimulateError> {
 ///
 /// # Errors
 /// When there is nothing that could happen, in words.
-pub fn prepare(state: Option<&State>, options: &Options) -> Result<Scenario, String> {
+pub fn prepare(state: Option<&KnownMailbox>, options: &Options) -> Result<Scenario, String> {
     // To tell how often a window of that length is kept, several of them must fit.
     let wanted = options.want.map_or(0, |want| want.offline.saturating_mul(4));
     let span = options.span.unwrap_or(DEFAULT_SPAN.max(wanted));

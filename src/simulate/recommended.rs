@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::advise::{Advice, Want};
-use super::engine::Outcome;
+use super::engine::Course;
 use super::retention::{Client, PopulationCost, Retention};
 use super::settings::Settings;
 
@@ -53,7 +53,7 @@ pub struct Recommended {
     #[serde(flatten)]
     pub of_many: Option<OfMany>,
     #[serde(skip)]
-    pub(super) picture: Option<(Outcome, Option<i64>)>,
+    pub(super) picture: Option<(Course, Option<i64>)>,
 }
 
 /// What there is to say of settings that are for many mailboxes. All have one `dovecot.conf`, so it is one set for all.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::body::Body;
-use super::engine::Outcome;
+use super::engine::Course;
 use super::picture::{Curve, Picture};
 use super::recommended::Recommended;
 use super::settings::Settings;
-use super::survey::Survey;
+use super::survey::ManyAnswers;
 use super::synthetic::Storage;
 
 /// The settings that were simulated.
@@ -31,12 +31,12 @@ pub enum Content {
     /// One mailbox, or traffic without one.
     One(Box<Body>),
     /// Many mailboxes.
-    Many(Box<Survey>),
+    Many(Box<ManyAnswers>),
 }
 
 /// The whole answer.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct SimulationAnswer {
     /// What was simulated.
     pub settings: SettingsUsed,
     /// The answer.
@@ -53,15 +53,15 @@ pub struct Report {
     pub errors: Vec<(PathBuf, String)>,
 }
 
-impl Report {
+impl SimulationAnswer {
     /// The answer about one mailbox, or traffic without one.
     pub fn one(
         settings: SettingsUsed,
         mut body: Body,
         recommended: Option<Recommended>,
         mut notes: Vec<String>,
-        present: Option<(Outcome, Option<i64>)>,
-    ) -> Report {
+        present: Option<(Course, Option<i64>)>,
+    ) -> SimulationAnswer {
         let picture =
             present.filter(|(outcome, _)| !outcome.segments.is_empty()).map(|(outcome, known_from)| Picture {
                 from: outcome.segments.first().map_or(0, |segment| segment.from),
@@ -75,18 +75,34 @@ impl Report {
         notes.append(&mut body.notes);
         body.notes = notes;
         let content = Content::One(Box::new(body));
-        Report { settings, content, recommended, notes: Vec::new(), picture, most_rows: usize::MAX, errors: Vec::new() }
+        SimulationAnswer {
+            settings,
+            content,
+            recommended,
+            notes: Vec::new(),
+            picture,
+            most_rows: usize::MAX,
+            errors: Vec::new(),
+        }
     }
 
     /// The answer about many mailboxes.
     pub fn many(
         settings: SettingsUsed,
-        survey: Survey,
+        survey: ManyAnswers,
         recommended: Option<Recommended>,
         notes: Vec<String>,
-    ) -> Report {
+    ) -> SimulationAnswer {
         let content = Content::Many(Box::new(survey));
-        Report { settings, content, recommended, notes, picture: None, most_rows: usize::MAX, errors: Vec::new() }
+        SimulationAnswer {
+            settings,
+            content,
+            recommended,
+            notes,
+            picture: None,
+            most_rows: usize::MAX,
+            errors: Vec::new(),
+        }
     }
 
     /// Lets the table show no more than so many mailboxes.
@@ -95,7 +111,7 @@ impl Report {
     }
 
     /// The answers about many mailboxes; `None` when it was one.
-    pub fn survey(&self) -> Option<&Survey> {
+    pub fn survey(&self) -> Option<&ManyAnswers> {
         match &self.content {
             Content::One(_) => None,
             Content::Many(survey) => Some(survey),

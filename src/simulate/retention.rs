@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::engine::{Outcome, Segment};
-use super::history::History;
+use super::engine::{Course, LogLife};
+use super::history::PastEvents;
 
 /// The distribution over time of the retention window: how long ago a client may have been here last to get an exact
 /// answer.
@@ -22,20 +22,20 @@ pub struct Retention {
 }
 
 /// The windows of a segment at its ends.
-fn windows(segment: &Segment) -> Option<(i64, i64)> {
+fn windows(segment: &LogLife) -> Option<(i64, i64)> {
     segment.since.map(|since| ((segment.from - since).max(0), (segment.to - since).max(0)))
 }
 
 /// The segments from the moment on when history was first lost: before it every client gets an exact answer, however
 /// long it was away, because the mailbox is young.
-pub fn settled(outcome: &Outcome) -> &[Segment] {
+pub fn settled(outcome: &Course) -> &[LogLife] {
     let first = outcome.segments.iter().position(|segment| segment.since.is_some());
     first.and_then(|first| outcome.segments.get(first..)).unwrap_or_default()
 }
 
 /// Measures the window from `from` on; `None` when no time passes.
-pub fn measure(outcome: &Outcome, from: i64) -> Option<Retention> {
-    let cut = |segment: &Segment| Segment { from: segment.from.max(from), ..*segment };
+pub fn measure(outcome: &Course, from: i64) -> Option<Retention> {
+    let cut = |segment: &LogLife| LogLife { from: segment.from.max(from), ..*segment };
     let parts = settled(outcome).iter().filter(|segment| segment.to > from).map(cut);
     let parts: Vec<(i64, i64)> =
         parts.filter_map(|segment| windows(&segment)).filter(|(low, high)| high > low).collect();
@@ -70,7 +70,7 @@ pub fn measure(outcome: &Outcome, from: i64) -> Option<Retention> {
 
 /// The time in which clients that were away for `offline` seconds get an exact answer, and all the time, in seconds.
 /// Only instants from `from` on count.
-pub fn exact_time(outcome: &Outcome, offline: i64, from: i64) -> (i64, i64) {
+pub fn exact_time(outcome: &Course, offline: i64, from: i64) -> (i64, i64) {
     let (mut exact, mut all) = (0, 0);
     for segment in &outcome.segments {
         let begin = segment.from.max(from);
@@ -84,7 +84,7 @@ pub fn exact_time(outcome: &Outcome, offline: i64, from: i64) -> (i64, i64) {
 }
 
 /// True when a client that was last here at `seen` gets an exact answer at `at`.
-pub fn is_exact(outcome: &Outcome, seen: i64, at: i64) -> bool {
+pub fn is_exact(outcome: &Course, seen: i64, at: i64) -> bool {
     let i = outcome.segments.partition_point(|segment| segment.to <= at);
     match outcome.segments.get(i).or(outcome.segments.last()) {
         Some(segment) => segment.since.is_none_or(|since| seen >= since),
@@ -115,7 +115,7 @@ const VANISHED_FRAME: u64 = 21 + 2;
 
 /// Answers the question for several times away. `known_from` is the earliest instant at which a client can have been
 /// here.
-pub fn clients(history: &History, outcome: &Outcome, offline: &[i64], known_from: i64) -> Vec<Client> {
+pub fn clients(history: &PastEvents, outcome: &Course, offline: &[i64], known_from: i64) -> Vec<Client> {
     let mut list: Vec<Client> = offline
         .iter()
         .map(|&offline| {
@@ -144,7 +144,7 @@ struct Sums {
     samples: u64,
 }
 
-fn count_bytes(history: &History, outcome: &Outcome, clients: &mut [Client], known_from: i64) {
+fn count_bytes(history: &PastEvents, outcome: &Course, clients: &mut [Client], known_from: i64) {
     let (Some(first), Some(last)) = (outcome.segments.first(), outcome.segments.last()) else { return };
     let (begin, end) = (first.from, last.to);
     let mut gaps = Runs::default();
@@ -319,14 +319,14 @@ mod tests {
         }
     }
 
-    fn segment(from: i64, to: i64, since: Option<i64>) -> Segment {
-        Segment { from, to, since, oldest_modseq: 1 }
+    fn segment(from: i64, to: i64, since: Option<i64>) -> LogLife {
+        LogLife { from, to, since, oldest_modseq: 1 }
     }
 
     #[test]
     fn windows_and_shares() {
         let segments = vec![segment(0, 100, None), segment(100, 200, Some(50)), segment(200, 300, Some(150))];
-        let outcome = Outcome { segments, ..Outcome::default() };
+        let outcome = Course { segments, ..Course::default() };
         let retention = measure(&outcome, i64::MIN).expect("time passes");
         // The window goes from 50 to 150, twice.
         assert_eq!((retention.min_seconds, retention.median_seconds, retention.max_seconds), (50, 100, 150));

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::advise::{self, Grid, Sums, Want};
+use super::advise::{self, Grid, TriedSums, Want};
 use super::body::{Body, Traffic};
-use super::engine::{self, Outcome};
-use super::question::{Options, SimulateError, Subject, Workload};
+use super::engine::{self, Course};
+use super::question::{Options, SimulateError, SimulatedMailbox, Workload};
 use super::recommended::{self, Recommended};
-use super::report::{Report, SettingsUsed};
+use super::report::{SettingsUsed, SimulationAnswer};
 use super::settings::{self, Rules, Settings, Version};
-use super::survey::{self, Row, Survey};
+use super::survey::{self, MailboxAnswer, ManyAnswers};
 use super::workload::Scenario;
 use super::{now, retention};
 
@@ -42,12 +42,12 @@ pub struct Simulation<'o> {
     rules: Rules,
     notes: Vec<String>,
     /// The answers; in full for mailboxes that were named one by one.
-    entries: Vec<(Row, Option<Box<Body>>)>,
+    entries: Vec<(MailboxAnswer, Option<Box<Body>>)>,
     /// Of the first mailbox, as long as it is the only one: what happened, and what settings are tried on.
-    only: Option<(Option<Outcome>, Option<Scenario>)>,
+    only: Option<(Option<Course>, Option<Scenario>)>,
     /// Settings to try on many mailboxes, and what they do.
     grid: Option<Grid>,
-    sums: Sums,
+    sums: TriedSums,
     errors: Errors,
     /// Mailboxes were looked for.
     walked: bool,
@@ -74,7 +74,7 @@ impl<'o> Simulation<'o> {
                 options.version
             ));
         }
-        let (entries, sums, errors) = (Vec::new(), Sums::default(), Errors::default());
+        let (entries, sums, errors) = (Vec::new(), TriedSums::default(), Errors::default());
         Ok(Simulation { options, rules, notes, entries, only: None, grid: None, sums, errors, walked: false })
     }
 
@@ -99,9 +99,9 @@ impl<'o> Simulation<'o> {
     }
 
     /// Simulates a mailbox, or traffic without one.
-    pub fn add(&mut self, subject: Subject) {
+    pub fn add(&mut self, subject: SimulatedMailbox) {
         let (body, outcome) = body(&subject, self.options, &self.rules);
-        let row = Row::of(&subject, &body, outcome.as_ref(), self.options);
+        let row = MailboxAnswer::of(&subject, &body, outcome.as_ref(), self.options);
         let tracked = row.tracks_modseqs;
         let is_first = self.entries.is_empty() && !self.walked;
         self.entries.push((row, Some(Box::new(body))));
@@ -135,7 +135,7 @@ impl<'o> Simulation<'o> {
     }
 
     /// Takes back what [`Simulation::crowd`] gave, with an answer for each mailbox.
-    pub fn gather(&mut self, crowd: Crowd<'o>, rows: Vec<Row>) {
+    pub fn gather(&mut self, crowd: Crowd<'o>, rows: Vec<MailboxAnswer>) {
         self.grid = crowd.grid;
         self.sums = crowd.sums.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.entries.extend(rows.into_iter().map(|row| (row, None)));
@@ -148,7 +148,7 @@ impl<'o> Simulation<'o> {
     }
 
     /// The answer.
-    pub fn finish(mut self) -> Report {
+    pub fn finish(mut self) -> SimulationAnswer {
         let options = self.options;
         let storage = match &options.workload {
             Workload::Synthetic(synthetic) => Some(synthetic.storage),
@@ -160,19 +160,19 @@ impl<'o> Simulation<'o> {
             let recommended = options.want.and_then(|want| self.recommend(want, scenario.as_ref()));
             let body = self.entries.pop().and_then(|(_, body)| body).unwrap_or_default();
             let drawn = outcome.map(|outcome| (outcome, known_from));
-            let one = Report::one(settings, *body, recommended, self.notes, drawn);
-            return Report { errors: self.errors.list, ..one };
+            let one = SimulationAnswer::one(settings, *body, recommended, self.notes, drawn);
+            return SimulationAnswer { errors: self.errors.list, ..one };
         }
         let recommended = options.want.and_then(|want| self.recommend_to_many(want));
         let mut entries = self.entries;
         // The same order each time, whatever the order of the paths.
         entries.sort_by(|(a, _), (b, _)| (a.rank(), &a.path).cmp(&(b.rank(), &b.path)));
-        let (rows, bodies): (Vec<Row>, Vec<Option<Box<Body>>>) = entries.into_iter().unzip();
+        let (rows, bodies): (Vec<MailboxAnswer>, Vec<Option<Box<Body>>>) = entries.into_iter().unzip();
         let distribution = survey::distribution(&rows, self.errors.count, &options.offline, options.want);
         let bodies = bodies.into_iter().flatten().map(|body| *body);
         let bodies = (!self.walked).then(|| bodies.collect());
-        let survey = Survey { distribution, rows, bodies, errors: self.errors.list };
-        Report::many(settings, survey, recommended, self.notes)
+        let survey = ManyAnswers { distribution, rows, bodies, errors: self.errors.list };
+        SimulationAnswer::many(settings, survey, recommended, self.notes)
     }
 
     fn recommend_to_many(&mut self, want: Want) -> Option<Recommended> {
@@ -252,14 +252,14 @@ pub struct Crowd<'o> {
     options: &'o Options,
     rules: Rules,
     grid: Option<Grid>,
-    sums: Mutex<Sums>,
+    sums: Mutex<TriedSums>,
 }
 
 impl Crowd<'_> {
     /// Simulates one of them. Only its answer leaves the thread that read it.
-    pub fn one(&self, subject: &Subject) -> Row {
+    pub fn one(&self, subject: &SimulatedMailbox) -> MailboxAnswer {
         let (body, outcome) = body(subject, self.options, &self.rules);
-        let row = Row::of(subject, &body, outcome.as_ref(), self.options);
+        let row = MailboxAnswer::of(subject, &body, outcome.as_ref(), self.options);
         if let (Some(grid), Ok(scenario), true) = (&self.grid, &subject.scenario, row.tracks_modseqs) {
             let column = grid.measure(scenario);
             self.sums.lock().unwrap_or_else(PoisonError::into_inner).add(column.as_ref());
@@ -274,7 +274,7 @@ fn away(options: &Options) -> Vec<i64> {
     gaps.chain(options.offline.iter().copied()).collect()
 }
 
-fn body(subject: &Subject, options: &Options, rules: &Rules) -> (Body, Option<Outcome>) {
+fn body(subject: &SimulatedMailbox, options: &Options, rules: &Rules) -> (Body, Option<Course>) {
     let path = subject.path.clone();
     let tracked = subject.state.as_ref().is_none_or(|state| state.tracks_modseqs);
     let mut body = Body { path, ..Body::default() };

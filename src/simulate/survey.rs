@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::advise::Want;
-use super::body::{Body, Disk};
-use super::engine::{Outcome, Reason};
+use super::body::{Body, DiskUse};
+use super::engine::{Course, RotationReason};
 use super::now::Now;
 use super::retention::{self, Client, PopulationCost, Retention};
-use super::{Options, Subject, Workload};
+use super::{Options, SimulatedMailbox, Workload};
 use crate::render::text::rfc3339;
 
 /// Where the logs of one of many mailboxes stand at present.
@@ -38,7 +38,7 @@ pub struct RowRotation {
     /// The next full sync rotates.
     pub due: bool,
     /// Why.
-    pub reason: Option<Reason>,
+    pub reason: Option<RotationReason>,
     /// When it is due at the present rate, UNIX seconds, shown as RFC 3339.
     #[serde(serialize_with = "time")]
     pub at: Option<i64>,
@@ -71,7 +71,7 @@ impl RowNow {
 
 /// Whether a mailbox keeps the window that is wanted, under the present settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Kept {
+pub struct WindowKept {
     /// It does, in the share of the time that is wanted.
     pub kept: bool,
     /// The share of the time in which it does.
@@ -89,7 +89,7 @@ pub struct ExactTime {
 
 /// What is said of one of many mailboxes. Names that [`Body`] has too mean the same.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct MailboxAnswer {
     /// The mailbox's proper name, where the place of its files tells; its bytes need be no text.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "crate::render::optional_path_text")]
     pub name: Option<PathBuf>,
@@ -110,7 +110,7 @@ pub struct Row {
     /// How often `dovecot.index` was written for other reasons than a rotation.
     pub index_rewrites: Option<u64>,
     /// Disk use of the logs.
-    pub disk: Option<Disk>,
+    pub disk: Option<DiskUse>,
     /// What clients get.
     pub clients: Vec<Client>,
     /// What all clients together cost.
@@ -118,7 +118,7 @@ pub struct Row {
     pub population: Option<PopulationCost>,
     /// Whether it keeps the window that is wanted; `None` when the time simulated is too short to tell.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub want: Option<Kept>,
+    pub want: Option<WindowKept>,
     /// The mailbox keeps modseqs.
     pub tracks_modseqs: bool,
     /// Its logs tell of less than a day: what is foretold from them is a guess.
@@ -131,9 +131,9 @@ pub struct Row {
     pub times: Vec<ExactTime>,
 }
 
-impl Row {
+impl MailboxAnswer {
     /// Takes from the answer about one mailbox what is kept of it among many.
-    pub fn of(subject: &Subject, body: &Body, outcome: Option<&Outcome>, options: &Options) -> Row {
+    pub fn of(subject: &SimulatedMailbox, body: &Body, outcome: Option<&Course>, options: &Options) -> MailboxAnswer {
         let tracks_modseqs = subject.state.as_ref().is_none_or(|state| state.tracks_modseqs);
         let scenario = subject.scenario.as_ref().ok();
         let times = match (outcome, scenario) {
@@ -150,14 +150,14 @@ impl Row {
         let want = options.want.filter(|_| tracks_modseqs).and_then(|want| {
             let (exact, all) = retention::exact_time(outcome?, want.offline, want.from(scenario?));
             let exact_share = exact as f64 / all as f64;
-            (all > 0).then(|| Kept { kept: want.is_kept(exact, all), exact_share })
+            (all > 0).then(|| WindowKept { kept: want.is_kept(exact, all), exact_share })
         });
         let reason = match (&subject.scenario, tracks_modseqs) {
             (Err(reason), _) => Some(reason.clone()),
             (Ok(_), false) => Some("modseqs are not tracked: QRESYNC clients have none to come back with".to_owned()),
             (Ok(_), true) => body.retention.is_none().then(|| "no time passes".to_owned()),
         };
-        Row {
+        MailboxAnswer {
             name: subject.name.clone(),
             user: subject.user.clone(),
             path: body.path.clone(),
@@ -173,7 +173,7 @@ impl Row {
             tracks_modseqs,
             guess: scenario.is_some()
                 && matches!(options.workload, Workload::Replay)
-                && subject.state.as_ref().is_some_and(super::past::State::is_brief),
+                && subject.state.as_ref().is_some_and(super::past::KnownMailbox::is_brief),
             reason,
             times,
         }
@@ -291,7 +291,7 @@ pub struct Distribution {
     /// Bytes of all logs at present.
     pub log_bytes: u64,
     /// Bytes of all logs over time: the sum of the means, and the sum of what each takes at most.
-    pub disk: Disk,
+    pub disk: DiskUse,
     /// Share of exact answers over all mailboxes.
     pub clients: Vec<AllClients>,
     /// What all clients of all mailboxes cost.
@@ -303,10 +303,15 @@ pub struct Distribution {
 }
 
 /// Compares mailboxes.
-pub(super) fn distribution(rows: &[Row], unreadable: usize, offline: &[i64], want: Option<Want>) -> Distribution {
+pub(super) fn distribution(
+    rows: &[MailboxAnswer],
+    unreadable: usize,
+    offline: &[i64],
+    want: Option<Want>,
+) -> Distribution {
     let lossy = || rows.iter().filter_map(|row| row.retention).filter(|r| !r.complete);
     let medians = Quantiles::of(lossy().map(|r| r.median_seconds));
-    let count = |what: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| what(row)).count();
+    let count = |what: &dyn Fn(&MailboxAnswer) -> bool| rows.iter().filter(|row| what(row)).count();
     let now = || rows.iter().filter_map(|row| row.now);
     let disk = rows.iter().filter_map(|row| row.disk).fold((0_u64, 0_u64), |(mean, max), disk| {
         (mean.saturating_add(disk.mean_bytes), max.saturating_add(disk.max_bytes))
@@ -350,7 +355,7 @@ pub(super) fn distribution(rows: &[Row], unreadable: usize, offline: &[i64], wan
         complete_now: now().filter(|now| now.complete).count(),
         rotation_due: now().filter(|now| now.next_rotation.due).count(),
         log_bytes: now().map(|now| now.log_bytes).fold(0, u64::saturating_add),
-        disk: Disk { mean_bytes: disk.0, max_bytes: disk.1 },
+        disk: DiskUse { mean_bytes: disk.0, max_bytes: disk.1 },
         clients: clients.collect(),
         population: population(rows),
         want,
@@ -358,7 +363,7 @@ pub(super) fn distribution(rows: &[Row], unreadable: usize, offline: &[i64], wan
 }
 
 /// The clients of all mailboxes together.
-fn population(rows: &[Row]) -> Option<PopulationCost> {
+fn population(rows: &[MailboxAnswer]) -> Option<PopulationCost> {
     let list: Vec<PopulationCost> = rows.iter().filter_map(|row| row.population).collect();
     let shares: Vec<f64> = list.iter().filter_map(|one| one.exact_share).collect();
     let bytes: Vec<f64> = list.iter().filter_map(|one| one.vanished_bytes_per_day).collect();
@@ -391,7 +396,7 @@ pub struct Spread {
 
 impl Spread {
     /// What there is to draw; `None` when nothing was told of any mailbox.
-    pub fn of(rows: &[Row], distribution: &Distribution) -> Option<Spread> {
+    pub fn of(rows: &[MailboxAnswer], distribution: &Distribution) -> Option<Spread> {
         let sorted = |mut list: Vec<i64>| {
             list.sort_unstable();
             list
@@ -417,11 +422,11 @@ impl Spread {
 
 /// The answers about many mailboxes.
 #[derive(Clone, Debug)]
-pub struct Survey {
+pub struct ManyAnswers {
     /// How they compare.
     pub distribution: Distribution,
     /// Each of them, the worst first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<MailboxAnswer>,
     /// The same in full, where they were named one by one.
     pub bodies: Option<Vec<Body>>,
     /// What could not be simulated: paths and reasons.

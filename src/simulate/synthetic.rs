@@ -1,6 +1,6 @@
 //! Made-up traffic: rates, their spread over the week, and the bytes of log that each storage format takes.
 
-use super::history::{Event, Expunge, History, Start};
+use super::history::{Event, EventExpunge, PastEvents, StartState};
 use super::settings::{DAY, HOUR};
 use super::workload::{MOST_EVENTS, Scenario};
 
@@ -191,7 +191,7 @@ impl Random {
 enum Command {
     Append,
     Flags,
-    Expunge,
+    EventExpunge,
     Sync,
 }
 
@@ -226,7 +226,7 @@ impl Synthetic {
         let bytes = self.storage.command_bytes();
         let mut random = Random(self.seed);
         let mut uids = Uids::new(self.messages);
-        let mut start = Start::fresh(from);
+        let mut start = StartState::fresh(from);
         // A mailbox with messages has had an append for each; its log is young all the same.
         start.modseq = 1 + u64::from(self.messages);
         start.log.initial_modseq = start.modseq;
@@ -242,7 +242,7 @@ impl Synthetic {
             let end = (hour.div_euclid(HOUR) + 1).saturating_mul(HOUR).min(to);
             let expected = self.pattern.share(hour) * (end - hour) as f64 / HOUR as f64;
             for (rate, command) in
-                [(self.appends, Command::Append), (self.flags, Command::Flags), (self.expunges, Command::Expunge)]
+                [(self.appends, Command::Append), (self.flags, Command::Flags), (self.expunges, Command::EventExpunge)]
             {
                 for _ in 0..random.poisson(rate * expected / burst as f64) {
                     let at = hour + (random.unit() * (end - hour) as f64) as i64;
@@ -263,9 +263,9 @@ impl Synthetic {
                         bytes.append
                     }
                     Command::Flags => bytes.flags,
-                    Command::Expunge => match uids.expunge(&mut random) {
+                    Command::EventExpunge => match uids.expunge(&mut random) {
                         Some((uid, following)) => {
-                            expunges.push(Expunge { at, uid1: uid, uid2: uid });
+                            expunges.push(EventExpunge { at, uid1: uid, uid2: uid });
                             bytes.expunge + bytes.expunge_each_following * following
                         }
                         None => {
@@ -285,7 +285,7 @@ impl Synthetic {
         if short > 0 {
             notes.push(format!("{short} expunges found an empty mailbox and were left out"));
         }
-        let mut history = History::new(events, to);
+        let mut history = PastEvents::new(events, to);
         history.expunges = expunges;
         history.expunges_since = from;
         Ok(Scenario { history, start, known_from: Some(from), notes })

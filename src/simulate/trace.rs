@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::history::{Event, Expunge, History, Start};
-use super::past::State;
+use super::history::{Event, EventExpunge, PastEvents, StartState};
+use super::past::KnownMailbox;
 use super::workload::Scenario;
 use crate::model::UidSet;
 
@@ -31,7 +31,7 @@ fn yes() -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     events: Vec<Event>,
-    expunges: Vec<Expunge>,
+    expunges: Vec<EventExpunge>,
 }
 
 impl Trace {
@@ -68,7 +68,11 @@ impl Trace {
             }
             if let Some(set) = one.expunged.filter(|set| !set.is_empty()) {
                 let set: UidSet = set.parse().map_err(|error| fail(format!("expunged: {error}")))?;
-                trace.expunges.extend(set.ranges().iter().map(|(a, b)| Expunge { at: event.at, uid1: *a, uid2: *b }));
+                trace.expunges.extend(set.ranges().iter().map(|(a, b)| EventExpunge {
+                    at: event.at,
+                    uid1: *a,
+                    uid2: *b,
+                }));
             }
             trace.events.push(event);
         }
@@ -84,13 +88,13 @@ impl Trace {
     ///
     /// # Errors
     /// When the trace has no events.
-    pub fn scenario(self, state: Option<&State>, until: Option<i64>) -> Result<Scenario, String> {
+    pub fn scenario(self, state: Option<&KnownMailbox>, until: Option<i64>) -> Result<Scenario, String> {
         let (Some(first), Some(last)) = (self.events.first(), self.events.last()) else {
             return Err("the trace has no events".into());
         };
         let (start, known_from) = match state {
-            Some(state) => (Start { at: first.at.min(state.start.at), ..state.start }, None),
-            None => (Start::fresh(first.at), Some(first.at)),
+            Some(state) => (StartState { at: first.at.min(state.start.at), ..state.start }, None),
+            None => (StartState::fresh(first.at), Some(first.at)),
         };
         let mut notes = Vec::new();
         if first.modseq < start.modseq {
@@ -100,7 +104,7 @@ impl Trace {
         if !self.events.iter().any(|event| event.sync) {
             notes.push("no event of the trace ends a full sync: Dovecot never decides about rotation".into());
         }
-        let mut history = History::new(self.events, end);
+        let mut history = PastEvents::new(self.events, end);
         history.expunges_since = start.at;
         history.expunges = self.expunges;
         if let Some(state) = state {

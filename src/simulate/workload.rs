@@ -1,6 +1,6 @@
 //! A history that happens to a state: what the engine is given, wherever the events come from.
 
-use super::history::{History, Start};
+use super::history::{PastEvents, StartState};
 
 /// Events that are kept at most: about a gigabyte.
 pub(super) const MOST_EVENTS: i64 = 10_000_000;
@@ -9,9 +9,9 @@ pub(super) const MOST_EVENTS: i64 = 10_000_000;
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// What happens.
-    pub history: History,
+    pub history: PastEvents,
     /// The state it happens to.
-    pub start: Start,
+    pub start: StartState,
     /// The earliest instant at which a client can have been here; `None`: long before the simulation starts.
     pub known_from: Option<i64>,
     /// What a user should know.

@@ -26,7 +26,7 @@ const MAX_XATTR: usize = 1 << 16;
 
 /// What a file is besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attributes {
+pub struct FileAttributes {
     /// Permission bits.
     pub mode: u32,
     /// Owner.
@@ -45,8 +45,8 @@ pub struct Attributes {
     pub selinux: Option<Vec<u8>>,
 }
 
-impl Attributes {
-    fn of(file: &File, meta: &Meta) -> io::Result<Attributes> {
+impl FileAttributes {
+    fn of(file: &File, meta: &Meta) -> io::Result<FileAttributes> {
         let xattr = |name| {
             let mut value = vec![0; MAX_XATTR];
             match retry_on_intr(|| rustix::fs::fgetxattr(file, name, &mut value[..])) {
@@ -58,13 +58,13 @@ impl Attributes {
                 Err(error) => Err(io::Error::from(error)),
             }
         };
-        Ok(Attributes { acl: xattr(ACL)?, selinux: xattr(SELINUX)?, ..Attributes::plain(meta) })
+        Ok(FileAttributes { acl: xattr(ACL)?, selinux: xattr(SELINUX)?, ..FileAttributes::plain(meta) })
     }
 
-    fn plain(meta: &Meta) -> Attributes {
+    fn plain(meta: &Meta) -> FileAttributes {
         let (mtime, mtime_nsec) = meta.stat.mtime;
         let mode = meta.mode & PERMISSIONS;
-        Attributes { mode, uid: meta.uid, gid: meta.gid, mtime, mtime_nsec, acl: None, selinux: None }
+        FileAttributes { mode, uid: meta.uid, gid: meta.gid, mtime, mtime_nsec, acl: None, selinux: None }
     }
 
     /// Gives them to a file, all but the times. Owner first, mode last: chown may clear bits, and a directory may have
@@ -119,7 +119,7 @@ pub fn set_mtime(file: &File, (seconds, nanoseconds): (i64, i64)) -> io::Result<
     "belongs to uid {uid}, neither to the owner of the mailbox (uid {owner}) nor to root: refused; \
      --any-owner takes it all the same"
 )]
-pub struct Foreign {
+pub struct ForeignOwner {
     /// Whose it is.
     pub uid: u32,
     /// Whose the directory is.
@@ -151,7 +151,7 @@ impl Home {
     /// files that root put there, since the owner may be unable to read them. `any_owner` also takes files of others.
     ///
     /// # Errors
-    /// As open(2); [`Foreign`] in the source of the error for a file of somebody else.
+    /// As open(2); [`ForeignOwner`] in the source of the error for a file of somebody else.
     pub fn open(files: &MailboxFiles, any_owner: bool) -> Result<Home, StoreError> {
         let index = files.index.as_path();
         let parent = index.parent().unwrap_or(Path::new(""));
@@ -262,7 +262,7 @@ impl Home {
         if self.any_owner || !owner::started_as_root() || meta.uid == self.meta.uid || meta.uid == 0 {
             return Ok(());
         }
-        let foreign = Foreign { uid: meta.uid, owner: self.meta.uid };
+        let foreign = ForeignOwner { uid: meta.uid, owner: self.meta.uid };
         Err(self.error(name, "cannot be used", io::Error::new(io::ErrorKind::PermissionDenied, foreign)))
     }
 
@@ -324,8 +324,8 @@ impl Home {
     ///
     /// # Errors
     /// As [`file`](Home::file) and read(2).
-    pub fn survey(&self, policy: MmapPolicy) -> Result<Survey, StoreError> {
-        let mut survey = Survey { files: Vec::new(), metas: Vec::new() };
+    pub fn survey(&self, policy: MmapPolicy) -> Result<AsFound, StoreError> {
+        let mut survey = AsFound { files: Vec::new(), metas: Vec::new() };
         // The log last: it may be ahead of the index, but not behind it.
         for role in [Role::Index, Role::Backup, Role::OldLog, Role::Cache, Role::Log] {
             let name = self.name(role);
@@ -345,7 +345,7 @@ impl Home {
                 let why = format!("{size} bytes, of which {held} are on the disk; cut it or move it away first");
                 return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, why)));
             }
-            let attributes = Attributes::of(&file, &meta).map_err(fail)?;
+            let attributes = FileAttributes::of(&file, &meta).map_err(fail)?;
             let input = contents(&file, &meta, policy, role.kind() != FileKind::Log).map_err(fail)?;
             survey.files.push(Held { role, input, attributes });
         }
@@ -355,15 +355,15 @@ impl Home {
     /// The attributes that a file with that role shall have: those of the file that is there if it is the owner's, else
     /// mode and group of another file of the index, else those of the directory (`mail-storage.c`,
     /// `mailbox_refresh_permissions`). Its owner is the mailbox's.
-    pub fn attributes(&self, survey: &Survey, role: Role) -> Attributes {
+    pub fn attributes(&self, survey: &AsFound, role: Role) -> FileAttributes {
         let ours = |held: &&Held| held.attributes.uid == self.meta.uid || !owner::started_as_root();
         let own = survey.get(role).filter(ours).map(|held| held.attributes.clone());
         let order = [Role::Index, Role::Log, Role::OldLog, Role::Backup, Role::Cache];
         let sibling = || order.into_iter().find_map(|role| survey.get(role).filter(ours));
         let mut attributes = match (own, sibling()) {
             (Some(own), _) => own,
-            (None, Some(held)) => Attributes { acl: None, selinux: None, ..held.attributes.clone() },
-            (None, None) => Attributes::plain(&self.meta),
+            (None, Some(held)) => FileAttributes { acl: None, selinux: None, ..held.attributes.clone() },
+            (None, None) => FileAttributes::plain(&self.meta),
         };
         // Somebody else's files in a directory of root stay that user's.
         attributes.uid = match survey.get(role) {
@@ -382,17 +382,17 @@ pub struct Held {
     /// Its bytes.
     pub input: Input,
     /// What it is besides.
-    pub attributes: Attributes,
+    pub attributes: FileAttributes,
 }
 
 /// The files of an index as they were read before the lock was taken.
 #[derive(Debug)]
-pub struct Survey {
+pub struct AsFound {
     files: Vec<Held>,
     metas: Vec<(Role, Option<Meta>)>,
 }
 
-impl Survey {
+impl AsFound {
     /// The file with that role, if there is one.
     pub fn get(&self, role: Role) -> Option<&Held> {
         self.files.iter().find(|held| held.role == role)

@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 
 use super::dir;
-use super::home::{Attributes, Home, Survey, set_mtime};
+use super::home::{AsFound, FileAttributes, Home, set_mtime};
 use super::lock::{LockMethod, LogLock};
 use super::signals::Hold;
 use super::{StoreError, lock};
@@ -19,7 +19,7 @@ use crate::source::{Meta, Role, Stat};
 
 /// One change. They are made in the order given; the index is to be the last that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
+pub enum FileChange<'a> {
     /// The log ends at `len` now; `rest` is what it ends with so far.
     CutLog {
         /// Its new length.
@@ -88,7 +88,7 @@ impl<'h> Staged<'h> {
     pub fn write(
         home: &'h Home,
         name: Vec<u8>,
-        attributes: &Attributes,
+        attributes: &FileAttributes,
         mtime: Option<(i64, i64)>,
         fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Staged<'h>, StoreError> {
@@ -166,7 +166,7 @@ enum Done {
 pub struct Transaction<'a> {
     home: &'a Home,
     lock: &'a LogLock<'a>,
-    survey: &'a Survey,
+    survey: &'a AsFound,
     done: Vec<Done>,
 }
 
@@ -179,16 +179,16 @@ impl<'a> Transaction<'a> {
     pub fn commit(
         home: &'a Home,
         lock: &'a LogLock<'a>,
-        survey: &'a Survey,
+        survey: &'a AsFound,
         undo: Option<&Staged<'_>>,
-        changes: &[Change<'_>],
+        changes: &[FileChange<'_>],
     ) -> Result<(), CommitError> {
         let mut transaction = Transaction { home, lock, survey, done: Vec::new() };
         let unchanged = CommitError::Unchanged;
         // Everything new is on disk, complete, before anything old goes.
         let mut staged = Vec::new();
         for change in changes {
-            let Change::Write { role, bytes, mtime } = change else { continue };
+            let FileChange::Write { role, bytes, mtime } = change else { continue };
             let attributes = home.attributes(survey, *role);
             let one = Staged::write(home, home.name(*role), &attributes, *mtime, &mut |out| out.write_all(bytes))
                 .map_err(unchanged)?;
@@ -201,7 +201,7 @@ impl<'a> Transaction<'a> {
         // The log that will be in force must be ours before it is: nobody else can hold `.log.2`, which is not written
         // to.
         let mut second = None;
-        if changes.contains(&Change::ExchangeLogs) && lock.method() != LockMethod::None {
+        if changes.contains(&FileChange::ExchangeLogs) && lock.method() != LockMethod::None {
             let name = home.name(Role::OldLog);
             if let Some((file, _, true)) = home.open_for_lock(&name).map_err(unchanged)? {
                 lock::lock_new(&file).map_err(|error| unchanged(home.error(&name, "cannot lock", error)))?;
@@ -226,7 +226,7 @@ impl<'a> Transaction<'a> {
     fn apply(
         &mut self,
         undo: Option<&Staged<'_>>,
-        changes: &[Change<'_>],
+        changes: &[FileChange<'_>],
         staged: &[(Role, Staged<'_>)],
     ) -> Result<(), StoreError> {
         if let Some(undo) = undo {
@@ -235,12 +235,12 @@ impl<'a> Transaction<'a> {
         }
         for change in changes {
             match *change {
-                Change::CutLog { len, rest } => self.cut(len, rest)?,
-                Change::ExtendLog { len, rest, mtime } => self.extend(len, rest, mtime)?,
-                Change::LinkOldLog => self.link_old_log()?,
-                Change::ExchangeLogs => self.exchange_logs()?,
-                Change::Remove(role) => self.take_away(self.home.name(role))?,
-                Change::Write { role, .. } => {
+                FileChange::CutLog { len, rest } => self.cut(len, rest)?,
+                FileChange::ExtendLog { len, rest, mtime } => self.extend(len, rest, mtime)?,
+                FileChange::LinkOldLog => self.link_old_log()?,
+                FileChange::ExchangeLogs => self.exchange_logs()?,
+                FileChange::Remove(role) => self.take_away(self.home.name(role))?,
+                FileChange::Write { role, .. } => {
                     // What comes before must be on disk before the index says so.
                     if role == Role::Index && !self.done.is_empty() {
                         self.sync()?;

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::home::{Attributes, Home, Survey};
+use super::home::{AsFound, FileAttributes, Home};
 use super::transaction::Staged;
 use super::{StoreError, dir};
 use crate::format::{index::IndexFile, log::LogFile};
@@ -32,38 +32,38 @@ const FREE: u64 = 16 << 20;
 struct Manifest {
     schema: String,
     #[serde(flatten)]
-    last: Step,
+    last: UndoStep,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    earlier: Vec<Step>,
+    earlier: Vec<UndoStep>,
 }
 
 /// What one rebuild replaced, and by what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct UndoStep {
     /// When, RFC 3339 UTC.
     pub created: String,
     /// What the rebuild did, in words.
     pub why: Vec<String>,
     /// The files that were replaced, cut, created or removed.
-    pub files: Vec<Entry>,
+    pub files: Vec<SavedFile>,
     /// The other files of the mailbox, as the rebuild left them: they tell whether Dovecot has written since.
-    pub untouched: Vec<Witness>,
+    pub untouched: Vec<LeftAlone>,
 }
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct SavedFile {
     /// Its name, without directory.
     pub name: String,
     /// What it was before; its bytes are in the tar. `null`: there was none.
     pub before: Option<Saved>,
     /// What it became. `null`: it was removed.
-    pub after: Option<Sum>,
+    pub after: Option<ContentSum>,
 }
 
 /// A file's content, by sum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sum {
+pub struct ContentSum {
     /// Bytes.
     pub size: u64,
     /// SHA-256, hex.
@@ -75,10 +75,10 @@ pub struct Sum {
 pub struct Saved {
     /// Its content.
     #[serde(flatten)]
-    pub sum: Sum,
+    pub sum: ContentSum,
     /// What it was besides: for people, but for the time.
     #[serde(flatten)]
-    pub attributes: Attributes,
+    pub attributes: FileAttributes,
     /// Its bytes.
     #[serde(skip)]
     pub bytes: Vec<u8>,
@@ -86,7 +86,7 @@ pub struct Saved {
 
 /// A file that was left alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Witness {
+pub struct LeftAlone {
     /// Its name, without directory.
     pub name: String,
     /// Bytes; `null`: there was none.
@@ -95,23 +95,23 @@ pub struct Witness {
     pub sha256: Option<String>,
 }
 
-impl Sum {
+impl ContentSum {
     /// The sum of some bytes.
-    pub fn of(bytes: &[u8]) -> Sum {
+    pub fn of(bytes: &[u8]) -> ContentSum {
         let digest = Sha256::digest(bytes);
         let sha256 =
             digest.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|n| char::from_digit(n.into(), 16)).collect();
-        Sum { size: bytes.len() as u64, sha256 }
+        ContentSum { size: bytes.len() as u64, sha256 }
     }
 
     /// True when it is the sum of these bytes. Bytes of another length are not read.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
-        self.size == bytes.len() as u64 && *self == Sum::of(bytes)
+        self.size == bytes.len() as u64 && *self == ContentSum::of(bytes)
     }
 }
 
 /// True when a file is as the sum says, or is missing where there is none.
-pub fn is_as(sum: Option<&Sum>, bytes: Option<&[u8]>) -> bool {
+pub fn is_as(sum: Option<&ContentSum>, bytes: Option<&[u8]>) -> bool {
     match (sum, bytes) {
         (None, None) => true,
         (Some(sum), Some(bytes)) => sum.is_of(bytes),
@@ -119,50 +119,50 @@ pub fn is_as(sum: Option<&Sum>, bytes: Option<&[u8]>) -> bool {
     }
 }
 
-impl Step {
+impl UndoStep {
     /// A step, now. `after` is what each file of the index becomes; `None`: no file. `redone` is a step that stopped
     /// half-way: what it had found is what was there before.
     pub fn new(
         home: &Home,
-        now: &Survey,
+        now: &AsFound,
         after: &[(Role, Option<&[u8]>)],
         why: Vec<String>,
-        redone: Option<&Step>,
-    ) -> Step {
+        redone: Option<&UndoStep>,
+    ) -> UndoStep {
         let created = jiff::Timestamp::from_second(crate::source::now())
             .unwrap_or_default()
             .strftime("%Y-%m-%dT%H:%M:%SZ")
             .to_string();
-        let mut step = Step { created, why, files: Vec::new(), untouched: Vec::new() };
+        let mut step = UndoStep { created, why, files: Vec::new(), untouched: Vec::new() };
         for (role, bytes) in after {
             let name = home.text(*role);
             let found = redone.and_then(|step| step.entry(&name));
             let before = match found {
                 Some(entry) => entry.before.clone(),
                 None => now.get(*role).map(|held| Saved {
-                    sum: Sum::of(&held.input.bytes),
-                    attributes: Attributes { acl: None, selinux: None, ..held.attributes.clone() },
+                    sum: ContentSum::of(&held.input.bytes),
+                    attributes: FileAttributes { acl: None, selinux: None, ..held.attributes.clone() },
                     bytes: held.input.bytes.to_vec(),
                 }),
             };
             if before.as_ref().map(|saved| saved.bytes.as_slice()) == *bytes {
                 // A cache may be large, and grows with every write.
-                let sha256 = bytes.filter(|_| *role != Role::Cache).map(|bytes| Sum::of(bytes).sha256);
-                step.untouched.push(Witness { name, size: bytes.map(|bytes| bytes.len() as u64), sha256 });
+                let sha256 = bytes.filter(|_| *role != Role::Cache).map(|bytes| ContentSum::of(bytes).sha256);
+                step.untouched.push(LeftAlone { name, size: bytes.map(|bytes| bytes.len() as u64), sha256 });
                 continue;
             }
-            step.files.push(Entry { name, before, after: bytes.map(Sum::of) });
+            step.files.push(SavedFile { name, before, after: bytes.map(ContentSum::of) });
         }
         step
     }
 
     /// What it says of a file.
-    pub fn entry(&self, name: &str) -> Option<&Entry> {
+    pub fn entry(&self, name: &str) -> Option<&SavedFile> {
         self.files.iter().find(|entry| entry.name == name)
     }
 
     /// True when some files are as an earlier run found them and some as it wanted them, and none is otherwise.
-    pub fn was_interrupted(&self, home: &Home, now: &Survey) -> bool {
+    pub fn was_interrupted(&self, home: &Home, now: &AsFound) -> bool {
         let (mut before, mut after) = (0, 0);
         for entry in &self.files {
             let Some(bytes) = home.role(&entry.name).map(|role| now.bytes(role)) else { return false };
@@ -178,7 +178,7 @@ impl Step {
     }
 
     /// One step that does what this one and the `next` did.
-    fn followed_by(&self, next: &Step) -> Step {
+    fn followed_by(&self, next: &UndoStep) -> UndoStep {
         let mut both = next.clone();
         both.created.clone_from(&self.created);
         both.why = self.why.iter().chain(&next.why).cloned().collect();
@@ -196,29 +196,29 @@ impl Step {
 
 /// An undo file that has been read: its steps, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Undo {
+pub struct UndoFile {
     /// The steps.
-    pub steps: Vec<Step>,
+    pub steps: Vec<UndoStep>,
 }
 
 /// What is under the name of the undo file.
 #[derive(Debug)]
-pub enum Kept {
+pub enum KeptUndo {
     /// Nothing.
     Nothing,
     /// An undo file.
-    Undo(Undo),
+    Undo(UndoFile),
     /// Something else, and why it is no undo file of this index.
     Other(StoreError),
 }
 
-impl Kept {
+impl KeptUndo {
     /// The same, held against the files that are there: an undo file that was brought from another mailbox is none of
     /// this one. That shows when nothing is as it found or left it, and what it saved has other `indexid`s than these
     /// files have.
-    pub fn of_these(self, home: &Home, survey: &Survey) -> Kept {
-        let Kept::Undo(undo) = &self else { return self };
-        let is_known = |step: &Step| {
+    pub fn of_these(self, home: &Home, survey: &AsFound) -> KeptUndo {
+        let KeptUndo::Undo(undo) = &self else { return self };
+        let is_known = |step: &UndoStep| {
             let entries = step.files.iter().any(|entry| {
                 let bytes = home.role(&entry.name).and_then(|role| survey.bytes(role));
                 let before = entry.before.as_ref().map(|saved| &saved.sum);
@@ -227,7 +227,8 @@ impl Kept {
             entries
                 || step.untouched.iter().any(|witness| {
                     let bytes = home.role(&witness.name).and_then(|role| survey.bytes(role));
-                    let sum = witness.size.zip(witness.sha256.clone()).map(|(size, sha256)| Sum { size, sha256 });
+                    let sum =
+                        witness.size.zip(witness.sha256.clone()).map(|(size, sha256)| ContentSum { size, sha256 });
                     sum.zip(bytes).is_some_and(|(sum, bytes)| sum.is_of(bytes))
                 })
         };
@@ -239,8 +240,8 @@ impl Kept {
         let now: Vec<u32> = Role::ALL.into_iter().filter_map(|role| indexid(role, survey.bytes(role)?)).collect();
         let is_other = !saved.is_empty() && !now.is_empty() && !saved.iter().any(|id| now.contains(id));
         if is_other && !undo.steps.iter().any(is_known) {
-            return Kept::Other(home.error(
-                &Undo::name(home),
+            return KeptUndo::Other(home.error(
+                &UndoFile::name(home),
                 "cannot be used",
                 bad("it is of another mailbox".into()),
             ));
@@ -259,14 +260,14 @@ fn indexid(role: Role, bytes: &[u8]) -> Option<u32> {
     (id != 0).then_some(id)
 }
 
-impl Undo {
+impl UndoFile {
     /// Name of the undo file of an index.
     pub fn name(home: &Home) -> Vec<u8> {
         home.beside(SUFFIX)
     }
 
     /// Adds a step. Of more than [`MOST_STEPS`] the oldest stays, and the two after it become one.
-    pub fn push(&mut self, step: Step) {
+    pub fn push(&mut self, step: UndoStep) {
         self.steps.push(step);
         if self.steps.len() > MOST_STEPS
             && let [_, second, third, ..] = self.steps.as_slice()
@@ -277,7 +278,7 @@ impl Undo {
     }
 
     /// All steps as one.
-    pub fn all(&self) -> Option<Step> {
+    pub fn all(&self) -> Option<UndoStep> {
         let (first, rest) = self.steps.split_first()?;
         Some(rest.iter().fold(first.clone(), |all, next| all.followed_by(next)))
     }
@@ -286,19 +287,19 @@ impl Undo {
     ///
     /// # Errors
     /// As open(2), write(2) and fsync(2).
-    pub fn stage<'h>(&self, home: &'h Home, survey: &Survey) -> Result<Staged<'h>, StoreError> {
+    pub fn stage<'h>(&self, home: &'h Home, survey: &AsFound) -> Result<Staged<'h>, StoreError> {
         let attributes = home.attributes(survey, Role::Index);
-        let name = Undo::name(home);
+        let name = UndoFile::name(home);
         let staged = Staged::write(home, name.clone(), &attributes, None, &mut |out| self.fill(out, &attributes))?;
         let bad = |error| home.error(&name, "cannot be trusted", error);
         // Nothing is replaced on the strength of an undo file that cannot be read.
-        match Undo::parse(home, staged.file()).map_err(bad)? {
+        match UndoFile::parse(home, staged.file()).map_err(bad)? {
             undo if undo == *self => Ok(staged),
             _ => Err(bad(io::ErrorKind::InvalidData.into())),
         }
     }
 
-    fn fill(&self, out: &mut dyn Write, attributes: &Attributes) -> io::Result<()> {
+    fn fill(&self, out: &mut dyn Write, attributes: &FileAttributes) -> io::Result<()> {
         let Some((last, earlier)) = self.steps.split_last() else { return Err(io::ErrorKind::InvalidInput.into()) };
         let manifest = Manifest { schema: SCHEMA.into(), last: last.clone(), earlier: earlier.to_vec() };
         let mut tar = tar::Builder::new(out);
@@ -318,26 +319,26 @@ impl Undo {
     ///
     /// # Errors
     /// As stat(2).
-    pub fn read(home: &Home) -> Result<Kept, StoreError> {
-        let name = Undo::name(home);
+    pub fn read(home: &Home) -> Result<KeptUndo, StoreError> {
+        let name = UndoFile::name(home);
         let file = match home.file(&name) {
-            Ok(None) => return Ok(Kept::Nothing),
+            Ok(None) => return Ok(KeptUndo::Nothing),
             Ok(Some((file, _))) => file,
-            Err(error) => return Ok(Kept::Other(error)),
+            Err(error) => return Ok(KeptUndo::Other(error)),
         };
-        Ok(match Undo::parse(home, &file) {
-            Ok(undo) => Kept::Undo(undo),
-            Err(error) => Kept::Other(home.error(&name, "cannot be used", error)),
+        Ok(match UndoFile::parse(home, &file) {
+            Ok(undo) => KeptUndo::Undo(undo),
+            Err(error) => KeptUndo::Other(home.error(&name, "cannot be used", error)),
         })
     }
 
     /// Decodes an undo file and checks every sum in it.
-    fn parse(home: &Home, mut file: &std::fs::File) -> io::Result<Undo> {
+    fn parse(home: &Home, mut file: &std::fs::File) -> io::Result<UndoFile> {
         io::Seek::rewind(&mut file)?;
         let meta = crate::source::Meta::of(file)?;
         let most = meta.stat.size.min(FREE.saturating_add(meta.allocated.saturating_mul(4)));
         let mut tar = tar::Archive::new(file.take(most));
-        let mut steps: Option<Vec<Step>> = None;
+        let mut steps: Option<Vec<UndoStep>> = None;
         let mut named: Vec<(String, usize, usize)> = Vec::new();
         for entry in tar.entries()? {
             let mut entry = entry?;
@@ -350,7 +351,7 @@ impl Undo {
             match &mut steps {
                 None if name == MANIFEST && size <= MAX_MANIFEST => {
                     entry.read_to_end(&mut bytes)?;
-                    let list = Undo::checked(home, serde_json::from_slice(&bytes)?)?;
+                    let list = UndoFile::checked(home, serde_json::from_slice(&bytes)?)?;
                     for (i, step) in list.iter().enumerate() {
                         let saved = step.files.iter().enumerate().filter(|(_, entry)| entry.before.is_some());
                         named.extend(saved.map(|(at, entry)| (tar_name(i, list.len(), &entry.name), i, at)));
@@ -379,14 +380,14 @@ impl Undo {
             }
         }
         match steps {
-            Some(steps) if named.is_empty() => Ok(Undo { steps }),
+            Some(steps) if named.is_empty() => Ok(UndoFile { steps }),
             Some(_) => Err(bad("a file that its manifest names is missing".into())),
             None => Err(bad(format!("it has no {MANIFEST}"))),
         }
     }
 
     /// The steps of a manifest that names the files of this index, each once, and nothing else.
-    fn checked(home: &Home, manifest: Manifest) -> io::Result<Vec<Step>> {
+    fn checked(home: &Home, manifest: Manifest) -> io::Result<Vec<UndoStep>> {
         if manifest.schema != SCHEMA {
             return Err(bad(format!("it has no {MANIFEST} that this idx understands")));
         }
@@ -426,12 +427,17 @@ fn bad(why: String) -> io::Error {
 /// # Errors
 /// As unlink(2) and fsync(2).
 pub fn clear(home: &Home) -> Result<(), StoreError> {
-    let name = Undo::name(home);
+    let name = UndoFile::name(home);
     dir::remove(home.dir(), &name).map_err(|error| home.error(&name, "cannot remove", error))?;
     dir::sync(home.dir()).map_err(|error| StoreError::new(home.dir().path(), "cannot sync", error))
 }
 
-fn append<W: Write>(tar: &mut tar::Builder<W>, name: &str, bytes: &[u8], attributes: &Attributes) -> io::Result<()> {
+fn append<W: Write>(
+    tar: &mut tar::Builder<W>,
+    name: &str,
+    bytes: &[u8],
+    attributes: &FileAttributes,
+) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes.len() as u64);
     header.set_mode(attributes.mode & 0o666);

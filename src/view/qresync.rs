@@ -7,8 +7,8 @@ use std::path::Path;
 use super::findings::{emit_left_out, list_problems};
 use crate::format::ext::Visit;
 use crate::ops::opened::numbered;
-use crate::ops::qresync::Outcome;
-use crate::ops::versus::Difference;
+use crate::ops::qresync::QresyncOutcome;
+use crate::ops::versus::Deviation;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 
@@ -19,7 +19,7 @@ const BLOCK: usize = 4096;
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: &mut D) -> io::Result<()> {
+pub fn write<D: Document>(path: &Path, outcome: &QresyncOutcome<'_>, table: bool, out: &mut D) -> io::Result<()> {
     let (answer, replayed) = (&outcome.answer, &outcome.state.loaded.replayed);
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
     out.members(&mut |emit| {
@@ -94,7 +94,7 @@ pub fn write<D: Document>(path: &Path, outcome: &Outcome<'_>, table: bool, out: 
     out.end()
 }
 
-fn emit_difference<E: Emit>(emit: &mut E, one: &Difference) {
+fn emit_difference<E: Emit>(emit: &mut E, one: &Deviation) {
     emit.text("who", one.who.as_bytes());
     emit.number("line", one.line as u64);
     emit.text("what", one.what.as_bytes());

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use crate::ops::many::{Summary, is_shared};
+use crate::ops::many::{RebuildSummary, is_shared};
 use crate::ops::rebuild::{RebuildReport, SCHEMA, Status};
 use crate::ops::undo::{self, UndoReport};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{printable, shown};
 use crate::render::{Paint, Report, Style};
-use crate::repair::{Base, Messages};
+use crate::repair::{Base, MessageCounts};
 
 /// Lines with a name in front, which is said once.
 struct Lines<'w> {
@@ -76,7 +76,7 @@ fn counted(n: u64, what: &str) -> String {
     format!("{n} {what}{plural}")
 }
 
-impl Summary {
+impl RebuildSummary {
     /// What all of it came to, in one line.
     pub fn text(&self, dry_run: bool) -> String {
         let counts = [
@@ -137,7 +137,7 @@ impl Report for RebuildReport {
             lines.add(if i == 0 { "lost" } else { "" }, lost)?;
         }
         lines.all("accept", &self.command)?;
-        let Messages { total, proven, carried, salvaged } = self.messages;
+        let MessageCounts { total, proven, carried, salvaged } = self.messages;
         lines.add(
             "messages",
             format!("{total}: {proven} proven by the logs, {carried} carried over, {salvaged} salvaged"),
@@ -165,12 +165,12 @@ impl Report for RebuildReport {
 /// What a report of an undo says first.
 fn heading(report: &UndoReport, style: &Style) -> String {
     let status = match (report.status, report.dry_run) {
-        (undo::Status::Restored, false) => style.heading("restored"),
-        (undo::Status::Restored, true) => style.heading("would be restored"),
-        (undo::Status::Refused, _) => style.error("refused"),
-        (undo::Status::Listed, _) => style.heading("can be undone"),
-        (undo::Status::Cleared, false) => style.heading("the undo file is removed"),
-        (undo::Status::Cleared, true) => style.heading("the undo file would be removed"),
+        (undo::UndoStatus::Restored, false) => style.heading("restored"),
+        (undo::UndoStatus::Restored, true) => style.heading("would be restored"),
+        (undo::UndoStatus::Refused, _) => style.error("refused"),
+        (undo::UndoStatus::Listed, _) => style.heading("can be undone"),
+        (undo::UndoStatus::Cleared, false) => style.heading("the undo file is removed"),
+        (undo::UndoStatus::Cleared, true) => style.heading("the undo file would be removed"),
     };
     format!("{}: {status} (rebuilt {})", shown(&report.path), printable(report.created.as_bytes()))
 }
@@ -183,7 +183,7 @@ pub fn undone(report: &UndoReport, style: &Style, out: &mut dyn Write) -> io::Re
     writeln!(out, "{}", heading(report, style))
 }
 
-impl undo::Summary {
+impl undo::UndoSummary {
     /// What all of it came to, in one line.
     pub fn text(&self, dry_run: bool) -> String {
         let counts = [
@@ -217,7 +217,7 @@ impl Report for UndoReport {
         lines.all("removed", &self.removed)?;
         lines.all("changed", &self.changed_since)?;
         lines.all("lost", &self.thrown_away)?;
-        if self.status == undo::Status::Listed {
+        if self.status == undo::UndoStatus::Listed {
             for (i, step) in self.steps.iter().enumerate() {
                 let files = printable(step.files.join(", ").as_bytes());
                 lines.add(&(i + 1).to_string(), format!("{}: {files}", printable(step.created.as_bytes())))?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::findings::{emit_left_out, list_problems};
 use crate::format::ext::{Visit, keyword_bits};
 use crate::format::record::flag;
-use crate::ops::show::{Options, State, flags_of};
+use crate::ops::show::{Options, ShownMailbox, flags_of};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 
@@ -18,7 +18,7 @@ const BLOCK: usize = 4096;
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub fn write<D: Document>(path: &Path, state: &State, options: &Options, out: &mut D) -> io::Result<()> {
+pub fn write<D: Document>(path: &Path, state: &ShownMailbox, options: &Options, out: &mut D) -> io::Result<()> {
     let replayed = &state.loaded.replayed;
     let mailbox = &replayed.mailbox;
     let private = state.private.as_ref();

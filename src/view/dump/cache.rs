@@ -9,7 +9,7 @@ use crate::format::cache::{Cache, CacheHeader, CacheRecord, TileKind};
 use crate::format::ext::Visit;
 use crate::format::flaw::note;
 use crate::format::{FileKind, Flaw, FlawKind};
-use crate::ops::dump::{CacheLinks, Options, Outcome, Section};
+use crate::ops::dump::{CacheLinks, DumpOutcome, Options, Section};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 
@@ -19,7 +19,7 @@ pub(super) fn dump_cache<D: Document>(
     links: &CacheLinks,
     options: &Options,
     out: &mut D,
-) -> Result<Outcome, io::Error> {
+) -> Result<DumpOutcome, io::Error> {
     begin(path, FileKind::Cache, cache.bytes().len() as u64, cache.endian, cache.endian_guessed, out)?;
     let mut problems = cache.problems.clone();
     if options.wants(Section::Header) {
@@ -55,7 +55,7 @@ pub(super) fn dump_cache<D: Document>(
     list_problems(&problems, out)?;
     list_bytes(FileKind::Cache, cache.bytes(), links.indexid, options, out)?;
     out.end()?;
-    Ok(Outcome { problems })
+    Ok(DumpOutcome { problems })
 }
 
 fn cache_records<D: Document>(

@@ -11,7 +11,7 @@ use crate::format::ext::{HeaderKind, IndexFlavor, RecordKind, keyword_bits};
 use crate::format::flaw::note;
 use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::{FileKind, Flaw, FlawKind};
-use crate::ops::dump::{Options, Outcome, Section};
+use crate::ops::dump::{DumpOutcome, Options, Section};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 
@@ -20,7 +20,7 @@ pub(super) fn dump_index<D: Document>(
     index: &IndexFile<'_>,
     options: &Options,
     out: &mut D,
-) -> Result<Outcome, io::Error> {
+) -> Result<DumpOutcome, io::Error> {
     begin(path, FileKind::Index, index.bytes.len() as u64, index.endian, false, out)?;
     let endian = index.endian;
     let flavor = IndexFlavor::guess(index.extensions.iter().map(|ext| ext.name));
@@ -63,7 +63,7 @@ pub(super) fn dump_index<D: Document>(
     list_problems(&problems, out)?;
     list_bytes(FileKind::Index, index.bytes, None, options, out)?;
     out.end()?;
-    Ok(Outcome { problems })
+    Ok(DumpOutcome { problems })
 }
 
 /// The part of an extension that decoding its records needs, looked up once.

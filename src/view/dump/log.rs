@@ -11,7 +11,7 @@ use crate::format::log::{EndReason, Framer, LogEnd, LogFile, Step};
 use crate::format::walk::{Passage, Records, StreamStep, walk};
 use crate::format::{FileKind, Flaw};
 use crate::logs::records::{emit_record, touches};
-use crate::ops::dump::{Beside, DumpError, Options, Outcome, Section};
+use crate::ops::dump::{Beside, DumpError, DumpOutcome, Options, Section};
 use crate::render::document::{Document, Part};
 use crate::source::{LogStream, Tail};
 
@@ -22,7 +22,7 @@ pub(super) fn dump_log<D: Document>(
     beside: &Beside,
     options: &Options,
     out: &mut D,
-) -> Result<Outcome, io::Error> {
+) -> Result<DumpOutcome, io::Error> {
     log_header(path, log, options, out)?;
     let mut problems = log.problems.clone();
     if options.wants(Section::Transactions) || options.wants(Section::Records) {
@@ -39,7 +39,7 @@ pub(super) fn dump_log<D: Document>(
     list_problems(&problems, out)?;
     list_bytes(FileKind::Log, bytes, None, options, out)?;
     out.end()?;
-    Ok(Outcome { problems })
+    Ok(DumpOutcome { problems })
 }
 
 /// A log that is read in pieces and formatted on all cores.
@@ -49,7 +49,7 @@ pub(super) fn dump_stream<D: Document>(
     mut names: ExtNames,
     options: &Options,
     out: &mut D,
-) -> Result<Outcome, DumpError> {
+) -> Result<DumpOutcome, DumpError> {
     let log = stream.log.clone();
     log_header(path, &log, options, out)?;
     let mut problems = log.problems.clone();
@@ -112,7 +112,7 @@ pub(super) fn dump_stream<D: Document>(
     }
     list_problems(&problems, out)?;
     out.end()?;
-    Ok(Outcome { problems })
+    Ok(DumpOutcome { problems })
 }
 
 /// A stretch of log with all that is needed to format it alone.

@@ -18,8 +18,8 @@ use crate::format::log::LogFile;
 use crate::format::spans;
 use crate::format::thread::Thread;
 use crate::format::{Disk, Endian, FileKind, Flaw, FlawKind, Value};
-pub use crate::ops::dump::{Beside, DumpError, Options, Outcome, SCHEMA, Section};
-use crate::ops::dump::{Subject, open};
+pub use crate::ops::dump::{Beside, DumpError, DumpOutcome, Options, SCHEMA, Section};
+use crate::ops::dump::{DumpSubject, open};
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 use crate::source::PathError;
@@ -34,10 +34,10 @@ const SHORT: usize = 32;
 ///
 /// # Errors [`DumpError::Path`] when the file cannot be read or is of no known kind; [`DumpError::Output`] when `out`
 /// cannot be written to.
-pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<Outcome, DumpError> {
+pub fn file<D: Document>(path: &Path, options: &Options, out: &mut D) -> Result<DumpOutcome, DumpError> {
     match open(path, options)? {
-        Subject::Stream(stream, names) => log::dump_stream(path, *stream, names, options, out),
-        Subject::Whole(whole) => bytes(path, whole.kind, &whole.input.bytes, &whole.beside, options, out),
+        DumpSubject::Stream(stream, names) => log::dump_stream(path, *stream, names, options, out),
+        DumpSubject::WholeFile(whole) => bytes(path, whole.kind, &whole.input.bytes, &whole.beside, options, out),
     }
 }
 
@@ -52,7 +52,7 @@ pub fn bytes<D: Document>(
     beside: &Beside,
     options: &Options,
     out: &mut D,
-) -> Result<Outcome, DumpError> {
+) -> Result<DumpOutcome, DumpError> {
     let unknown = |error| PathError::Unknown { path: path.to_owned(), error };
     match kind {
         FileKind::Index => {

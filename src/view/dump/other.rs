@@ -8,7 +8,7 @@ use crate::format::ext::Visit;
 use crate::format::flaw::note;
 use crate::format::thread::{Thread, ThreadTileKind};
 use crate::format::{Endian, FileKind, Flaw, mailbox_log};
-use crate::ops::dump::{Options, Outcome, Section};
+use crate::ops::dump::{DumpOutcome, Options, Section};
 use crate::render::document::{Document, Part};
 
 pub(super) fn dump_thread<D: Document>(
@@ -17,7 +17,7 @@ pub(super) fn dump_thread<D: Document>(
     thread: &Thread<'_>,
     options: &Options,
     out: &mut D,
-) -> Result<Outcome, io::Error> {
+) -> Result<DumpOutcome, io::Error> {
     begin(path, FileKind::Thread, bytes.len() as u64, thread.endian, thread.endian_guessed, out)?;
     if options.wants(Section::Header) {
         out.object("header", &mut |emit| {
@@ -65,7 +65,7 @@ pub(super) fn dump_thread<D: Document>(
     list_problems(&problems, out)?;
     list_bytes(FileKind::Thread, bytes, None, options, out)?;
     out.end()?;
-    Ok(Outcome { problems })
+    Ok(DumpOutcome { problems })
 }
 
 pub(super) fn dump_mailbox_log<D: Document>(
@@ -73,7 +73,7 @@ pub(super) fn dump_mailbox_log<D: Document>(
     bytes: &[u8],
     options: &Options,
     out: &mut D,
-) -> Result<Outcome, io::Error> {
+) -> Result<DumpOutcome, io::Error> {
     begin(path, FileKind::MailboxLog, bytes.len() as u64, Endian::Big, false, out)?;
     let mut problems = Vec::new();
     let mut left = options.limit();
@@ -104,5 +104,5 @@ pub(super) fn dump_mailbox_log<D: Document>(
     list_problems(&problems, out)?;
     list_bytes(FileKind::MailboxLog, bytes, None, options, out)?;
     out.end()?;
-    Ok(Outcome { problems })
+    Ok(DumpOutcome { problems })
 }

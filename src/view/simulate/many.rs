@@ -7,7 +7,7 @@ use crate::render::Style;
 use crate::render::table::{Cell, Table};
 use crate::render::text::{local, printable, shown};
 use crate::render::units::{bytes, span};
-use crate::simulate::survey::{Distribution, Quantiles, Row, Survey};
+use crate::simulate::survey::{Distribution, MailboxAnswer, ManyAnswers, Quantiles};
 
 const TITLES: [&str; 11] =
     ["MEDIAN", "MIN", "NOW", "NEXT ROTATION", "ROTATIONS", "LOGS", "EXACT %", "WANT", "NAME", "USER", "PATH"];
@@ -18,7 +18,7 @@ const RANKS: [u8; 11] = [0, 1, 2, 4, 5, 3, 2, 0, 0, 6, 0];
 const MOST_UNTOLD: usize = 20;
 
 /// Prints the worst mailboxes, what could not be told, and how all compare.
-pub fn table(survey: &Survey, most: usize, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+pub fn table(survey: &ManyAnswers, most: usize, out: &mut dyn Write, style: &Style) -> io::Result<()> {
     let told = || survey.rows.iter().filter(|row| row.retention.is_some());
     let away: Vec<String> = survey.distribution.clients.iter().map(|client| span(client.offline_seconds)).collect();
     if told().next().is_some() {
@@ -48,7 +48,7 @@ pub fn table(survey: &Survey, most: usize, out: &mut dyn Write, style: &Style) -
     compare(&survey.distribution, out, style)
 }
 
-fn cells(row: &Row) -> Vec<Cell> {
+fn cells(row: &MailboxAnswer) -> Vec<Cell> {
     let guess = if row.guess { "~" } else { "" };
     let windows = match row.retention {
         Some(r) if r.complete => ("all".to_owned(), "all".to_owned()),
@@ -92,7 +92,7 @@ fn percent(share: f64) -> f64 {
     }
 }
 
-fn untold(survey: &Survey, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+fn untold(survey: &ManyAnswers, out: &mut dyn Write, style: &Style) -> io::Result<()> {
     let list = || survey.rows.iter().filter(|row| row.retention.is_none());
     let count = list().count();
     if count == 0 {

@@ -14,9 +14,9 @@ use crate::render::{self, PathText, Style};
 use crate::simulate::SCHEMA;
 use crate::simulate::body::Body;
 use crate::simulate::recommended::Recommended;
-use crate::simulate::report::{Content, Report, SettingsUsed};
+use crate::simulate::report::{Content, SettingsUsed, SimulationAnswer};
 use crate::simulate::settings::{interval_text, size_text};
-use crate::simulate::survey::{Distribution, Row};
+use crate::simulate::survey::{Distribution, MailboxAnswer};
 
 #[derive(Serialize)]
 struct One<'a> {
@@ -42,7 +42,7 @@ struct Many<'a> {
 #[serde(untagged)]
 enum Mailboxes<'a> {
     InFull(&'a [Body]),
-    Rows(&'a [Row]),
+    Rows(&'a [MailboxAnswer]),
 }
 
 #[derive(Serialize)]
@@ -72,7 +72,7 @@ fn failures(errors: &[(PathBuf, String)]) -> impl Iterator<Item = Failure<'_>> {
     errors.iter().map(|(path, error)| Failure { path: PathText(path), error })
 }
 
-impl Serialize for Report {
+impl Serialize for SimulationAnswer {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (settings, recommended) = (&self.settings, &self.recommended);
         match &self.content {
@@ -96,7 +96,7 @@ impl Serialize for Report {
     }
 }
 
-impl render::Report for Report {
+impl render::Report for SimulationAnswer {
     const SCHEMA: &'static str = SCHEMA;
 
     fn table(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
