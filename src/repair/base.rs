@@ -3,12 +3,12 @@
 use super::candidates::{Candidate, replay};
 use super::doubt::first_append_after;
 use super::heal::index::Hints;
-use super::heal::own::OLDEST;
+use super::heal::own::{OLDEST, is_other_guid};
 use super::inputs::{Base, Inputs, Storage};
 use super::loss::Loss;
 use super::order::Logs;
 use super::told::Told;
-use crate::format::ext::{MdboxHeader, SdboxHeader};
+use crate::format::ext::{MboxHeader, MdboxHeader, SdboxHeader};
 use crate::format::log::LogHeader;
 use crate::format::{Disk, Endian};
 use crate::model::{LogPos, Mailbox, UidSet};
@@ -143,7 +143,11 @@ fn with_headers(mailbox: Mailbox, storage: &Storage, inputs: &Inputs<'_>) -> Mai
 pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) -> Option<String> {
     let storage = inputs.storage.as_ref()?;
     let place = SdboxHeader::mailbox_guid.offset..SdboxHeader::mailbox_guid.offset + 16;
-    let name: &[u8] = if storage.map.is_some() { b"mdbox-hdr" } else { b"dbox-hdr" };
+    let (name, place): (&[u8], _) = match storage.format {
+        "mbox" => (b"mbox", MboxHeader::mailbox_guid.offset..MboxHeader::mailbox_guid.offset + 16),
+        _ if storage.map.is_some() => (b"mdbox-hdr", place),
+        _ => (b"dbox-hdr", place),
+    };
     let header = mailbox.extension(name).map(|ext| ext.header().to_vec());
     let is_whole = header.as_ref().is_some_and(|header| header.len() >= place.end);
     if !is_whole && matches!(storage.format, "sdbox" | "mdbox") {
@@ -152,7 +156,12 @@ pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) -> Option<String> {
     }
     let mut header = header?;
     let was = header.clone();
-    if let Some(to) = header.get_mut(place).filter(|guid| **guid == [0; 16]) {
+    // The end of another log may have brought another mailbox's.
+    let is_other = |guid: &[u8]| {
+        guid.first_chunk().zip(storage.guid).is_some_and(|(guid, own): (&[u8; 16], _)| is_other_guid(guid, &own))
+    };
+    let is_wrong = |guid: &[u8]| is_other(guid) || (guid == [0; 16] && storage.format != "mbox");
+    if let Some(to) = header.get_mut(place).filter(|guid| is_wrong(guid)) {
         to.copy_from_slice(&storage.guid.unwrap_or_else(|| inputs.fresh_guid()));
     }
     // What cannot be a time of the last forty years is damage: an index of another mdbox has one.
@@ -167,8 +176,9 @@ pub fn keep_guid(mailbox: &mut Mailbox, inputs: &Inputs<'_>) -> Option<String> {
     if header == was {
         return None;
     }
+    let (size, align) = mailbox.extension(name).map_or((0, 0), |ext| (ext.record_size, ext.record_align));
     let mut told = Told::new(mailbox.endian);
-    told.extension(name, &header);
+    told.with_records(name, &header, size, align);
     if let Some(fresh) = told.onto(mailbox) {
         *mailbox = fresh;
     }

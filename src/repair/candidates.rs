@@ -360,6 +360,10 @@ pub fn follow(base: Base, mended: Mended, logs: &Logs<'_>) -> Option<Candidate> 
                 let log_offset = u32::try_from(from.offset).ok()?;
                 mailbox.set_modseq_header(ModseqHeader { log_seq: from.seq, log_offset, ..header });
             }
+            // Only the log that goes on from the index has all that came after it.
+            if !same_log && u64::from(file.log.header.prev_file_offset) != here.offset {
+                lost.push(Loss::Between(here, from));
+            }
             if !same_log {
                 mailbox.header.log_file_seq = file.seq();
                 mailbox.header.log_file_head_offset = u32::try_from(file.log.records_at).ok()?;

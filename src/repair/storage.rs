@@ -164,9 +164,10 @@ fn hold_files(
         expunged_in_the_dark(chosen, storage, logs);
     }
     put_back(chosen, &back);
+    let mailbox = &chosen.replayed.mailbox;
     for loss in &mut chosen.lost {
         if let Loss::Skipped(uids) = loss {
-            *uids = uids.difference(&back);
+            *uids = uids.iter().filter(|uid| mailbox.lookup(*uid).is_none()).map(|uid| (uid, uid)).collect();
         }
     }
     chosen.lost.retain(|loss| !matches!(loss, Loss::Skipped(uids) if uids.is_empty()));

@@ -35,8 +35,8 @@ pub struct Hole {
     pub what: String,
     /// No extension was created in it, so that the numbers of extensions mean what they did.
     pub keeps_ids: bool,
-    /// It is a whole record that publishes a tail behind itself: it may be the end of another log.
-    pub is_past_end: bool,
+    /// It is a whole record that names what this log cannot have: it may be the end of another log.
+    pub is_strange: bool,
 }
 
 /// A log file, decoded as far as its bytes allow.
@@ -234,9 +234,9 @@ impl<'a> Survey<'a> {
             let (from, next) = match bad {
                 Some((from, to, error)) => {
                     self.hole(from, to, error.to_string());
-                    let is_past_end = error.kind == FlawKind::TailPastSync;
+                    let is_strange = error.kind == FlawKind::TailPastSync;
                     if let Some(hole) = self.holes.last_mut() {
-                        (hole.is_past_end, hole.keeps_ids) = (is_past_end, is_past_end);
+                        (hole.is_strange, hole.keeps_ids) = (is_strange, is_strange);
                     }
                     (from, self.holes.last().map_or(to, |hole| hole.end))
                 }
@@ -420,13 +420,13 @@ impl<'a> Survey<'a> {
             end = next.or_else(after).unwrap_or(self.bytes.len() as u64);
         }
         self.blank(at, end);
-        self.holes.push(Hole { at, end, what, keeps_ids: false, is_past_end: false });
+        self.holes.push(Hole { at, end, what, keeps_ids: false, is_strange: false });
     }
 
     /// Gives up a record that is whole, but cannot mean what it says.
     pub fn give_up(&mut self, at: u64, end: u64, what: String) {
         self.blank(at, end);
-        self.holes.push(Hole { at, end, what, keeps_ids: true, is_past_end: false });
+        self.holes.push(Hole { at, end, what, keeps_ids: true, is_strange: true });
         self.holes.sort_by_key(|hole| hole.at);
     }
 }
@@ -506,7 +506,8 @@ fn names_uid_0(record: &Record<'_>) -> Option<Flaw> {
     Some(Flaw::new(kind, record.payload_at(at), FlawKind::RangeInvalid, "the UID of a message", "0"))
 }
 
-/// True when the first message that a log appends is UID 1, after UIDVALIDITY was set.
+/// True when the first message that a log appends is UID 1, after UIDVALIDITY was set, or when it appends none and
+/// gives no UID either.
 fn begins_a_mailbox(log: &LogFile, bytes: &[u8]) -> bool {
     let mut validity = false;
     for record in log.records(bytes) {
@@ -514,8 +515,22 @@ fn begins_a_mailbox(log: &LogFile, bytes: &[u8]) -> bool {
         if let Some(first) = record.appended().next() {
             return validity && first == 1;
         }
+        if record.sets(IndexHeader::next_uid).any(|next| next > 1) {
+            return false;
+        }
     }
-    false
+    validity
+}
+
+/// Whether so many fields are none of a log's that others have taken its place: the rest says what it says by chance.
+fn is_overwritten(header: &LogHeader) -> bool {
+    let wrong = [
+        header.major_version != 1,
+        usize::from(header.hdr_size) > LogHeader::SIZE,
+        header.compat_flags > 1,
+        header.prev_file_seq >= header.file_seq,
+    ];
+    wrong.into_iter().filter(|is_wrong| *is_wrong).count() > 2
 }
 
 /// The header of a log, with what is wrong in it. What is lost is taken from the index that points into the log.
@@ -525,6 +540,7 @@ fn header(bytes: &[u8], index: Option<&IndexFile<'_>>) -> Option<(LogFile, Vec<S
         && size >= 24
         && log.header.file_seq != 0
         && log.records_at <= size
+        && !is_overwritten(&log.header)
     {
         let mut flaws: Vec<String> = log.problems.iter().map(ToString::to_string).collect();
         let known = LogHeader::SIZE as u64;

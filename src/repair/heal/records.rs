@@ -11,6 +11,7 @@ use crate::format::intros::BY_NAME;
 use crate::format::record::{Append, ExpungeGuid, ModseqUpdate, Record, RecordType, flag};
 use crate::format::{Disk, Endian};
 use crate::model::Mailbox;
+use crate::repair::candidates::MARGIN;
 use crate::repair::flip::{bits_apart, is_keyword, is_one_byte_apart, without_lone_bit};
 use crate::repair::inputs::{Inputs, Storage};
 use crate::repair::order::Logs;
@@ -536,12 +537,15 @@ fn headers(logs: &mut Logs<'_>, index: Option<&IndexFile<'_>>) {
             continue;
         }
         let told = index.and_then(|index| begins_with(log, index));
-        let one_bit = |right: &u64| (right ^ have).is_power_of_two();
+        // What no counting reaches is no modseq, whatever its bits are: the header was overwritten.
+        let absurd = have >= MODSEQ_LIMIT;
+        let one_bit = |right: &u64| (right ^ have).is_power_of_two() || (absurd && right != &have);
         // No change is older than the mailbox.
         let first = (log.log.header.starts_empty() && log.begins_a_mailbox() && have > FIRST_LIMIT).then_some(1);
         let first = first.filter(|first| one_bit(first) || have.is_power_of_two());
         let told = end.filter(one_bit).or(told.filter(one_bit)).or(first);
-        let right = told.or_else(|| without_lone_bit(have));
+        let right = told.or_else(|| without_lone_bit(have).filter(|_| log.header_flaws.is_empty()));
+        let right = right.or_else(|| absurd.then_some(MARGIN));
         if let (Some(right), Some(log)) = (right, logs.files.get_mut(i)) {
             log.header_flaws.push(format!("initial_modseq is {have}, but the records and the index lead to {right}"));
             log.log.header.initial_modseq = right.max(1);

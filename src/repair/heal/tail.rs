@@ -2,6 +2,7 @@
 //! time. They are cut off, not executed.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::format::ext::KnownExt;
 use crate::format::index::IndexFile;
@@ -39,6 +40,8 @@ struct Known {
     names: ExtNames,
     /// GUID of the mailbox.
     guid: Option<[u8; 16]>,
+    /// Stretches of which nobody knows what they were.
+    dark: Vec<Range<u64>>,
 }
 
 /// Whether a record introduces, by a number, an extension that is not the one of this number: the shape is not that
@@ -69,13 +72,11 @@ fn is_strong(record: &Record<'_>, known: &Known) -> bool {
 pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_>>) -> Option<Loss> {
     let sound = index.filter(|index| index.problems.is_empty());
     let in_place = logs.head_in_place;
-    // What only publishes a tail behind itself was made harmless; here its word counts.
-    let is_readable = |log: &Survey<'_>| {
-        let mut holes = log.holes.iter().skip_while(|hole| !hole.is_past_end).peekable();
-        log.holes.is_empty() || (holes.peek().is_some() && holes.all(|hole| hole.is_past_end))
-    };
-    let (log, older) = logs.files.split_last_mut().filter(|(log, _)| in_place && is_readable(log))?;
-    let past: Vec<u64> = log.holes.iter().filter(|hole| hole.is_past_end).map(|hole| hole.at).collect();
+    // Of holes in front of it nobody knows what they were.
+    let (log, older) = logs.files.split_last_mut().filter(|_| in_place)?;
+    let past: Vec<u64> = log.holes.iter().filter(|hole| hole.is_strange).map(|hole| hole.at).collect();
+    let dark: Vec<Range<u64>> =
+        log.holes.iter().filter(|hole| !hole.is_strange).map(|hole| hole.at..hole.end).collect();
     let whole = LogFile { size: log.bytes.len() as u64, ..log.log.clone() };
     let as_written = |at: u64| whole.records(log.bytes).from(at, 1).next();
     let appended = |log: &Survey<'_>| log.file().records().flat_map(|record| record.appended()).max().unwrap_or(0);
@@ -97,11 +98,18 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     let read =
         sound.filter(|index| index.header.log_file_seq == log.seq() && index.header.indexid == log.log.header.indexid);
     let mut own = read.map_or(log.log.records_at, |index| u64::from(index.header.log_file_head_offset));
+    own = dark.iter().map(|hole| hole.end).fold(own, u64::max);
+    known.dark = dark;
     let mut against: Vec<(u64, u64, &'static str)> = Vec::new();
     let mut strong = false;
     for record in log.file().records() {
-        let record = if past.contains(&record.offset) { as_written(record.offset)? } else { record };
-        match word(&record, &mut known, inputs) {
+        let is_strange = past.contains(&record.offset);
+        let record = if is_strange { as_written(record.offset)? } else { record };
+        let word = match word(&record, &mut known, inputs) {
+            Word::Nothing if is_strange => Word::Against("a change of messages that were never there"),
+            word => word,
+        };
+        match word {
             Word::For if against.is_empty() => own = own.max(record.end()),
             // Own records behind it: a damaged record, and no end of another log.
             Word::For => return None,
@@ -146,6 +154,9 @@ fn word(record: &Record<'_>, known: &mut Known, inputs: &Inputs<'_>) -> Word {
             known.tail = tail;
             return Word::For;
         }
+        if known.dark.iter().any(|hole| hole.contains(&tail)) {
+            return Word::Nothing;
+        }
         return Word::Against("a tail offset where no record of this log ends");
     }
     let storage = inputs.storage.as_ref().filter(|storage| !storage.uids.is_empty());
@@ -180,7 +191,7 @@ fn word(record: &Record<'_>, known: &mut Known, inputs: &Inputs<'_>) -> Word {
             if list.any(|(uid, _)| has(uid) == Some(true)) {
                 return Word::Against("an expunge of a message that the storage has");
             }
-            match record.expunged().any(|(uid, _)| known.highest != 0 && uid > known.highest) {
+            match record.expunged().any(|(uid, _)| known.highest != 0 && known.dark.is_empty() && uid > known.highest) {
                 true => Word::Against("an expunge of a message that was never there"),
                 false => Word::Nothing,
             }
