@@ -1,6 +1,6 @@
 //! Which messages the logs say were expunged, when, and at whose request, in memory that does not grow with the logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -315,6 +315,11 @@ impl Expunges {
             _ if first > 0 => Err(Why::Continues { seq: log.seq, prev: log.prev() }),
             whole => whole,
         }
+    }
+
+    /// The GUIDs of what is listed, as far as the list is kept in memory.
+    pub fn guids(&self) -> HashSet<[u8; 16]> {
+        self.rows.iter().flatten().filter_map(|(one, _)| one.guid).collect()
     }
 
     /// Hands on every expunge that was asked for, in the order in which they happened, with the time it happened in.

@@ -1,8 +1,10 @@
 //! `idx expunges`: which messages were expunged, when, by whom, and how far back the logs know.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::past::{Past, Verdict};
+use super::whereabouts;
 use crate::check::{Code, Finding};
 use crate::format::index::IndexFile;
 use crate::logs::clock::Clock;
@@ -20,6 +22,8 @@ pub const SCHEMA: &str = "idx.expunges/1";
 pub struct Report {
     /// The expunges.
     pub expunges: Expunges,
+    /// Where those mails are that are in another mailbox of the user, by GUID.
+    pub moved_to: HashMap<[u8; 16], whereabouts::Message>,
     verdict: Verdict,
 }
 
@@ -55,5 +59,6 @@ pub fn read(path: &Path, options: &Options, mmap: MmapPolicy, now: i64) -> Resul
     let clock = Clock::build(&generation, now)?;
     let indexed = indexed(&generation, Indexed::of)?;
     let expunges = Expunges::read(logs, clock, indexed.as_ref(), options)?;
-    Ok(Report { expunges, verdict })
+    let moved_to = whereabouts::find(generation.files(), &expunges.guids(), mmap);
+    Ok(Report { expunges, moved_to, verdict })
 }

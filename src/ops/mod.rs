@@ -21,3 +21,4 @@ pub mod simulate;
 pub mod trees;
 pub mod undo;
 pub mod versus;
+pub mod whereabouts;

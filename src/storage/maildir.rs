@@ -133,6 +133,8 @@ pub struct UidList {
     pub guid: Option<[u8; 16]>,
     /// File names up to `:` by UID, in order.
     pub entries: Vec<(u32, Vec<u8>)>,
+    /// GUIDs that lines tell (`G`), by UID: those of copies whose file has another name than the first.
+    pub guids: Vec<(u32, Vec<u8>)>,
     /// What is wrong: offset and text.
     pub problem: Option<(u64, String)>,
     /// Where the last line begins when its end is missing: Dovecot does not read it.
@@ -199,6 +201,9 @@ impl UidList {
             match number(uid) {
                 Some(uid) if uid > last && uid < u32::MAX && !name.is_empty() && !name.contains(&b'/') => {
                     list.next_uid = list.next_uid.max(uid.saturating_add(1));
+                    let told = rest.strip_suffix(name).unwrap_or_default().split(|byte| *byte == b' ');
+                    let guid = told.filter(|_| !old_version).find_map(|word| word.strip_prefix(b"G"));
+                    list.guids.extend(guid.map(|guid| (uid, guid.to_vec())));
                     list.entries.push((uid, base_name(name).to_vec()));
                     starts.push(start);
                 }

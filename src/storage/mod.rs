@@ -4,6 +4,8 @@
 
 mod cached;
 mod dbox;
+#[cfg(feature = "cli")]
+mod guids;
 mod list;
 mod location;
 mod maildir;
@@ -19,6 +21,8 @@ use std::path::PathBuf;
 
 pub use cached::Believed;
 pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, mails_of, map_uid, refcount};
+#[cfg(feature = "cli")]
+pub use guids::holders;
 pub use list::{InList, Listed, ListedMailbox, Own, hex, own_guid};
 pub use location::Location;
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};

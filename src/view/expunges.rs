@@ -8,6 +8,7 @@ use super::findings::{emit_left_out, list_problems};
 use crate::logs::clock::{Bracket, Guid};
 use crate::logs::expunges::{By, Expunge, Since};
 use crate::ops::expunges::Report;
+use crate::ops::whereabouts::Message;
 use crate::render::Emit;
 use crate::render::document::{Document, Part};
 use crate::render::text::{local, rfc3339};
@@ -18,7 +19,7 @@ use crate::render::text::{local, rfc3339};
 /// When a log cannot be read or `out` cannot be written to.
 pub fn write<D: Document>(path: &Path, report: &mut Report, table: bool, out: &mut D) -> io::Result<()> {
     let problems = report.problems();
-    let expunges = &mut report.expunges;
+    let Report { expunges, moved_to, .. } = report;
     out.begin(&mut |emit| emit.text("path", path.as_os_str().as_bytes()))?;
     out.members(&mut |emit| {
         match expunges.since {
@@ -45,13 +46,17 @@ pub fn write<D: Document>(path: &Path, report: &mut Report, table: bool, out: &m
     }
     out.list("expunges", |part| {
         expunges.each(|one, bracket| {
-            part.item(|emit| if table { emit_row(emit, one, bracket) } else { emit_one(emit, one, bracket) })
+            let moved = one.guid.and_then(|guid| moved_to.get(&guid));
+            part.item(|emit| match table {
+                true => emit_row(emit, one, bracket, moved),
+                false => emit_one(emit, one, bracket, moved),
+            })
         })
     })?;
     out.end()
 }
 
-fn emit_one<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
+fn emit_one<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket, moved: Option<&Message>) {
     emit.number("uid", u64::from(one.uid));
     match &one.guid {
         Some(guid) => emit.hex("guid", guid),
@@ -77,10 +82,19 @@ fn emit_one<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
             None => emit.null(name),
         }
     }
+    match moved {
+        Some(message) => {
+            emit.object_begin("moved_to");
+            emit.text("mailbox", &message.mailbox);
+            emit.number("uid", u64::from(message.uid));
+            emit.object_end();
+        }
+        None => emit.null("moved_to"),
+    }
 }
 
 /// A row for people: who did it and when, and what the GUID gives away.
-fn emit_row<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
+fn emit_row<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket, moved: Option<&Message>) {
     emit.number("uid", u64::from(one.uid));
     match one.modseq {
         0 => emit.null("modseq"),
@@ -93,6 +107,11 @@ fn emit_row<E: Emit>(emit: &mut E, one: &Expunge, bracket: Bracket) {
     let time = |time: Option<i64>| time.map_or_else(|| "?".to_owned(), local);
     emit.text("not_before", time(bracket.not_before).as_bytes());
     emit.text("not_after", time(bracket.not_after).as_bytes());
+    let moved = moved.map_or_else(
+        || b"-".to_vec(),
+        |message| [&message.mailbox, format!(" UID {}", message.uid).as_bytes()].concat(),
+    );
+    emit.text("moved_to", &moved);
     match &one.guid {
         Some(guid) => emit.hex("guid", guid),
         None => emit.text("guid", b"-"),
