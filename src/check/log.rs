@@ -351,6 +351,16 @@ fn pair(subject: &Subject<'_>, found: &mut Findings) {
     }
     // A log that starts from nothing continues none: a rebuild leaves .log.2 where it is.
     if header.starts_empty() {
+        let is_next = before.file_seq.checked_add(1) == Some(header.file_seq) && header.indexid == before.indexid;
+        if is_next && header.initial_modseq > 1 && header.initial_modseq == old.file.end_modseq {
+            let message = format!(
+                "prev_file_seq is 0, but .log.2 is the log before this one, and ends at the modseq {} that it begins \
+                 with",
+                header.initial_modseq
+            );
+            let finding = Finding::new(Code::L7, &new.path, message).at(LogHeader::prev_file_seq.at());
+            found.add(finding.severity(Severity::Warning));
+        }
         return;
     }
     if header.prev_file_seq != before.file_seq {

@@ -269,6 +269,13 @@ impl Judge<'_, '_> {
                     let at = record.payload_at(at + FlagUpdate::add_flags.offset);
                     self.info(Code::L11, at, "a flag update that changes nothing");
                 }
+                // Behind the index nobody reads it again; before it, replay has said so.
+                Effect::Extension { .. } if uid1 == 0 => {
+                    if !self.found.has(Code::L13, Some(&self.log.path)) {
+                        let finding = Finding::new(Code::L13, &self.log.path, "ext-rec of UID 0");
+                        self.found.add(finding.at(record.payload_at(at)).severity(Severity::Warning));
+                    }
+                }
                 Effect::Extension { data } => {
                     let end = at + 4 + data.len();
                     let padding = record.payload.get(end..align4(end)).unwrap_or_default();

@@ -241,6 +241,8 @@ impl Logs {
                         is_invalid = true;
                         damaged.push(LogPos { seq, offset: record.offset });
                         flaws.push((i, error));
+                    } else if record.payload_error().is_some() {
+                        damaged.push(LogPos { seq, offset: record.offset });
                     }
                     take(i, seq, record)
                 }

@@ -54,13 +54,10 @@ impl<'a> ChainFile<'a> {
 
     /// The first place at or after an offset where the file does not decode, and why; `None` when it does to its end.
     pub fn damage_since(&self, from: u64) -> Option<(u64, Flaw)> {
-        let fatal = match &self.fatal {
-            Some((at, _)) if *at < from => {
-                let later = self.records().filter(|record| record.offset >= from);
-                later.filter_map(|record| Some((record.offset, record.fatal_error()?))).next()
-            }
-            fatal => fatal.clone(),
-        };
+        let later = self.records().filter(|record| record.offset >= from);
+        let broken =
+            |record: Record<'_>| Some((record.offset, record.fatal_error().or_else(|| record.payload_error())?));
+        let fatal = later.filter_map(broken).next();
         fatal.or_else(|| self.end.error.as_ref().map(|error| (self.end.offset, error.clone())))
     }
 }

@@ -4,6 +4,7 @@
 use super::chain::{Chain, Lost, Segment, oldest_linked};
 use super::reach::{Lack, TooOld, Why, segment_of};
 use super::replay::Replayed;
+use super::sync::SyncKind;
 use super::{LogPos, UidSet};
 use crate::format::Flaw;
 use crate::format::record::Record;
@@ -196,6 +197,14 @@ pub enum Reason {
         /// In which way.
         error: Flaw,
     },
+    /// A record about messages cannot be applied to those that there are.
+    #[error("log {} is damaged: at {}, {kind}", pos.seq, pos.offset)]
+    NotApplied {
+        /// Where.
+        pos: LogPos,
+        /// Why.
+        kind: SyncKind,
+    },
     /// The logs do not tell.
     #[error(transparent)]
     History(Why),
@@ -233,12 +242,20 @@ pub fn answer(chain: &Chain<'_>, replayed: &Replayed, lost: Option<&Lost>, quest
         let file = chain.files.get(*file)?;
         Some(LogPos { seq: file.seq(), offset: *offset })
     });
-    let damage = position.and_then(|position| chain.damage_since(position));
+    let damage = position.and_then(|position| {
+        let broken = chain.damage_since(position).map(|(pos, error)| Reason::Damaged { pos, error });
+        let is_of_messages = |kind: &SyncKind| {
+            matches!(kind, SyncKind::AppendBelowNextUid { .. } | SyncKind::AppendTooMany | SyncKind::UidNotGiven { .. })
+        };
+        let mut errors = replayed.errors.iter().filter(|error| error.pos >= position);
+        let refused = errors.find(|error| is_of_messages(&error.kind));
+        broken.or_else(|| refused.map(|error| Reason::NotApplied { pos: error.pos, kind: error.kind.clone() }))
+    });
     let highest = replayed.highest_modseq();
     // What is answered to a client that cannot know a modseq is what one gets whose ENABLE QRESYNC starts the tracking.
     let tracked = mailbox.modseq_header().is_some();
     let (kind, reason) = match (located, damage) {
-        (_, Some((pos, error))) => (AnswerKind::Damaged, Some(Reason::Damaged { pos, error })),
+        (_, Some(reason)) => (AnswerKind::Damaged, Some(reason)),
         (Err(error), _) => (AnswerKind::Fallback, Some(Reason::History(error.into()))),
         _ if replayed.position > chain.end() => {
             (AnswerKind::Fallback, Some(Reason::History(Why::IndexElsewhere(replayed.position))))
