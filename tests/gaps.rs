@@ -209,6 +209,159 @@ fn names_are_changed_without_help_of_the_file_system() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Every point, or in `tests/run`, which has no time for thousands, one of so many.
+fn sample<T>(points: Vec<T>, step: usize) -> impl Iterator<Item = T> {
+    let step = if std::env::var_os("IDX_EACH_GAP").is_some() { 1 } else { step };
+    points.into_iter().skip(step / 2).step_by(step)
+}
+
+/// A mailbox without a log, one whose log Dovecot would throw away, and one whose index is cut short.
+const DAMAGES: [(&str, fn(&Path)); 3] = [
+    ("no log", |dir| {
+        ["dovecot.index.log", "dovecot.index.log.2"].iter().for_each(|n| fs::remove_file(dir.join(n)).expect("log"))
+    }),
+    ("marked", |dir| {
+        let mut log = fs::read(dir.join(NAMES[1])).expect("log");
+        log[4..8].fill(0);
+        fs::write(dir.join(NAMES[1]), log).expect("log");
+        fs::write(dir.join(NAMES[0]), [7; 100]).expect("index");
+    }),
+    ("index", |dir| fs::write(dir.join(NAMES[0]), [7; 100]).expect("index")),
+];
+const REBUILD: &[&str] = &["rebuild", "--accept-loss", "--lock-timeout", "100ms"];
+const UNDO: &[&str] = &["undo", "--lock-timeout", "100ms"];
+
+/// A damaged mailbox, rebuilt already if that is to be undone, and its files when it was damaged.
+fn damaged(damage: fn(&Path), rebuilt: bool) -> (tempfile::TempDir, Files) {
+    let temp = mailbox(damage);
+    let before = files(temp.path());
+    assert!(!rebuilt || idx(REBUILD, temp.path()).0 < 2);
+    (temp, before)
+}
+
+/// The points at which a run can be met: each of [`CALLS`].
+fn points(args: &[&str], damage: fn(&Path), rebuilt: bool) -> Vec<(&'static str, usize)> {
+    let (temp, _) = damaged(damage, rebuilt);
+    let calls = calls(args, temp.path());
+    calls.into_iter().flat_map(|(call, count)| (1..=count).map(move |n| (call, n))).collect()
+}
+
+/// The child of strace, if it has been stopped.
+fn stopped(strace: u32) -> Option<rustix::process::Pid> {
+    let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).ok()?;
+    let child: i32 = children.trim().parse().ok()?;
+    let rests = |_| {
+        std::thread::sleep(Duration::from_millis(5));
+        fs::read_dir(format!("/proc/{child}/task")).ok()?.flatten().find(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
+        })
+    };
+    // Each call that is traced stops it for a moment.
+    (0..3).all(|i| rests(i).is_some()).then(|| rustix::process::Pid::from_raw(child))?
+}
+
+/// Two at once, rebuilds and undos, one of them stopped at a call of its commit until the other has ended: none is torn, one
+/// of the two does its work, nothing is left lying about, and what can be undone is exactly what there was before.
+#[test]
+#[ignore = "needs strace"]
+fn one_of_two_that_is_stopped_anywhere_harms_nobody() {
+    let mut failures = Vec::new();
+    let mut runs = 0;
+    for (what, damage) in DAMAGES {
+        for (first, second) in [(REBUILD, REBUILD), (REBUILD, UNDO), (UNDO, REBUILD), (UNDO, UNDO)] {
+            let rebuilt = first == UNDO || second == UNDO;
+            for (call, n) in sample(points(first, damage, rebuilt && first == UNDO), 23) {
+                runs += 1;
+                let (temp, start) = damaged(damage, rebuilt);
+                let mut child = Command::new("strace")
+                    .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={call}:signal=STOP:when={n}")])
+                    .arg(env!("CARGO_BIN_EXE_idx"))
+                    .args(first)
+                    .args(["-f", "json"])
+                    .arg(temp.path())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .expect("strace");
+                let begun = std::time::Instant::now();
+                let mut held = false;
+                while !held && child.try_wait().expect("strace").is_none() {
+                    assert!(begun.elapsed() < Duration::from_secs(60), "{call} {n}: neither stopped nor ended");
+                    held = stopped(child.id()).is_some();
+                }
+                let (b, second_report) = idx(second, temp.path());
+                // It may have been taken for stopped a moment too early.
+                while child.try_wait().expect("strace").is_none() {
+                    if let Some(pid) = stopped(child.id()) {
+                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
+                    }
+                }
+                let output = child.wait_with_output().expect("strace ends");
+                let a = output.status.code().unwrap_or(-1);
+                let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+                let place =
+                    format!("{what}, {first:?} at {call} {n} beside {second:?}: {a} {report}, {b} {second_report}");
+                let mut fail = |why: &str| failures.push(format!("{place}: {why}"));
+                let both = report.to_string() + &second_report.to_string();
+                if a < 0 || b < 0 || both.contains("not taken back") || both.contains("somebody else") {
+                    fail("torn");
+                }
+                if a == 2 && b == 2 && !(rebuilt && both.contains("nothing to undo")) {
+                    fail("neither did its work");
+                }
+                let names = fs::read_dir(temp.path()).expect("directory").flatten().map(|entry| entry.file_name());
+                let left: Vec<_> =
+                    names.filter(|n| ["tmp", "lock"].iter().any(|x| n.to_string_lossy().contains(x))).collect();
+                if !left.is_empty() {
+                    fail(&format!("{left:?} is left"));
+                }
+                if !rebuilt && idx(&["rebuild"], temp.path()).1["status"] != "unchanged" {
+                    fail("it is not whole");
+                }
+                let undone = idx(&["undo", "--all"], temp.path()).1;
+                if files(temp.path()) != start {
+                    fail(&format!("undo leads elsewhere: {undone}"));
+                }
+            }
+        }
+    }
+    println!("{runs} runs");
+    assert!(runs >= 12 && failures.is_empty(), "{} of {runs}:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// A signal at each call of a commit, and right after it: nothing is changed, or all is, and then that is said and the exit
+/// status is that of the work.
+#[test]
+#[ignore = "needs strace"]
+fn signals_at_each_call_of_a_commit() {
+    let mut failures = Vec::new();
+    let mut runs = 0;
+    for (what, damage) in DAMAGES {
+        for (args, rebuilt) in [(REBUILD, false), (UNDO, true)] {
+            let points = points(args, damage, rebuilt);
+            let each =
+                points.into_iter().flat_map(|point| ["TERM", "INT", "HUP", "XFSZ"].map(|signal| (point, signal)));
+            for ((call, n), signal) in sample(each.collect(), 15) {
+                runs += 1;
+                let (temp, start) = damaged(damage, rebuilt);
+                let before = files(temp.path());
+                let inject = format!("inject={call}:signal={signal}:when={n}");
+                let (code, report) = traced(&["-o", "/dev/null", "-e", &inject], args, temp.path());
+                let now = files(temp.path());
+                let place = format!("{what}, {args:?}, {call} {n}, {signal}: {code} {report}");
+                if (now != before) != matches!(code, 0 | 1) || (now != before && report["status"].is_null()) {
+                    failures.push(place);
+                } else if now != before && rebuilt && now != start {
+                    failures.push(format!("{place}: half"));
+                }
+            }
+        }
+    }
+    println!("{runs} runs");
+    assert!(runs >= 12 && failures.is_empty(), "{} of {runs}:\n{}", failures.len(), failures.join("\n"));
+}
+
 /// In each gap of a commit a real Dovecot opens the mailbox, stores a flag and appends a message: what it has confirmed is
 /// there afterwards, and the mailbox is sound.
 #[test]

@@ -318,14 +318,13 @@ const BY_PATH: [&str; 15] = [
 ];
 
 /// The places where a path is looked up, each with the reason.
-const DOORS: [(&str, &str); 22] = [
+const DOORS: [(&str, &str); 21] = [
     ("source/named.rs", "a file that the caller named, links and all, once"),
     ("source/dir.rs", "another root that the caller told (--mail-location), which must have the same owner"),
     ("source/watch.rs", "the open directory of a mailbox, by its descriptor in the system's own /proc"),
     ("source/fileset.rs", "what a path of the caller means; then one descriptor of its directory"),
     ("source/walk.rs", "the root of a walk, that the caller named, once"),
     ("store/output.rs", "files and directories that the caller wants written"),
-    ("store/journal.rs", "the journal that the caller named, once"),
     ("store/lock.rs", "the system's own /proc: who holds a lock"),
     ("store/signals.rs", "the system's own /proc: threads of this process"),
     ("store/owner.rs", "the system's own /etc/passwd and /etc/group"),

@@ -349,6 +349,7 @@ impl Verb {
 pub fn main() -> ExitCode {
     crate::source::remember_rights();
     crate::store::signals::ignore_file_size_limit();
+    crate::store::signals::report_first();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -364,6 +365,10 @@ pub fn main() -> ExitCode {
     }
     let result = crate::source::guarded(|| cli.verb.run(&mut context)).map_err(anyhow::Error::from).flatten();
     context.more_complaints();
+    if let Some(signal) = crate::store::signals::came() {
+        let name = crate::store::signals::name(signal);
+        context.remark(&format_args!("{name} came while files changed their names: what was begun is done first"));
+    }
     if let Err(error) = result.and_then(|()| context.out.finish().map_err(Into::into)) {
         let pipe = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
         // What is left in the buffer has nowhere to go.

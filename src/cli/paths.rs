@@ -12,6 +12,9 @@ use crate::ops::rebuild::is_tree;
 use crate::render::text::shown;
 use crate::source::{MailboxFiles, PathError, guarded, walk};
 
+/// Bytes of a path with its end, as Linux takes it (`PATH_MAX`).
+const PATH_MAX: usize = 4096;
+
 /// Mailboxes below a directory that are named when a verb wants one of them.
 const NAMED: usize = 5;
 
@@ -35,7 +38,8 @@ pub fn expand(context: &mut Context, paths: &[PathBuf]) -> io::Result<Option<Vec
         let separator = if names.contains(&0) { 0 } else { b'\n' };
         let names = names.split(|byte| *byte == separator).filter(|name| !name.is_empty());
         for name in names {
-            let name = Path::new(OsStr::from_bytes(name));
+            // A longer one is one byte too long for every system call, and no longer is remembered.
+            let name = Path::new(OsStr::from_bytes(name.get(..PATH_MAX).unwrap_or(name)));
             given.push(name.to_owned());
             list.push(tidied(context, name));
         }

@@ -20,10 +20,11 @@ use crate::source::place::DBOX_MAILS;
 use crate::source::{Bytes, Dir, Family, Input, MailboxFiles, MmapPolicy, PathError, Role, Snapshot, Stat, passed};
 use crate::storage::{self, Roots, list_places};
 use crate::store::StoreError;
+use crate::store::alone::Alone;
 use crate::store::home::Home;
 use crate::store::lock::{LockMethod, LogLock};
 use crate::store::output::OutputDir;
-use crate::store::transaction::Transaction;
+use crate::store::transaction::{Transaction, UndoTurn};
 use crate::store::undo::{self, KeptUndo, UndoFile};
 
 /// The JSON schema of the document and of every line.
@@ -225,6 +226,7 @@ fn rebuild(
 ) -> Result<(RebuildReport, Written), RebuildError> {
     let elsewhere = options.dry_run || options.output.is_some();
     let began = passed();
+    let _alone = (!elsewhere).then(|| Alone::in_dir(home, options.lock_timeout)).transpose()?;
     let places = list_places(home.dir());
     for attempt in 0..TRIES {
         if attempt > 0 {
@@ -344,7 +346,8 @@ fn rebuild(
             true => plan.steps.iter().filter_map(|(step, _)| change(step, &survey)).collect(),
             false => whole_files(home, &survey, interrupted.as_ref(), &after),
         };
-        Transaction::commit(home, &lock, &survey, undo.as_ref(), &changes)?;
+        let undo = undo.as_ref().map_or(UndoTurn::Stays, UndoTurn::First);
+        Transaction::commit(home, &lock, &survey, undo, &changes)?;
         among.roots.changed(&names);
         return Ok((report, Vec::new()));
     }

@@ -9,9 +9,10 @@ use super::trees::{self, Trees};
 use crate::render::path_text;
 use crate::source::{Found, MailboxFiles, MmapPolicy, PathError, Role, guarded};
 use crate::store::StoreError;
+use crate::store::alone::Alone;
 use crate::store::home::{AsFound, Home};
 use crate::store::lock::{LockError, LockMethod, LogLock};
-use crate::store::transaction::{CommitError, FileChange, Transaction};
+use crate::store::transaction::{CommitError, FileChange, Transaction, UndoTurn};
 use crate::store::undo::{self, ContentSum, KeptUndo, UndoFile, UndoStep, is_as};
 
 /// How often a mailbox that changes between survey and lock is surveyed again before it is called busy.
@@ -200,6 +201,8 @@ impl UndoSummary {
 
 fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, UndoError> {
     let undo_name = UndoFile::name(home);
+    let writes = !options.dry_run && options.task != Task::List;
+    let _alone = writes.then(|| Alone::in_dir(home, options.lock_timeout)).transpose()?;
     for attempt in 0..TRIES {
         if attempt > 0 {
             std::thread::sleep(Duration::from_millis(10 << attempt));
@@ -237,12 +240,7 @@ fn undo(home: &Home, index: &Path, options: &Options) -> Result<UndoReport, Undo
             continue;
         }
         let changes = changes(home, &target, &survey, lock.is_writable());
-        Transaction::commit(home, &lock, &survey, None, &changes)?;
-        // Only now: were it killed before, the next run would begin where this one did.
-        match &left {
-            Some(left) => Transaction::commit(home, &lock, &survey, Some(left), &[])?,
-            None => undo::clear(home)?,
-        }
+        Transaction::commit(home, &lock, &survey, UndoTurn::Last(left.as_ref()), &changes)?;
         report.dry_run = false;
         return Ok(report);
     }

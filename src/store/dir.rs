@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fsync, linkat, openat, renameat, renameat_with, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
@@ -102,7 +103,15 @@ pub fn replace(dir: &Dir, new: &[u8], name: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As open(2) and fsync(2).
 pub fn sync(dir: &Dir) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = retry_on_intr(|| openat(dir, ".", flags, Mode::empty()))?;
+    let fd = readable(dir)?;
     Ok(retry_on_intr(|| fsync(&fd))?)
+}
+
+/// The same directory, for what asks for more than names: listing, fsync(2), flock(2), extended attributes.
+///
+/// # Errors
+/// As open(2).
+pub fn readable(dir: &Dir) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| openat(dir, ".", flags, Mode::empty()))?)
 }

@@ -11,18 +11,15 @@ use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
 use super::owner::{self, Rights};
+use super::{StoreError, acl, dir};
 use crate::format::{FileKind, index::IndexFile, log::LogFile};
 use crate::source::{Dir, Input, MailboxFiles, Meta, MmapPolicy, NotRegular, Role, contents};
 
-/// The extended attributes that say who may use a file: its POSIX ACL and its SELinux context.
-const ACL: &str = "system.posix_acl_access";
+/// The extended attribute with the SELinux context of a file.
 const SELINUX: &str = "security.selinux";
 /// Mode bits that a file of an index can have.
 const PERMISSIONS: u32 = 0o666;
-/// Largest extended attribute of Linux.
-const MAX_XATTR: usize = 1 << 16;
 
 /// What a file is besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,18 +44,8 @@ pub struct FileAttributes {
 
 impl FileAttributes {
     fn of(file: &File, meta: &Meta) -> io::Result<FileAttributes> {
-        let xattr = |name| {
-            let mut value = vec![0; MAX_XATTR];
-            match retry_on_intr(|| rustix::fs::fgetxattr(file, name, &mut value[..])) {
-                Ok(len) => {
-                    value.truncate(len);
-                    Ok(Some(value))
-                }
-                Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-                Err(error) => Err(io::Error::from(error)),
-            }
-        };
-        Ok(FileAttributes { acl: xattr(ACL)?, selinux: xattr(SELINUX)?, ..FileAttributes::plain(meta) })
+        let (acl, selinux) = (acl::xattr(file, acl::ACCESS)?, acl::xattr(file, SELINUX)?);
+        Ok(FileAttributes { acl, selinux, ..FileAttributes::plain(meta) })
     }
 
     fn plain(meta: &Meta) -> FileAttributes {
@@ -87,8 +74,8 @@ impl FileAttributes {
             }
         }
         match &self.acl {
-            Some(acl) => rustix::fs::fsetxattr(file, ACL, acl, XattrFlags::empty())?,
-            None => match rustix::fs::fremovexattr(file, ACL) {
+            Some(acl) => rustix::fs::fsetxattr(file, acl::ACCESS, acl, XattrFlags::empty())?,
+            None => match rustix::fs::fremovexattr(file, acl::ACCESS) {
                 Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => {}
                 Err(error) => return Err(error.into()),
             },
@@ -354,17 +341,30 @@ impl Home {
 
     /// The attributes that a file with that role shall have: those of the file that is there if it is the owner's, else
     /// mode and group of another file of the index, else those of the directory (`mail-storage.c`,
-    /// `mailbox_refresh_permissions`). Its owner is the mailbox's.
+    /// `mailbox_refresh_permissions`). Its owner is the mailbox's. A file without an access list of its own has what
+    /// the default list of the directory gives it, with the mode that Dovecot then takes, that of the directory.
     pub fn attributes(&self, survey: &AsFound, role: Role) -> FileAttributes {
         let ours = |held: &&Held| held.attributes.uid == self.meta.uid || !owner::started_as_root();
         let own = survey.get(role).filter(ours).map(|held| held.attributes.clone());
         let order = [Role::Index, Role::Log, Role::OldLog, Role::Backup, Role::Cache];
         let sibling = || order.into_iter().find_map(|role| survey.get(role).filter(ours));
+        let without = |have: FileAttributes| {
+            let mode = acl::plain_mode(have.mode, have.acl.as_deref());
+            FileAttributes { mode, acl: None, selinux: None, ..have }
+        };
+        let open = dir::readable(&self.dir).ok();
+        let of_dir = |name| open.as_ref().and_then(|dir| acl::xattr(dir, name).ok()?);
         let mut attributes = match (own, sibling()) {
             (Some(own), _) => own,
-            (None, Some(held)) => FileAttributes { acl: None, selinux: None, ..held.attributes.clone() },
-            (None, None) => FileAttributes::plain(&self.meta),
+            (None, Some(held)) => without(held.attributes.clone()),
+            (None, None) => without(FileAttributes { acl: of_dir(acl::ACCESS), ..FileAttributes::plain(&self.meta) }),
         };
+        if attributes.acl.is_none()
+            && let Some((acl, mode)) =
+                of_dir(acl::DEFAULT).and_then(|list| acl::inherited(&list, self.meta.mode & PERMISSIONS))
+        {
+            (attributes.acl, attributes.mode) = (Some(acl), mode);
+        }
         // Somebody else's files in a directory of root stay that user's.
         attributes.uid = match survey.get(role) {
             Some(held) if self.any_owner && self.meta.uid == 0 => held.attributes.uid,

@@ -10,9 +10,10 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::retry_on_intr;
+use rustix::process::geteuid;
 
-use super::StoreError;
-use crate::source::{Dir, Meta};
+use super::{StoreError, output};
+use crate::source::Meta;
 
 /// Bytes at the end of a file that are looked at.
 const TAIL: u64 = 1;
@@ -27,15 +28,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens a journal, or begins one, of mode 0600. A file that is there must be one whose first line begins with
-    /// `head`: nothing is added to any other file.
+    /// Opens a journal, or begins one, of mode 0600. A file that is there must be the caller's own, of one name, and
+    /// its first line begin with `head`: nothing is added to any other file. The way there is that of other outputs
+    /// ([`super::output`]).
     ///
     /// # Errors
     /// As open(2) and read(2); for a file that is no journal.
     pub fn open(path: &Path, head: &str) -> Result<Journal, StoreError> {
         let fail = |source: io::Error| StoreError::new(path, "cannot keep the journal", source);
         let name = path.file_name().ok_or_else(|| fail(io::Error::other("it is the name of a directory")))?;
-        let parent = Dir::open(path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
+        let parent = output::open_dir(path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
         if let Ok(meta) = parent.stat(name.as_bytes())
             && let Some(special) = meta.special
         {
@@ -44,7 +46,11 @@ impl Journal {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = retry_on_intr(|| openat(&parent, name, flags | OFlags::NONBLOCK, Mode::RUSR | Mode::WUSR));
         let file = File::from(fd.map_err(|error| fail(error.into()))?);
-        let size = Meta::of(&file).map_err(fail)?.stat.size;
+        let meta = Meta::of(&file).map_err(fail)?;
+        if meta.special.is_some() || meta.uid != geteuid().as_raw() || meta.links > 1 {
+            return Err(fail(io::Error::other("it is no file of the caller's alone")));
+        }
+        let size = meta.stat.size;
         let mut journal = Journal { path: path.to_owned(), file, failed: Mutex::new(None) };
         if size > 0 {
             let mut first = vec![0; head.len()];

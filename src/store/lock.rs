@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,7 @@ pub enum LockError {
 pub struct LogLock<'h> {
     home: &'h Home,
     method: LockMethod,
+    timeout: Duration,
     file: Option<File>,
     /// False for a log of root's that its owner cannot write.
     writable: bool,
@@ -94,7 +95,7 @@ impl<'h> LogLock<'h> {
     pub fn acquire(home: &'h Home, method: LockMethod, timeout: Duration) -> Result<LogLock<'h>, LockError> {
         let wait = Wait { started: Instant::now(), timeout };
         let log = home.name(Role::Log);
-        let mut lock = LogLock { home, method, file: None, writable: true, names: Vec::new() };
+        let mut lock = LogLock { home, method, timeout, file: None, writable: true, names: Vec::new() };
         if method == LockMethod::Dotlock {
             lock.take_name([&log, &b".lock"[..]].concat(), &wait)?;
         }
@@ -174,6 +175,21 @@ impl<'h> LogLock<'h> {
             }
             have != name
         });
+    }
+
+    /// The lock on the making of a log as well, for whoever takes the log away: the lock on a file that has no name any
+    /// more keeps nobody from making another one. Dovecot takes the two in this order (`mail_transaction_log_rotate`).
+    ///
+    /// # Errors
+    /// As [`acquire`](LogLock::acquire).
+    pub fn on_making(&self) -> Result<LogLock<'h>, LockError> {
+        let LogLock { home, method, timeout, .. } = *self;
+        let mut lock = LogLock { home, method, timeout, file: None, writable: true, names: Vec::new() };
+        let name = [&home.name(Role::Log), &b".newlock"[..]].concat();
+        if method != LockMethod::None && !self.names.iter().any(|(have, _)| *have == name) {
+            lock.take_name(name, &Wait { started: Instant::now(), timeout })?;
+        }
+        Ok(lock)
     }
 
     /// The locked log; `None` when there is none.
@@ -256,7 +272,7 @@ fn holder(file: &File, method: LockMethod) -> String {
     }
 }
 
-fn process(pid: i32) -> String {
+pub(super) fn process(pid: i32) -> String {
     match std::fs::read(format!("/proc/{pid}/comm")) {
         Ok(name) => format!("process {pid} ({})", printable(name.trim_ascii())),
         Err(_) => format!("process {pid}"),
@@ -264,8 +280,8 @@ fn process(pid: i32) -> String {
 }
 
 /// The kernel lists BSD locks by inode: `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`.
-fn flock_holder(file: &File) -> Option<i32> {
-    let inode = file.metadata().ok()?.ino().to_string();
+pub(super) fn flock_holder(file: impl AsFd) -> Option<i32> {
+    let inode = Meta::of(file).ok()?.stat.ino.to_string();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();

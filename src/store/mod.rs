@@ -1,6 +1,8 @@
 //! Writing to disk: Dovecot's own locks, several files changed as one, the one file that can put everything back, and
 //! the outputs that a caller names. What to write is decided elsewhere.
 
+pub mod acl;
+pub mod alone;
 pub mod dir;
 pub mod home;
 pub mod journal;

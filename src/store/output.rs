@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Opens a directory that the caller named, part by part. Links in it are his will if they are his own or root's; one
 /// that somebody else has put on the way is not followed (as the kernel does in sticky directories,
 /// `fs.protected_symlinks`, where that is on).
-fn open_dir(path: &Path) -> io::Result<Dir> {
+pub(super) fn open_dir(path: &Path) -> io::Result<Dir> {
     let mut todo: Vec<Vec<u8>> = Vec::new();
     let push = |todo: &mut Vec<Vec<u8>>, path: &[u8]| {
         let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());

@@ -1,10 +1,11 @@
-//! Signals that ask idx to end are held while files change their names, and obeyed afterwards.
+//! Signals that ask idx to end are held while files change their names. What was begun is ended, and said; whoever
+//! works on more than one mailbox begins no other ([`Graceful`]).
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::{flag, low_level};
+use signal_hook::flag;
 
 const HELD: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 /// The line of `/proc/self/status` with the signals that the caller had ignored, as `nohup` and the shell's `&` do.
@@ -20,6 +21,14 @@ struct Handlers {
 }
 
 static HANDLERS: OnceLock<Handlers> = OnceLock::new();
+/// True when what was done is said before the process ends.
+static REPORTS: AtomicBool = AtomicBool::new(false);
+
+/// From now on a signal that comes while files change their names, or after that, ends the process only when it ends by
+/// itself: what was done is said first. For a process that does nothing but that.
+pub fn report_first() {
+    REPORTS.store(true, Ordering::SeqCst);
+}
 
 /// A file that grows beyond the limit of the process makes write(2) fail, which is reported, instead of ending the
 /// process.
@@ -63,25 +72,33 @@ impl Hold {
     }
 }
 
+impl Hold {
+    /// All is done that signals were held for.
+    pub fn done(self) {
+        if REPORTS.load(Ordering::SeqCst)
+            && let Some(handlers) = HANDLERS.get()
+        {
+            handlers.holders.fetch_sub(1, Ordering::SeqCst);
+            std::mem::forget(self);
+        }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         let Some(handlers) = HANDLERS.get() else { return };
         if handlers.holders.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
         }
+        // The next one ends the process as ever; the one that came is for whoever asks for it.
         handlers.free.store(true, Ordering::SeqCst);
-        if let Ok(signal @ 1..) = i32::try_from(handlers.came.swap(0, Ordering::SeqCst)) {
-            let _ = low_level::emulate_default_handler(signal);
-        }
     }
 }
 
-impl Hold {
-    /// The signal that came since, and which is not obeyed then; `None`: none did.
-    fn taken(&self) -> Option<i32> {
-        let came = HANDLERS.get()?.came.swap(0, Ordering::SeqCst);
-        i32::try_from(came).ok().filter(|signal| *signal > 0)
-    }
+/// The signal that came while signals were held, and that nobody has asked for yet; `None`: none did.
+pub fn came() -> Option<i32> {
+    let came = HANDLERS.get()?.came.swap(0, Ordering::SeqCst);
+    i32::try_from(came).ok().filter(|signal| *signal > 0)
 }
 
 /// A run over many mailboxes, which a signal ends between two of them. Only the first one: once that was asked for, the
@@ -105,8 +122,10 @@ impl Graceful {
             return Some(known);
         }
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(holding) = &*hold else { return Some(self.came.load(Ordering::SeqCst)) };
-        let signal = holding.taken()?;
+        if hold.is_none() {
+            return Some(self.came.load(Ordering::SeqCst));
+        }
+        let signal = came()?;
         self.came.store(signal, Ordering::SeqCst);
         *hold = None;
         Some(signal)

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 
 use super::dir;
 use super::home::{AsFound, FileAttributes, Home, set_mtime};
-use super::lock::{LockMethod, LogLock};
+use super::lock::{LockError, LockMethod, LogLock};
 use super::signals::Hold;
 use super::{StoreError, lock};
 use crate::source::{Meta, Role, Stat};
@@ -51,6 +51,21 @@ pub enum FileChange<'a> {
     },
     /// A file goes.
     Remove(Role),
+}
+
+/// What the name of the index is followed by in that of the undo file.
+pub const UNDO_SUFFIX: &str = ".idx-undo";
+
+/// What a transaction does with the undo file.
+#[derive(Clone, Copy, Debug)]
+pub enum UndoTurn<'a, 'h> {
+    /// Nothing.
+    Stays,
+    /// A new one is put in place before anything else is done: it can take the changes back.
+    First(&'a Staged<'h>),
+    /// When all else is done this one takes its place, or it goes: were idx killed before, the next run would begin
+    /// where this one did.
+    Last(Option<&'a Staged<'h>>),
 }
 
 /// Why a transaction failed.
@@ -171,8 +186,7 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// Makes `changes` true on disk: first `undo`, the file that can take them back, is put in place, then they are
-    /// made in their order. `survey` is what they were planned on.
+    /// Makes `changes` true on disk, in their order. `survey` is what they were planned on.
     ///
     /// # Errors
     /// [`CommitError`]; in all cases but [`CommitError::Torn`] every name leads to the file that it led to before.
@@ -180,7 +194,7 @@ impl<'a> Transaction<'a> {
         home: &'a Home,
         lock: &'a LogLock<'a>,
         survey: &'a AsFound,
-        undo: Option<&Staged<'_>>,
+        undo: UndoTurn<'_, '_>,
         changes: &[FileChange<'_>],
     ) -> Result<(), CommitError> {
         let mut transaction = Transaction { home, lock, survey, done: Vec::new() };
@@ -208,6 +222,15 @@ impl<'a> Transaction<'a> {
                 second = Some(file);
             }
         }
+        // Of whoever takes the log away both locks are needed.
+        let making = changes.contains(&FileChange::Remove(Role::Log)).then(|| lock.on_making()).transpose();
+        let making = making.map_err(|error| {
+            let error = match error {
+                LockError::Io(error) => error,
+                held => home.error(&home.name(Role::Log), "cannot remove", io::Error::other(held)),
+            };
+            unchanged(error)
+        })?;
         let hold = Hold::signals();
         let result = transaction.apply(undo, changes, &staged);
         let result = match result {
@@ -217,19 +240,22 @@ impl<'a> Transaction<'a> {
             }
             Err(error) => transaction.roll_back(error),
         };
-        // The locks on new logs end here, and the signals that came meanwhile have their way.
-        drop((staged, second));
-        drop(hold);
+        // The locks on new logs end here.
+        drop((staged, second, making));
+        match result {
+            Ok(()) => hold.done(),
+            Err(_) => drop(hold),
+        }
         result
     }
 
     fn apply(
         &mut self,
-        undo: Option<&Staged<'_>>,
+        undo: UndoTurn<'_, '_>,
         changes: &[FileChange<'_>],
         staged: &[(Role, Staged<'_>)],
     ) -> Result<(), StoreError> {
-        if let Some(undo) = undo {
+        if let UndoTurn::First(undo) = undo {
             self.put(undo)?;
             self.sync()?;
         }
@@ -249,6 +275,13 @@ impl<'a> Transaction<'a> {
                         self.put(one)?;
                     }
                 }
+            }
+        }
+        if let UndoTurn::Last(undo) = undo {
+            self.sync()?;
+            match undo {
+                Some(undo) => self.put(undo)?,
+                None => self.take_away(self.home.beside(UNDO_SUFFIX))?,
             }
         }
         self.sync()

@@ -11,13 +11,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::home::{AsFound, FileAttributes, Home};
-use super::transaction::Staged;
+use super::transaction::{Staged, UNDO_SUFFIX};
 use super::{StoreError, dir};
 use crate::format::{index::IndexFile, log::LogFile};
 use crate::source::Role;
 
-/// What the index's name is followed by.
-pub const SUFFIX: &str = ".idx-undo";
 const MANIFEST: &str = "manifest.json";
 const SCHEMA: &str = "idx.undo-manifest/1";
 /// How many steps are kept.
@@ -263,7 +261,7 @@ fn indexid(role: Role, bytes: &[u8]) -> Option<u32> {
 impl UndoFile {
     /// Name of the undo file of an index.
     pub fn name(home: &Home) -> Vec<u8> {
-        home.beside(SUFFIX)
+        home.beside(UNDO_SUFFIX)
     }
 
     /// Adds a step. Of more than [`MOST_STEPS`] the oldest stays, and the two after it become one.
