@@ -235,8 +235,8 @@ fn acl(path: &Path) -> Vec<u8> {
     value
 }
 
-/// A shared mailbox that is open to one more user stays open to that user, and one that is not stays closed whatever ACL the
-/// directory hands to new files.
+/// A shared mailbox that is open to one more user stays open to that user, and one that is not has the ACL that the directory
+/// hands to new files within the mode of the directory.
 #[test]
 fn access_lists_are_kept() {
     // `user::rw-, user:1234:rw-, group::r--, mask::rw-, other::---` as linux/posix_acl_xattr.h codes it.
@@ -264,7 +264,11 @@ fn access_lists_are_kept() {
     edit(&index, |b| b.truncate(60));
     rustix::fs::setxattr(temp.path(), "system.posix_acl_default", &list, flags).expect("a file system with ACLs");
     assert_eq!(idx(&["rebuild"], temp.path()).0, 0);
-    assert_eq!((acl(&index), fs::metadata(&index).expect("index").mode() & 0o777), (Vec::new(), 0o640));
+    // As Dovecot 2.3.19 leaves an index of mode 0640 when it rewrites it there: the list, and of what that gives to others as
+    // much as the mode of the directory gives to its group (of a directory of mode 0700, nothing).
+    let group = fs::metadata(temp.path()).expect("directory").mode() >> 3 & 6;
+    list[4 + 3 * 8 + 2] = group as u8;
+    assert_eq!((acl(&index), fs::metadata(&index).expect("index").mode() & 0o777), (list, 0o600 | group << 3));
 }
 
 /// Whoever owns a mailbox can write an undo file: it is believed about bytes and times, and about nothing else.
