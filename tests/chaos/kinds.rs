@@ -76,6 +76,16 @@ fn kinds_of_damage_that_were_found() {
     // An append of a UID that another message has: the UID it had is one that nothing appends, and its mail is here.
     let append = |dir: &Path| flip(dir, log, 740, 0);
     expect(&all, "2.4.1-sdbox-chain Archive", append, &Wanted::Named);
+    // An introduction by number, aligned as that extension never is.
+    expect(&all, "2.3.19.1-maildir-nomodseq INBOX", |dir| flip(dir, log, 1955, 2), &Wanted::Whole);
+    // The end of a Maildir's log behind that of an mbox: its number of an extension is another one's here.
+    let foreign = |dir: &Path| {
+        let theirs = crate::fixtures().join("2.4.1-maildir-chain/files/Maildir/.Archive").join(log);
+        let mut bytes = fs::read(dir.join(log)).expect("log");
+        bytes.extend(&fs::read(theirs).expect("log")[900..]);
+        fs::write(dir.join(log), bytes).expect("write");
+    };
+    expect(&all, "2.3.19.1-mbox-nomodseq INBOX", foreign, &Wanted::AtMost(Grade::History));
     // An expunge of a UID that was never given: the one that is a bit away has no mail any more.
     let expunge = |dir: &Path| flip(dir, log, 2005, 1);
     expect(&all, "2.4.1-sdbox-busy INBOX", expunge, &Wanted::Whole);
