@@ -12,7 +12,7 @@ use crate::format::ext::{MapRecord, MdboxRecord};
 use crate::format::record::flag;
 use crate::model::Mailbox;
 use crate::source::place::{self, DBOX_MAILS};
-use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, Role, Special};
+use crate::source::{Dir, Family, MailboxFiles, MmapPolicy, Role, Signs, Special};
 
 /// Levels of mailboxes below each other that are looked into.
 const MAX_DEPTH: usize = 64;
@@ -74,8 +74,10 @@ impl std::fmt::Display for MailFlaw {
 impl Sdbox {
     /// The files in a directory; `None` when there is not one. With `believed` sizes they are held against these, and
     /// read where they differ or are not known.
-    pub(super) fn beside(dir: &Dir, believed: Option<&Believed>) -> Option<Sdbox> {
-        let (mut uids, broken) = numbers_in(dir, b"u.")?;
+    pub(super) fn beside(dir: &Dir, believed: Option<&Believed>, signs: Option<Signs>) -> Option<Sdbox> {
+        // Where a listing has shown none, the directory is not listed again for them.
+        let is_without = signs.is_some_and(|signs| !signs.sdbox_files);
+        let (mut uids, broken) = if is_without { Default::default() } else { numbers_in(dir, b"u.")? };
         let mut flaws = Vec::new();
         let is_likely = |size: u64, uid: u32| {
             let besides = believed?.physical(uid).and_then(|physical| size.checked_sub(physical));
@@ -100,7 +102,7 @@ impl Sdbox {
 
     /// The files of the mailbox in another root.
     pub(super) fn elsewhere(dir: &Dir, believed: Option<&Believed>) -> Option<Sdbox> {
-        roots::sure_storages(dir).iter().find_map(|one| Sdbox::beside(&one.dir, believed))
+        roots::sure_storages(dir).iter().find_map(|one| Sdbox::beside(&one.dir, believed, None))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use sha1::{Digest, Sha1};
 
-use super::maildir::{self, Maildir};
+use super::maildir::{self, Asked, Maildir};
 use super::{Witness, load};
 use crate::source::place::guid_of;
 use crate::source::{MailboxFiles, MmapPolicy};
@@ -25,7 +25,7 @@ fn of_text(text: &[u8]) -> [u8; 16] {
 pub fn holders(files: &MailboxFiles, wanted: &HashSet<[u8; 16]>, mmap: MmapPolicy) -> Vec<([u8; 16], u32)> {
     let Ok(dir) = files.dir() else { return Vec::new() };
     if maildir::list_places(dir).iter().any(|dir| dir.stat("dovecot-uidlist").is_ok()) {
-        return match Maildir::read(dir, None, None) {
+        return match Maildir::read(dir, &Asked::default()) {
             Witness::Maildir(maildir) => in_maildir(&maildir, wanted),
             _ => Vec::new(),
         };

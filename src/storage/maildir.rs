@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use super::cached::Believed;
 use super::{Witness, path_in, roots};
+use crate::format::index::IndexHeader;
 use crate::format::record::flag;
 use crate::source::place::guid_of;
-use crate::source::{Dir, Family, Special, Stat};
+use crate::source::{Dir, Family, Signs, Special, Stat};
 
 /// Letters that stand for keywords in file names: `a` to `z`.
 pub const KEYWORD_LETTERS: usize = 26;
@@ -47,11 +48,37 @@ pub struct NoUidList {
     pub is_certain: bool,
 }
 
+/// What is known before a Maildir is looked at, and what is asked of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked<'a> {
+    /// The header of its index.
+    pub index: Option<&'a IndexHeader>,
+    /// Only whether it has messages that the index does not know: their files are listed where the list has their UIDs,
+    /// or is not that of the index.
+    pub only_new: bool,
+    /// The files are asked for their sizes, which are held against these.
+    pub believed: Option<&'a Believed>,
+    /// What a listing of the directory had.
+    pub signs: Option<Signs>,
+}
+
+impl Asked<'_> {
+    fn needs_files(&self, uidlist: &Result<UidListFile, NoUidList>) -> bool {
+        let (Some(index), Ok(UidListFile { list, .. }), true) = (self.index, uidlist, self.only_new) else {
+            return true;
+        };
+        let is_known = list.entries.last().is_none_or(|(uid, _)| *uid < index.next_uid);
+        !is_known || list.problem.is_some() || list.uid_validity != index.uid_validity
+    }
+}
+
 /// The message files of a Maildir.
 #[derive(Debug, Default)]
 pub struct MessageFiles {
     /// The directory with `cur/` and `new/`.
     pub dir: PathBuf,
+    /// Whether they were listed: see [`Asked::only_new`].
+    pub are_listed: bool,
     /// All of them, those in `new/` first.
     pub files: Vec<MessageFile>,
     /// When `new/` and `cur/` had last changed, UNIX seconds and nanoseconds, before they were listed.
@@ -233,9 +260,12 @@ impl UidList {
 impl Maildir {
     /// Reads the control files and lists the messages of the mailbox whose indexes are in a directory. What is in
     /// another root belongs to it if that is certainly a root of the same user, or has the UIDVALIDITY of the index.
-    /// With `believed` sizes the files are asked for theirs.
-    pub(super) fn read(dir: &Dir, uid_validity: Option<u32>, believed: Option<&Believed>) -> Witness {
-        let (list_here, cur_here) = (has_list(dir), has_cur(dir));
+    pub(super) fn read(dir: &Dir, asked: &Asked<'_>) -> Witness {
+        let uid_validity = asked.index.map(|header| header.uid_validity);
+        let (list_here, cur_here) = match asked.signs {
+            Some(signs) => (signs.uidlist, signs.cur),
+            None => (has_list(dir), has_cur(dir)),
+        };
         let others = if list_here && cur_here { Vec::new() } else { roots::storages(dir) };
         let proven = |other: &&roots::Counterpart| {
             let read = || read_list(&other.dir).map(|(list, _)| list.uid_validity).ok();
@@ -260,18 +290,22 @@ impl Maildir {
                 Err(_) => return Witness::Absent("dovecot-uidlist cannot be read"),
             },
         };
-        let keywords = home.read_small("dovecot-keywords", MAX_KEYWORDS).ok();
+        let needs_files = asked.needs_files(&uidlist);
+        let keywords = needs_files.then(|| home.read_small("dovecot-keywords", MAX_KEYWORDS).ok()).flatten();
         let is_here = |name: &str| home.stat(name).is_ok();
         let private = [Family::Private.prefix(), ".log"].concat();
         Witness::Maildir(Maildir {
             cur_is_gone: messages.is_none() && ["new", "tmp", "maildirfolder"].into_iter().any(is_here),
-            messages: messages.and_then(|dir| read_messages(&dir, uidlist.as_ref().ok(), believed)),
+            messages: messages.and_then(|dir| match needs_files {
+                true => read_messages(&dir, uidlist.as_ref().ok(), asked.believed),
+                false => Some(MessageFiles { dir: dir.path().to_owned(), ..MessageFiles::default() }),
+            }),
             uidlist,
             keywords: Keywords {
                 path: path_in(&home, "dovecot-keywords"),
                 names: keywords.map(|(bytes, _)| keyword_names(&bytes)),
             },
-            has_private_flags: dir.stat(private).is_ok(),
+            has_private_flags: needs_files && dir.stat(private).is_ok(),
         })
     }
 
@@ -328,7 +362,7 @@ fn read_list(dir: &Dir) -> std::io::Result<(UidList, Stat)> {
 fn read_messages(dir: &Dir, uidlist: Option<&UidListFile>, believed: Option<&Believed>) -> Option<MessageFiles> {
     let entries = uidlist.filter(|_| believed.is_some()).map(|file| file.list.entries.as_slice()).unwrap_or_default();
     let uids: HashMap<&[u8], u32> = entries.iter().map(|(uid, base)| (base.as_slice(), *uid)).collect();
-    let mut messages = MessageFiles { dir: dir.path().to_owned(), ..MessageFiles::default() };
+    let mut messages = MessageFiles { dir: dir.path().to_owned(), are_listed: true, ..MessageFiles::default() };
     for (sub, in_cur) in [("new", false), ("cur", true)] {
         let listed = dir.each_below(sub, |name, special| {
             // Hard links and links to mail in another place both count: Dovecot reads through them.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::maildir::Asked;
 use super::mails::Mails;
 use super::mbox::MboxMail;
 use super::mdbox_root::{MapState, Roots};
@@ -88,7 +89,7 @@ impl Messages {
     }
 
     fn of_maildir(dir: &Dir) -> Option<Messages> {
-        let Witness::Maildir(maildir) = Maildir::read(dir, None, None) else { return None };
+        let Witness::Maildir(maildir) = Maildir::read(dir, &Asked::default()) else { return None };
         let list = &maildir.uidlist.as_ref().ok()?.list;
         let flags = maildir.flags();
         let listed = list.entries.iter().map(|(uid, _)| *uid);
@@ -131,7 +132,7 @@ impl Messages {
     }
 
     fn of_sdbox(dir: &Dir) -> Option<Messages> {
-        let sdbox = Sdbox::beside(dir, None)?;
+        let sdbox = Sdbox::beside(dir, None, None)?;
         let next_uid = sdbox.uids.last().map_or(0, |uid| uid.saturating_add(1));
         Some(Messages { format: "sdbox", uids: sdbox.uids, next_uid, ..Messages::default() })
     }

@@ -25,6 +25,7 @@ pub use dbox::{MailFlaw, MapFiles, MapReference, Origin, Sdbox, mails_of, map_ui
 pub use guids::holders;
 pub use list::{InList, Listed, ListedMailbox, Own, hex, own_guid};
 pub use location::Location;
+use maildir::Asked;
 pub use maildir::{KEYWORD_LETTERS, Keywords, Maildir, MessageFile, MessageFiles, NoUidList, UidList, UidListFile};
 pub use maildir::{is_saving, list_places};
 pub use mails::{Mail, Mails, Place, Reference};
@@ -201,7 +202,7 @@ fn of_mailbox(
     // What has a uidlist and no file of an sdbox is none, nor is any of it in an alternate storage.
     let is_other = signs.is_some_and(|signs| signs.uidlist && !signs.sdbox_files);
     let is_other = is_other && mailbox.extension(b"dbox-hdr").is_none();
-    let beside = if is_other { None } else { Sdbox::beside(dir, believed) };
+    let beside = if is_other { None } else { Sdbox::beside(dir, believed, signs) };
     let is_certain = || roots::has_control(dir);
     let missing = |what| Witness::Missing(Missing { what, path: dir.path().to_owned() });
     let kind = match StorageKind::of(mailbox, beside.is_some()) {
@@ -218,7 +219,10 @@ fn of_mailbox(
             None if is_certain() => missing(Lost::MessageFiles),
             None => Witness::Absent("there are no message files u.N"),
         },
-        StorageKind::Maildir => match Maildir::read(dir, Some(mailbox.header.uid_validity), believed) {
+        StorageKind::Maildir => match Maildir::read(
+            dir,
+            &Asked { index: Some(&mailbox.header), only_new: believed.is_none(), believed, signs },
+        ) {
             Witness::Absent(_) if mailbox.extension(b"maildir").is_some() && is_certain() => missing(Lost::Maildir),
             witness => witness,
         },
@@ -329,11 +333,11 @@ mod tests {
         let kind = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, keywords, kind, rustix::fs::Mode::RUSR, 0).expect("FIFO");
         let dir = Dir::open(home.path()).expect("open");
-        let Witness::Maildir(maildir) = Maildir::read(&dir, None, None) else { panic!("a Maildir") };
+        let Witness::Maildir(maildir) = Maildir::read(&dir, &Asked::default()) else { panic!("a Maildir") };
         assert!(maildir.keywords.names.is_none());
         std::fs::remove_file(home.path().join("dovecot-uidlist")).expect("remove");
         std::os::unix::fs::symlink("/dev/zero", home.path().join("dovecot-uidlist")).expect("link");
-        let Witness::Maildir(maildir) = Maildir::read(&dir, None, None) else { panic!("a Maildir") };
+        let Witness::Maildir(maildir) = Maildir::read(&dir, &Asked::default()) else { panic!("a Maildir") };
         assert!(maildir.uidlist.is_err());
     }
 }

@@ -271,25 +271,44 @@ fn split(dir: &Dir) -> Option<(Dir, Vec<Vec<u8>>)> {
     }
     let is_sure =
         |dir: &Dir| ["dovecot.list.index.log", "dovecot-uidvalidity"].iter().any(|name| dir.stat(name).is_ok());
-    let is_root = |dir: &Dir| is_sure(dir) || dir.stat("dovecot-uidlist").is_ok();
-    // A mailbox above this one has a uidlist, too, where mailboxes are directories in each other.
-    let levels = [&is_sure as &dyn Fn(&Dir) -> bool, &is_root]
-        .into_iter()
-        .find_map(|is_it| dir.upwards().skip(1).take(MAX_ABOVE).position(|above| is_it(&above)));
-    let levels = match levels {
-        Some(above) => above + 1,
-        None if base.starts_with(b".") => 1,
-        None if is_root(dir) => return Some((dir.clone(), inbox())),
-        None if base == DBOX_MAILS || parent.above().is_some_and(|(_, name)| name == DOT_IMAP) => 2,
-        None => 1,
+    let has_list = |dir: &Dir| dir.stat("dovecot-uidlist").is_ok();
+    // A mailbox above this one has a uidlist, too, where mailboxes are directories in each other: a directory with the
+    // files of a root counts first, however far above it is.
+    let (mut names, mut at, mut likely) = (vec![base], parent.clone(), None);
+    let found = loop {
+        if is_sure(&at) {
+            break Some((names.len(), at));
+        }
+        if likely.is_none() && has_list(&at) {
+            likely = Some((names.len(), at.clone()));
+        }
+        match (names.len() < MAX_ABOVE).then(|| at.above()).flatten() {
+            Some((above, name)) => {
+                names.push(name);
+                at = above;
+            }
+            None => break likely,
+        }
     };
-    let (mut root, mut names) = (dir.clone(), Vec::new());
-    for _ in 0..levels {
-        let (above, name) = root.above()?;
-        names.push(name);
-        root = above;
+    if let Some((levels, root)) = found {
+        names.truncate(levels);
+        return Some((root, vec![joined(names)]));
     }
-    Some((root, vec![joined(names)]))
+    names.truncate(1);
+    let base = names.first()?;
+    if base.starts_with(b".") {
+        return Some((parent, vec![joined(names)]));
+    }
+    if is_sure(dir) || has_list(dir) {
+        return Some((dir.clone(), inbox()));
+    }
+    match parent.above().filter(|(_, name)| base == DBOX_MAILS || name == DOT_IMAP) {
+        Some((root, name)) => {
+            names.push(name);
+            Some((root, vec![joined(names)]))
+        }
+        None => Some((parent, vec![joined(names)])),
+    }
 }
 
 #[cfg(test)]

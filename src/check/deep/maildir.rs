@@ -57,6 +57,9 @@ pub(super) fn check(
         }
         return skip("message files", "there is no cur/");
     };
+    if !messages.are_listed {
+        return;
+    }
     let mut by_base: HashMap<&[u8], &MessageFile> = HashMap::with_capacity(messages.files.len());
     let listed: HashMap<u32, &[u8]> = file.list.entries.iter().map(|(uid, base)| (*uid, base.as_slice())).collect();
     let uid_of: HashMap<&[u8], u32> = listed.iter().map(|(uid, base)| (*base, *uid)).collect();
