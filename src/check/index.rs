@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::{KNOWN_FLAGS, foreign};
 use super::names::one_bit_off;
-use super::{CLOCK_SKEW, Code, FIRST_STAMP, FSCK, FSCKD, Finding, Findings, Severity, Subject, is_dbox};
+use super::{CLOCK_SKEW, Code, FIRST_STAMP, FSCK, FSCKD, Finding, Findings, Level, Severity, Subject, is_dbox};
 use crate::format::ext::{KeywordsHeader, KnownExt, ext_hdr_check};
 use crate::format::index::{ExtView, IndexFile, IndexHeader, RECORD_MIN_SIZE, RECORD_SIZE, header_flag};
 use crate::format::record::flag;
@@ -94,10 +94,13 @@ impl Judge<'_, '_> {
             self.shapes();
         }
         self.size();
-        self.uids();
+        let level = self.subject.options.level;
+        if level >= Level::Uids {
+            self.uids();
+        }
         self.identity();
         self.keywords();
-        if !self.has(Code::I3) && !self.has(Code::I4) {
+        if level >= Level::Files && !self.has(Code::I3) && !self.has(Code::I4) {
             self.records();
         }
         self.days();

@@ -187,8 +187,13 @@ pub(crate) fn quote(path: &Path) -> String {
 }
 
 /// How much to look at. Every rule is the same at each level; a level only leaves rules out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// What modseqs are counted by: each log by itself, the headers of the index, and both against each other. No
+    /// message is looked at and nothing is replayed.
+    Modseqs,
+    /// Also which UIDs the index has.
+    Uids,
     /// What index, backup and logs say, each by itself and together with the logs replayed once: all that makes a
     /// Dovecot complain when it opens the mailbox, apart from the cache.
     Files,

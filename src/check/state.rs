@@ -43,7 +43,8 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         .and_then(|input| IndexFile::parse(&input.bytes).ok());
     let broken_logs = [Code::L1, Code::L4, Code::L5, Code::L6].into_iter().any(|code| found.has(code, None));
     let sound_index = !found.any(&index_path, Severity::Error);
-    let base = index.as_ref().filter(|_| sound_index).map(Mailbox::load);
+    let is_loaded = sound_index && subject.options.level >= Level::Files;
+    let base = index.as_ref().filter(|_| is_loaded).map(Mailbox::load);
     if broken_logs || (index.is_some() && !sound_index) || subject.snapshot.get(Role::Log).is_none() {
         let state = base.map(|mailbox| State { mailbox, complete: false })?;
         storage(subject, &state.mailbox, found);
@@ -61,6 +62,12 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
     }
     if found.has(Code::I10, Some(&index_path)) && found.any(&index_path, Severity::Error) {
         return base.map(|mailbox| State { mailbox, complete: false });
+    }
+    if subject.options.level < Level::Files {
+        if let Some(index) = index.filter(|_| !torn) {
+            modseqs(subject, &index, &chain, found);
+        }
+        return None;
     }
     let start = base.unwrap_or_else(|| chain.empty_mailbox());
     let replayed = match chain.replay(start, Until::End) {

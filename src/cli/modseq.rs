@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::args::Mailboxes;
 use super::{Context, EXIT_STATUS, Status, grammar, paths};
+use crate::check::Level;
 use crate::model::UidSet;
 use crate::ops::modseq;
 use crate::ops::opened::Opened;
@@ -97,7 +98,7 @@ impl Modseq {
     }
 
     fn run_on_logs(&self, path: &Path, context: &mut Context) -> anyhow::Result<()> {
-        let mut past = match Past::open(path, context.mmap, crate::source::now()) {
+        let mut past = match Past::open(path, Level::Modseqs, context.mmap, crate::source::now()) {
             Ok(past) => past,
             Err(error) => return self.fail(path, context, &error),
         };

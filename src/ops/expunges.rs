@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::past::{Past, Verdict};
 use super::whereabouts;
-use crate::check::{Code, Finding};
+use crate::check::{Code, Finding, Level};
 use crate::format::index::IndexFile;
 use crate::logs::clock::Clock;
 use crate::logs::expunges::Expunges;
@@ -55,7 +55,7 @@ pub(super) fn indexed<T>(
 /// # Errors
 /// When there are no logs, or they cannot be read.
 pub fn read(path: &Path, options: &Options, mmap: MmapPolicy, now: i64) -> Result<Report, LogError> {
-    let Past { generation, logs, verdict, now, .. } = Past::open(path, mmap, now)?;
+    let Past { generation, logs, verdict, now, .. } = Past::open(path, Level::Uids, mmap, now)?;
     let clock = Clock::build(&generation, now)?;
     let indexed = indexed(&generation, Indexed::of)?;
     let expunges = Expunges::read(logs, clock, indexed.as_ref(), options)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::past::{Past, Verdict};
-use crate::check::Finding;
+use crate::check::{Finding, Level};
 use crate::logs::history::LogError;
 use crate::logs::walk::History;
 use crate::source::MmapPolicy;
@@ -23,7 +23,7 @@ impl OpenHistory {
     /// # Errors
     /// When there is no readable log.
     pub fn open(path: &Path, is_timed: bool, mmap: MmapPolicy, now: i64) -> Result<OpenHistory, LogError> {
-        let Past { generation, logs, verdict, now, .. } = Past::open(path, mmap, now)?;
+        let Past { generation, logs, verdict, now, .. } = Past::open(path, Level::Files, mmap, now)?;
         Ok(OpenHistory { history: History::of(generation, logs, is_timed, now)?, verdict })
     }
 

@@ -12,7 +12,7 @@ use crate::model::reach::Indexed;
 use crate::source::{Generation, MmapPolicy, Role, Subject};
 
 /// Logs up to this many bytes are judged in memory; of larger ones only what the walk through them finds is said.
-pub(super) const JUDGED: u64 = 8 << 20;
+const JUDGED: u64 = 8 << 20;
 /// The files that tell of the past.
 const ROLES: [Role; 4] = [Role::Index, Role::Backup, Role::OldLog, Role::Log];
 
@@ -39,11 +39,12 @@ pub struct Verdict {
 }
 
 impl Past {
-    /// Opens the files of a mailbox, or a log with a name of its own, at `now`, UNIX seconds.
+    /// Opens the files of a mailbox, or a log with a name of its own, at `now`, UNIX seconds. They are judged as far
+    /// as `level` says: by what the answer rests on.
     ///
     /// # Errors
     /// When there is no log that can be read, or when the files keep being replaced.
-    pub fn open(path: &Path, mmap: MmapPolicy, now: i64) -> Result<Past, LogError> {
+    pub fn open(path: &Path, level: Level, mmap: MmapPolicy, now: i64) -> Result<Past, LogError> {
         let subject = Subject::of(path)?;
         let generation = Generation::open(&subject.files, &ROLES)?;
         if is_stray(&subject, &generation) {
@@ -55,7 +56,7 @@ impl Past {
             let logs = Logs::of(&generation, now)?;
             return Ok(Past { generation, logs, verdict: Verdict { judged: None }, highest_modseq: None, now });
         }
-        let by = check::Options { level: Level::Files, mmap, ..check::Options::at(now) };
+        let by = check::Options { level, mmap, ..check::Options::at(now) };
         let Look { snapshot, mut findings, .. } = inspect::look(&subject.files, &ROLES, &by)?;
         findings.retain(|finding| finding.severity > Severity::Info);
         let index = snapshot.get(Role::Index).and_then(|input| IndexFile::parse(&input.bytes).ok());

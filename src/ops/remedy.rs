@@ -1,14 +1,11 @@
 //! What a rebuild would do about findings, tried in memory: it is offered as the fix of those that it mends without a
 //! loss, and with its price where it has one. The same plan is what `idx rebuild` carries out.
 
-use std::path::Path;
-
-use super::past::JUDGED;
 use super::{inspect, rebuild};
 use crate::check::deep::judge;
 use crate::check::{self, Finding, Remedy, Severity, quote};
 use crate::repair::{Base, Loss};
-use crate::source::{Family, MailboxFiles, MmapPolicy, Role};
+use crate::source::{Family, MailboxFiles, MmapPolicy};
 use crate::storage::{Depth, Witnesses};
 
 /// Losses that are named before the others are only counted.
@@ -99,17 +96,4 @@ impl Trial {
         let text = format!("idx rebuild{base}{accept} {path}, which loses: {}{more}", named.join("; "));
         Remedy::Advice(text.into())
     }
-}
-
-/// The same for what a verb that looks at no storage found in the index files of a mailbox. Beside large logs, which
-/// such a verb reads in pieces, nothing is tried.
-pub fn try_in(mailbox: &Path, findings: &[Finding]) -> Vec<Finding> {
-    let Ok(files) = MailboxFiles::locate(mailbox) else { return findings.to_vec() };
-    let is_own = |one: &Finding| Role::ALL.into_iter().any(|role| one.file == files.path(role));
-    let (mut own, others): (Vec<_>, Vec<_>) = findings.iter().cloned().partition(is_own);
-    if [Role::OldLog, Role::Log].into_iter().all(|role| files.stat(role).map_or(0, |meta| meta.stat.size) <= JUDGED) {
-        try_all(&mut own, &files, None, MmapPolicy::default());
-    }
-    own.extend(others);
-    own
 }

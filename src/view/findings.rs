@@ -8,7 +8,6 @@ use std::path::Path;
 use crate::check::{Finding, Severity};
 use crate::model::chain::Unlinked;
 use crate::ops::check::{Summary, Tally, WINDOWS};
-use crate::ops::remedy;
 use crate::render::document::{Document, Part};
 use crate::render::table::{Cell, Table};
 use crate::render::text::{printable, shown};
@@ -188,7 +187,7 @@ pub fn prometheus(tally: &Tally, now: i64, seconds: f64, success: bool) -> Strin
     out
 }
 
-/// Lists what is wrong with a mailbox as `problems`.
+/// Lists what is wrong with a mailbox as `problems`. Whether a rebuild mends it is not tried here: `check` says that.
 ///
 /// # Errors
 /// When `out` cannot be written to.
@@ -197,7 +196,6 @@ pub fn list_problems<D: Document>(mailbox: &Path, problems: &[Finding], out: &mu
     if problems.is_empty() && D::FOR_PEOPLE {
         return Ok(());
     }
-    let problems = remedy::try_in(mailbox, problems);
     out.list("problems", |part| problems.iter().try_for_each(|one| part.item(|item| emit(mailbox, one, item))))
 }
 
