@@ -20,8 +20,8 @@ const MAX_SIZE: usize = 1 << 30;
 
 pub(super) fn check(subject: &Subject<'_>, state: Option<&State>, found: &mut Findings) {
     let path = subject.path(Role::Cache);
-    let ext = state.and_then(|state| state.mailbox.extension(b"cache"));
-    let links = |state: &State| state.mailbox.cache_links().map(|(i, at)| (state.mailbox.uid(i), at)).collect();
+    let ext = state.and_then(|state| state.mailbox().extension(b"cache"));
+    let links = |state: &State| state.mailbox().cache_links().map(|(i, at)| (state.mailbox().uid(i), at)).collect();
     let offsets = || -> Vec<(u32, u32)> { state.map(links).unwrap_or_default() };
     let Some(input) = subject.snapshot.get(Role::Cache) else {
         let count = offsets().len();

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use crate::format::log::{LogFile, LogHeader};
 use crate::format::unseen::is_unseen;
+use crate::model::replay::Replayed;
 use crate::model::{ChainFile, reach};
 use crate::source::{Family, MailboxFiles, Meta, MmapPolicy, Role, Snapshot, Stat};
 
@@ -441,6 +442,11 @@ pub fn snapshot(files: &MailboxFiles, snapshot: &Snapshot, options: &Options) ->
 ///
 /// The same evidence and options always give the same findings.
 pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
+    judge_state(evidence, options).0
+}
+
+/// The same, with the state that index and logs lead to, where nothing is wrong on the way there.
+pub fn judge_state(evidence: &Evidence<'_>, options: &Options) -> (Vec<Finding>, Option<Replayed>) {
     let Evidence { files, snapshot, growing, leftovers: stray, directory } = *evidence;
     let mut found = Findings::default();
     let family = files.family();
@@ -477,7 +483,7 @@ pub fn judge(evidence: &Evidence<'_>, options: &Options) -> Vec<Finding> {
     let mut list = found.finish();
     list.sort_by(|a, b| (&a.file, a.offset, a.code, a.uid).cmp(&(&b.file, b.offset, b.code, b.uid)));
     sectors::name(&subject, &mut list);
-    list
+    (list, state.filter(|state| state.sound).map(|state| state.replayed))
 }
 
 /// Whether the storage is one that rebuilds itself after a fsck, by the extensions of its index.

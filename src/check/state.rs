@@ -27,9 +27,26 @@ pub(super) fn common_indexid(subject: &Subject<'_>) -> Option<u32> {
 /// The mailbox as Dovecot would have it in memory.
 pub(super) struct State {
     /// Its state at the end of the logs, or of the index when the logs cannot be read on.
-    pub mailbox: Mailbox,
+    pub replayed: Replayed,
     /// True when that is the end of the logs.
     pub complete: bool,
+    /// True when nothing was wrong on the way there.
+    pub sound: bool,
+}
+
+impl State {
+    /// That of the index alone.
+    fn of_index(mailbox: Mailbox) -> State {
+        let seq = mailbox.header.log_file_seq;
+        let position = LogPos { seq, offset: u64::from(mailbox.header.log_file_head_offset) };
+        let replayed =
+            Replayed { mailbox, position, log_modseq: 0, errors: Vec::new(), ignored: Vec::new(), stopped: None };
+        State { replayed, complete: false, sound: false }
+    }
+
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.replayed.mailbox
+    }
 }
 
 pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State> {
@@ -46,8 +63,8 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
     let is_loaded = sound_index && subject.options.level >= Level::Files;
     let base = index.as_ref().filter(|_| is_loaded).map(Mailbox::load);
     if broken_logs || (index.is_some() && !sound_index) || subject.snapshot.get(Role::Log).is_none() {
-        let state = base.map(|mailbox| State { mailbox, complete: false })?;
-        storage(subject, &state.mailbox, found);
+        let state = base.map(State::of_index)?;
+        storage(subject, state.mailbox(), found);
         return Some(state);
     }
     let file = |role| subject.log(role).map(|log| log.file.clone());
@@ -61,7 +78,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
         Some(index) => position(subject, index, &chain, torn, found),
     }
     if found.has(Code::I10, Some(&index_path)) && found.any(&index_path, Severity::Error) {
-        return base.map(|mailbox| State { mailbox, complete: false });
+        return base.map(State::of_index);
     }
     if subject.options.level < Level::Files {
         if let Some(index) = index.filter(|_| !torn) {
@@ -72,7 +89,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
     let start = base.unwrap_or_else(|| chain.empty_mailbox());
     let replayed = match chain.replay(start, Until::End) {
         Ok(replayed) => replayed,
-        Err(_) => return index.as_ref().map(|index| State { mailbox: Mailbox::load(index), complete: false }),
+        Err(_) => return index.as_ref().map(|index| State::of_index(Mailbox::load(index))),
     };
     sync_errors(subject, &replayed, LogPos { seq: 0, offset: 0 }, found);
     ignored(subject, &replayed, found);
@@ -98,7 +115,8 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Findings) -> Option<State
     }
     rotated(subject, &replayed.mailbox, index.is_some(), found);
     let complete = replayed.stopped.is_none() && !torn;
-    Some(State { mailbox: replayed.mailbox, complete })
+    let sound = complete && replayed.errors.is_empty() && index.is_none_or(|index| index.problems.is_empty());
+    Some(State { replayed, complete, sound })
 }
 
 /// L5.

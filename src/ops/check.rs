@@ -12,7 +12,7 @@ use crate::check::{self, Code, Finding, Options, Severity};
 use crate::format::FileKind;
 use crate::source::place::DBOX_MAILS;
 use crate::source::{Dir, Family, Found, MailboxFiles, PathError, Role, Single, Subject, Walk, recognise, walk};
-use crate::storage::{Depth, Messages};
+use crate::storage::{Depth, KnownBefore, Messages};
 
 /// The JSON schema of the document and of every line.
 pub const SCHEMA: &str = "idx.check/1";
@@ -283,8 +283,9 @@ fn directory(found: &Found, lists: &Lists, options: &TreeOptions) -> Option<(Uni
         let stored = found.signs.is_maildir() || found.signs.sdbox_files;
         for unit in found.units.iter().filter(|unit| stored || !unit.is_cache_only()) {
             let read = found.read(unit, &Role::ALL, options.check.mmap)?;
-            let one = inspect::listed(&unit.files, &read, &options_now, found.signs)?;
-            let deep = || super::deep::check_read(&unit.files, &read, Some(found.signs), &options_now, Depth::All);
+            let (one, state) = inspect::listed(&unit.files, &read, &options_now, found.signs)?;
+            let known = KnownBefore { state: state.as_ref(), signs: Some(found.signs) };
+            let deep = || super::deep::check_read(&unit.files, &read, known, &options_now, Depth::All);
             add(&mut all, one, &unit.files, &options_now, options.deep.then_some(&deep));
         }
         all.findings.extend(name(found, lists));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::check::deep::{NotCompared, Verdict, judge};
 use crate::check::{Finding, Options};
-use crate::source::{MailboxFiles, Meta, Role, Signs, Snapshot};
-use crate::storage::{Depth, Witnesses, stamps};
+use crate::source::{MailboxFiles, Meta, Role, Snapshot};
+use crate::storage::{Depth, KnownBefore, Witnesses, stamps};
 
 /// How often a mailbox with findings is looked at again before anything is said.
 const LOOKS: u32 = 4;
@@ -18,16 +18,16 @@ pub fn check(files: &MailboxFiles, options: &Options, depth: Depth) -> Verdict {
     again(files, options, depth, None)
 }
 
-/// The same with index files that were read just now, beside what a listing of their directory had: when nothing is
-/// wrong, they are not read a second time.
+/// The same with index files that were read just now, and what is known besides: when nothing is wrong, they are not
+/// read a second time.
 pub fn check_read(
     files: &MailboxFiles,
     read: &Snapshot,
-    signs: Option<Signs>,
+    known: KnownBefore<'_>,
     options: &Options,
     depth: Depth,
 ) -> Verdict {
-    match Witnesses::of(files, read, signs, depth, options.mmap).map(|seen| judge(files, &seen)) {
+    match Witnesses::of(files, read, known, depth, options.mmap).map(|seen| judge(files, &seen)) {
         Some(verdict) if verdict.findings.is_empty() => verdict,
         Some(verdict) => again(files, options, depth, Some(verdict.findings)),
         None => again(files, options, depth, None),
@@ -39,7 +39,8 @@ fn again(files: &MailboxFiles, options: &Options, depth: Depth, mut common: Opti
     for look in 0..LOOKS {
         let before = stamps(files);
         let read = files.read(&Role::ALL, options.mmap).ok();
-        let seen = read.as_ref().and_then(|read| Witnesses::of(files, read, None, depth, options.mmap));
+        let seen =
+            read.as_ref().and_then(|read| Witnesses::of(files, read, KnownBefore::default(), depth, options.mmap));
         let verdict = match seen {
             Some(seen) => judge(files, &seen),
             None => Verdict {

@@ -9,8 +9,9 @@ use crate::check::{self, Evidence, Finding, LEFTOVERS, Leftover, Level, Options,
 use crate::format::index::IndexFile;
 use crate::format::log::LogFile;
 use crate::model::reach;
+use crate::model::replay::Replayed;
 use crate::source::{self, Family, MailboxFiles, PathError, Role, Signs, Snapshot, Tail, with_suffix};
-use crate::storage::Depth;
+use crate::storage::{Depth, KnownBefore};
 
 /// How often a mailbox with findings is read again when it changed meanwhile.
 const TRIES: u32 = 5;
@@ -48,20 +49,33 @@ pub fn inspect(files: &MailboxFiles, options: &Options) -> Result<Checked, PathE
     if !look.settled && look.findings.is_empty() {
         return Err(PathError::Busy(files.index.clone()));
     }
-    Ok(Checked::new(look.findings, &look.snapshot, options).against_uids(files, &look.snapshot, None, options))
+    Ok(Checked::new(look.findings, &look.snapshot, options).against_uids(
+        files,
+        &look.snapshot,
+        KnownBefore::default(),
+        options,
+    ))
 }
 
-/// The same for files that were read while a directory was listed, which had these `signs`.
+/// The same for files that were read while a directory was listed, which had these `signs`; with the state that they
+/// lead to, where nothing is wrong with them.
 ///
 /// # Errors
 /// As [`inspect`].
-pub fn listed(files: &MailboxFiles, read: &Snapshot, options: &Options, signs: Signs) -> Result<Checked, PathError> {
+pub fn listed(
+    files: &MailboxFiles,
+    read: &Snapshot,
+    options: &Options,
+    signs: Signs,
+) -> Result<(Checked, Option<Replayed>), PathError> {
     let beside = if signs.leftovers { leftovers(files) } else { Vec::new() };
-    let found = judge(files, read, options, &beside);
-    match quiet(&found) {
-        true => Ok(Checked::new(found, read, options).against_uids(files, read, Some(signs), options)),
-        false => inspect(files, options),
+    let (found, state) = judge(files, read, options, &beside);
+    if !quiet(&found) {
+        return inspect(files, options).map(|checked| (checked, None));
     }
+    let known = KnownBefore { state: state.as_ref(), signs: Some(signs) };
+    let checked = Checked::new(found, read, options).against_uids(files, read, known, options);
+    Ok((checked, state))
 }
 
 /// A mailbox's files as they were read, and what is wrong with them.
@@ -85,7 +99,7 @@ pub fn look(files: &MailboxFiles, roles: &[Role], options: &Options) -> Result<L
     for attempt in 0..TRIES {
         let snapshot = files.read(roles, options.mmap)?;
         let beside = if options.level == Level::All { leftovers(files) } else { Vec::new() };
-        let found = judge(files, &snapshot, options, &beside);
+        let (found, _) = judge(files, &snapshot, options, &beside);
         let at_rest = || at_rest(files, roles, &snapshot);
         if quiet(&found) || (attempt == 0 && untouched(&snapshot, options.now) && at_rest()) {
             return Ok(Look { snapshot, findings: found, settled: true });
@@ -111,7 +125,7 @@ pub fn look(files: &MailboxFiles, roles: &[Role], options: &Options) -> Result<L
 
 /// What is wrong, above an info, with files that were read already.
 pub fn problems(files: &MailboxFiles, read: &Snapshot, options: &Options) -> Vec<Finding> {
-    let mut found = judge(files, read, options, &[]);
+    let (mut found, _) = judge(files, read, options, &[]);
     found.retain(|finding| finding.severity > Severity::Info);
     found
 }
@@ -123,11 +137,16 @@ pub fn options() -> Options {
 
 /// The verdict on files that were read just now. Whether the end of a log or cache is being written is asked only when
 /// something is wrong with it.
-fn judge(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: &[Leftover]) -> Vec<Finding> {
+fn judge(
+    files: &MailboxFiles,
+    read: &Snapshot,
+    options: &Options,
+    leftovers: &[Leftover],
+) -> (Vec<Finding>, Option<Replayed>) {
     // Whoever only shows what is in them can read them.
     let directory = files.dir().and_then(|dir| dir.meta()).ok().filter(|_| options.level == Level::All);
     let evidence = Evidence { leftovers, directory, ..Evidence::in_memory(files, read) };
-    let found = check::judge(&evidence, options);
+    let (found, state) = check::judge_state(&evidence, options);
     let is_growing = |role: &Role| {
         let path = files.path(*role);
         read.get(*role).is_some_and(|_| {
@@ -136,7 +155,10 @@ fn judge(files: &MailboxFiles, read: &Snapshot, options: &Options, leftovers: &[
         })
     };
     let growing: Vec<Role> = [Role::Log, Role::Cache].into_iter().filter(is_growing).collect();
-    if growing.is_empty() { found } else { check::judge(&Evidence { growing: &growing, ..evidence }, options) }
+    match growing.is_empty() {
+        true => (found, state),
+        false => check::judge_state(&Evidence { growing: &growing, ..evidence }, options),
+    }
 }
 
 /// True when nothing above an info was found.
@@ -162,7 +184,7 @@ impl Checked {
         mut self,
         files: &MailboxFiles,
         read: &Snapshot,
-        signs: Option<Signs>,
+        known: KnownBefore<'_>,
         options: &Options,
     ) -> Checked {
         let has = |role: Role| self.sizes.iter().any(|(have, _)| *have == role);
@@ -170,7 +192,7 @@ impl Checked {
         // A copy with a name of its own has no mails beside it, and a directory may have thousands of those.
         let is_in_place = files.own_family() == Some(Family::Mailbox);
         if is_young && is_in_place && quiet(&self.findings) {
-            let Verdict { findings, not_compared } = super::deep::check_read(files, read, signs, options, Depth::Names);
+            let Verdict { findings, not_compared } = super::deep::check_read(files, read, known, options, Depth::Names);
             self.findings.extend(findings);
             self.not_compared.extend(not_compared);
         }

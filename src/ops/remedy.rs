@@ -6,7 +6,7 @@ use crate::check::deep::judge;
 use crate::check::{self, Finding, Remedy, Severity, quote};
 use crate::repair::{Base, Loss};
 use crate::source::{Family, MailboxFiles, MmapPolicy};
-use crate::storage::{Depth, Witnesses};
+use crate::storage::{Depth, KnownBefore, Witnesses};
 
 /// Losses that are named before the others are only counted.
 const NAMED: usize = 2;
@@ -68,7 +68,7 @@ impl Trial {
             Some(_) => Vec::new(),
         };
         if let Some(depth) = depth.filter(|_| refused.is_none()) {
-            let seen = Witnesses::of(files, &after, None, depth, mmap);
+            let seen = Witnesses::of(files, &after, KnownBefore::default(), depth, mmap);
             left.extend(seen.map(|seen| judge(files, &seen).findings).into_iter().flatten());
         }
         left.retain(|one| one.severity > Severity::Info);

@@ -175,7 +175,7 @@ fn row(found: &Found, unit: &Unit, lists: &Lists, options: &Options) -> Row {
 fn read(found: &Found, unit: &Unit, options: &Options, row: &mut Row) -> Result<(Counts, Mailbox), Option<PathError>> {
     let snapshot = found.read(unit, &Role::ALL, options.mmap)?;
     let by = check::Options { mmap: options.mmap, ..inspect::options() };
-    let checked = inspect::listed(&unit.files, &snapshot, &by, found.signs)?;
+    let (checked, state) = inspect::listed(&unit.files, &snapshot, &by, found.signs)?;
     row.sizes = checked.sizes;
     if unit.is_cache_only() {
         return Err(None);
@@ -191,21 +191,28 @@ fn read(found: &Found, unit: &Unit, options: &Options, row: &mut Row) -> Result<
         let age = |stamp: u32| u64::try_from(by.now).ok().map(|now| now.saturating_sub(stamp.into()));
         row.log_age = row.log_create_stamp.and_then(age);
     }
-    let loaded =
-        show::load(&unit.files.index, &snapshot, &load::chain(&snapshot), Until::End).map_err(|e| match e {
-            show::ShowError::Path(error) => Some(error),
-            show::ShowError::NotReached { path, .. } => Some(PathError::NoIndex(path)),
-        })?;
-    let header = &loaded.replayed.mailbox.header;
-    let messages = loaded.replayed.mailbox.len() as u64;
+    // Without an index the state may be that of its backup.
+    let replayed = match state.filter(|_| !unit.has(Role::Backup) || unit.has(Role::Index)) {
+        Some(replayed) => replayed,
+        None => {
+            let loaded = show::load(&unit.files.index, &snapshot, &load::chain(&snapshot), Until::End);
+            let error = |error| match error {
+                show::ShowError::Path(error) => Some(error),
+                show::ShowError::NotReached { path, .. } => Some(PathError::NoIndex(path)),
+            };
+            loaded.map_err(error)?.replayed
+        }
+    };
+    let header = &replayed.mailbox.header;
+    let messages = replayed.mailbox.len() as u64;
     let counts = Counts {
         messages,
         unseen: messages.saturating_sub(header.seen_messages_count.into()),
-        highest_modseq: loaded.replayed.highest_modseq(),
+        highest_modseq: replayed.highest_modseq(),
         uid_validity: header.uid_validity,
         next_uid: header.next_uid,
     };
-    Ok((counts, loaded.replayed.mailbox))
+    Ok((counts, replayed.mailbox))
 }
 
 /// The storage format: the extensions that each storage writes tell it, else what lies beside the index.

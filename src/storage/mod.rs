@@ -15,6 +15,7 @@ mod mdbox_root;
 mod messages;
 mod roots;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -136,11 +137,20 @@ pub enum Depth {
     All,
 }
 
+/// What is known of a mailbox before its storage is looked at, so that it need not be found out again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KnownBefore<'a> {
+    /// The state that its index files lead to, which are sound.
+    pub state: Option<&'a Replayed>,
+    /// What a listing of their directory had.
+    pub signs: Option<Signs>,
+}
+
 /// All that is known of one mailbox at one time, besides what is wrong with its index files.
 #[derive(Debug)]
 pub struct Witnesses<'a> {
     /// What its index files say.
-    pub mailbox: Mailbox,
+    pub mailbox: Cow<'a, Mailbox>,
     /// HIGHESTMODSEQ.
     pub highest_modseq: u64,
     /// The files that say it.
@@ -157,16 +167,21 @@ pub struct Witnesses<'a> {
 
 impl<'a> Witnesses<'a> {
     /// Reads what there is beside index files, which may be not, or not yet, on disk; `None` when they are not sound,
-    /// which has to be mended first. `signs` is what a listing of their directory had.
+    /// which has to be mended first.
     pub fn of(
         files: &MailboxFiles,
         snapshot: &'a Snapshot,
-        signs: Option<Signs>,
+        KnownBefore { state, signs }: KnownBefore<'a>,
         depth: Depth,
         mmap: MmapPolicy,
     ) -> Option<Witnesses<'a>> {
-        let replayed = state_of(snapshot)?;
-        let (highest_modseq, mailbox) = (replayed.highest_modseq(), replayed.mailbox);
+        let (highest_modseq, mailbox) = match state {
+            Some(state) => (state.highest_modseq(), Cow::Borrowed(&state.mailbox)),
+            None => {
+                let state = state_of(snapshot)?;
+                (state.highest_modseq(), Cow::Owned(state.mailbox))
+            }
+        };
         let dir = files.dir().ok()?;
         let all = depth == Depth::All;
         let cache = snapshot.get(Role::Cache).filter(|_| all);
