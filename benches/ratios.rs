@@ -153,6 +153,21 @@ fn young(dir: &Path, messages: u32, storage: bool) {
     }
 }
 
+/// A young Maildir that has got its index.
+fn grown(dir: &Path) {
+    young(dir, 10, true);
+    let records: Vec<u8> = (1..=10_u32).flat_map(|uid| build::words(&[uid, 0])).collect();
+    let end = std::fs::metadata(dir.join("dovecot.index.log")).expect("a log").len();
+    let index = build::index(&[], 8, &records, |header| {
+        header.uid_validity = 7;
+        header.first_recent_uid = 1;
+        header.log_file_seq = 2;
+        header.log_file_tail_offset = u32::try_from(end).expect("short");
+        header.log_file_head_offset = header.log_file_tail_offset;
+    });
+    std::fs::write(dir.join("dovecot.index"), index).expect("written");
+}
+
 /// What the storage costs: a rebuild of 100,000 messages with and without it, and `check --deep` of a tree beside reading the same
 /// index files and listing the mail files.
 fn witnesses(root: &Path, results: &mut Results) {
@@ -194,7 +209,9 @@ fn files(root: &Path) {
     large::log(&dir("log"), 30 << 20);
     let tree = dir("tree");
     (0..500).for_each(|i| young(&tree.join(format!("m{i}")), 10, true));
-    // An index that counts one modseq more than its log: a finding with a fix.
+    let indexed = dir("indexed");
+    (0..500).for_each(|i| grown(&indexed.join(format!("m{i}"))));
+    // An index whose modseq header is ahead of its log: a finding with a fix.
     let unsound = large::mailbox(&dir("unsound"), 100_000);
     let log = unsound.with_file_name("dovecot.index.log");
     let mut bytes = std::fs::read(&log).expect("readable");
