@@ -66,6 +66,16 @@ nights-24 *ARGS:
 mdbox *ARGS:
     tools/mdbox --out docs/evidence/mdbox.md {{ARGS}}
 
+# Every system call of a commit met by a second idx, by signals, by death and by errors: docs/evidence/races.md.
+gaps:
+    IDX_EACH_GAP=1 cargo test --locked --test gaps -- --include-ignored --nocapture
+
+# Hostile owners, with their directories on a tmpfs.
+hostile-tmpfs:
+    mkdir -p /dev/shm/idx-hostile
+    TMPDIR=/dev/shm/idx-hostile cargo test --locked --test hostile -- --include-ignored
+    rmdir /dev/shm/idx-hostile
+
 # Completions and man pages, written anew.
 bless:
     IDX_BLESS=1 cargo test --locked --test generated
