@@ -270,13 +270,11 @@ impl Judge<'_, '_> {
                     self.info(Code::L11, at, "a flag update that changes nothing");
                 }
                 // Behind the index nobody reads it again; before it, replay has said so.
-                Effect::Extension { .. } if uid1 == 0 => {
-                    if !self.found.has(Code::L13, Some(&self.log.path)) {
-                        let finding = Finding::new(Code::L13, &self.log.path, "ext-rec of UID 0");
-                        self.found.add(finding.at(record.payload_at(at)).severity(Severity::Warning));
-                    }
+                Effect::Extension { .. } if uid1 == 0 && !self.found.has(Code::L13, Some(&self.log.path)) => {
+                    let finding = Finding::new(Code::L13, &self.log.path, "ext-rec of UID 0");
+                    self.found.add(finding.at(record.payload_at(at)).severity(Severity::Warning));
                 }
-                Effect::Extension { data } => {
+                Effect::Extension { data } if uid1 != 0 => {
                     let end = at + 4 + data.len();
                     let padding = record.payload.get(end..align4(end)).unwrap_or_default();
                     if padding.iter().any(|byte| *byte != 0) {
