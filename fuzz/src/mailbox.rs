@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use idx::check::{Finding, Options as CheckOptions, Severity};
+use idx::check::{Finding, Level, Options as CheckOptions, Severity};
 use idx::format::Endian;
 use idx::format::index::IndexFile;
 use idx::format::log::LogFile;
@@ -326,7 +326,7 @@ fn look(home: &Path, by: &CheckOptions) {
                 let _ = view::modseq::write_overview(&index, &overview, None, &mut out);
             }
         }
-        if let Ok(mut past) = past::Past::open(&index, MmapPolicy::Never, by.now) {
+        if let Ok(mut past) = past::Past::open(&index, Level::Modseqs, MmapPolicy::Never, by.now) {
             for modseq in [0, 1, 5, u64::MAX] {
                 let _ = modseq::locate_in(&mut past, modseq);
                 let _ = modseq::decode_in(&mut past, modseq);
