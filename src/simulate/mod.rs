@@ -2,7 +2,7 @@
 //! QRESYNC clients that come back after a while.
 //!
 //! The engine is pure: a [`workload::Scenario`] (a history and a state it happens to) and [`settings::Settings`] go in,
-//! an [`engine::Outcome`] comes out. `tests/simulate_live.rs` holds it against a real Dovecot whose clock is faked.
+//! a [`engine::Course`] comes out. `tests/simulate_live.rs` holds it against a real Dovecot whose clock is faked.
 
 pub mod advise;
 pub mod body;

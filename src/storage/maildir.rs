@@ -77,7 +77,7 @@ impl Asked<'_> {
 pub struct MessageFiles {
     /// The directory with `cur/` and `new/`.
     pub dir: PathBuf,
-    /// Whether they were listed: see [`Asked::only_new`].
+    /// Whether they were listed: without `--deep` they are not where the list alone answers.
     pub are_listed: bool,
     /// All of them, those in `new/` first.
     pub files: Vec<MessageFile>,
