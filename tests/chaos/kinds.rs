@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use idx::format::log::{LogFile, Txn};
+use idx::format::record::{Record, RecordType};
 use idx::ops::rebuild::{self, Status};
 use idx::repair::Grade;
 
@@ -117,4 +119,38 @@ fn kinds_of_damage_that_were_found() {
         flip(dir, "dovecot.index.backup", at + 5, 6);
     };
     expect(&all, "2.4.1-sdbox-busy INBOX", name, &Wanted::Unchanged);
+}
+
+/// The log of an sdbox without a message is cut where another mailbox's end begins, and not in what made the mailbox.
+#[test]
+fn an_empty_mailbox_keeps_what_made_it() {
+    let home = tempfile::tempdir().expect("a directory");
+    let dir = home.path().join("sdbox/mailboxes/INBOX/dbox-Mails");
+    fs::create_dir_all(&dir).expect("a directory");
+    let log_of = |fixture: &str| {
+        let path = "files/sdbox/mailboxes/INBOX/dbox-Mails/dovecot.index.log";
+        fs::read(crate::support::fixtures().join(fixture).join(path)).expect("a log")
+    };
+    let (own, other) = (log_of("2.4.1-sdbox-fresh"), log_of("2.3.19.1-sdbox-chain"));
+    let begins = |bytes: &[u8], is_it: &dyn Fn(&Record<'_>) -> bool| {
+        let log = LogFile::parse(bytes, bytes.len() as u64).expect("a log");
+        let mut txn = Txn::default();
+        let mut found = log.records(bytes).filter_map(|record| {
+            txn.follow(&record);
+            is_it(&record).then_some(txn.begin as usize)
+        });
+        found.next().expect("such a record")
+    };
+    let made = &own[..begins(&own, &|record| record.kind() == Some(RecordType::Append))];
+    let end = &other[begins(&other, &|record| record.offset > other.len() as u64 * 2 / 3)..];
+    fs::write(dir.join("dovecot.index.log"), [made, end].concat()).expect("written");
+    let report = rebuild::run(&dir, &options(false, true)).expect("a report");
+    assert_eq!(report.status, Status::Rebuilt, "{:?}", report.reason);
+    // sdbox_index_header: rebuild_count, then the GUID, in the first ext-hdr behind its offset and size.
+    let log = LogFile::parse(&own, own.len() as u64).expect("a log");
+    let header = log.records(&own).find(|record| record.kind() == Some(RecordType::ExtHdr)).expect("an ext-hdr");
+    let guid = &header.payload[8..24];
+    assert!(guid.iter().any(|byte| *byte != 0));
+    let index = fs::read(dir.join("dovecot.index")).expect("an index");
+    assert!(index.windows(16).any(|part| part == guid), "{:?}", report.lost);
 }

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::format::ext::KnownExt;
-use crate::format::index::IndexFile;
+use crate::format::index::{IndexFile, IndexHeader};
 use crate::format::intros::ExtNames;
-use crate::format::log::LogFile;
+use crate::format::log::{LogFile, Txn};
 use crate::format::record::{Record, RecordType};
 use crate::format::{FileKind, Flaw, FlawKind};
 use crate::model::{LogPos, UidSet};
@@ -42,6 +42,8 @@ struct Known {
     guid: Option<[u8; 16]>,
     /// Stretches of which nobody knows what they were.
     dark: Vec<Range<u64>>,
+    /// Whether the log starts from nothing, and nothing was said yet for or against a record.
+    begins: bool,
 }
 
 /// Whether a record introduces, by a number, an extension that is not the one of this number: the shape is not that
@@ -87,6 +89,7 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
         true => ExtNames::from_nothing(),
         false => ExtNames::new(sound.iter().flat_map(|index| &index.extensions).map(|ext| ext.name.to_vec())),
     };
+    known.begins = log.log.header.starts_empty();
     known.guid = inputs.storage.as_ref().and_then(|storage| storage.guid);
     for record in older.iter().flat_map(|log| log.file().records()) {
         known.names.follow(&record);
@@ -102,15 +105,19 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     known.dark = dark;
     let mut against: Vec<(u64, u64, &'static str)> = Vec::new();
     let mut strong = false;
+    let mut txn = Txn::default();
     for record in log.file().records() {
+        txn.follow(&record);
         let is_strange = past.contains(&record.offset);
         let record = if is_strange { as_written(record.offset)? } else { record };
         let word = match word(&record, &mut known, inputs) {
             Word::Nothing if is_strange => Word::Against("a change of messages that were never there"),
             word => word,
         };
+        known.begins &= matches!(word, Word::Nothing);
         match word {
-            Word::For if against.is_empty() => own = own.max(record.end()),
+            // What was written at once is of one log.
+            Word::For if against.is_empty() => own = own.max(record.end()).max(txn.end),
             // Own records behind it: a damaged record, and no end of another log.
             Word::For => return None,
             Word::Against(why) if record.offset >= own => {
@@ -143,6 +150,11 @@ pub fn cut(logs: &mut Logs<'_>, inputs: &Inputs<'_>, index: Option<&IndexFile<'_
     doubtful.then(|| Loss::Hole { at: pos, size: rest, what: "some of it may have been this log's own".into() })
 }
 
+fn sets_validity(record: &Record<'_>) -> bool {
+    let at = IndexHeader::uid_validity.offset;
+    record.header_chunks().any(|chunk| (chunk.offset as usize..).zip(chunk.data).any(|(offset, _)| offset == at))
+}
+
 fn changes(record: &Record<'_>) -> bool {
     !matches!(record.kind(), Some(RecordType::Boundary | RecordType::ExtIntro) | None)
 }
@@ -162,6 +174,8 @@ fn word(record: &Record<'_>, known: &mut Known, inputs: &Inputs<'_>) -> Word {
     let storage = inputs.storage.as_ref().filter(|storage| !storage.uids.is_empty());
     let has = |uid: u32| storage.map(|storage| storage.uids.binary_search(&uid).is_ok());
     match record.kind() {
+        // A log that begins with a mailbox begins with its UIDVALIDITY.
+        Some(RecordType::HeaderUpdate) if known.begins && known.highest == 0 && sets_validity(record) => Word::For,
         Some(RecordType::ExtIntro) if introduces_other(record, &known.names) => {
             Word::Against("an introduction of another extension by the number of this one")
         }
