@@ -318,8 +318,8 @@ const BY_PATH: [&str; 15] = [
 ];
 
 /// The places where a path is looked up, each with the reason.
-const DOORS: [(&str, &str); 21] = [
-    ("source/named.rs", "a file that the caller named, links and all, once"),
+const DOORS: [(&str, &str); 20] = [
+    ("source/named.rs", "a file that the caller named, or what he has another program write, links and all, once"),
     ("source/dir.rs", "another root that the caller told (--mail-location), which must have the same owner"),
     ("source/watch.rs", "the open directory of a mailbox, by its descriptor in the system's own /proc"),
     ("source/fileset.rs", "what a path of the caller means; then one descriptor of its directory"),
@@ -333,12 +333,11 @@ const DOORS: [(&str, &str); 21] = [
     ("ops/rebuild.rs", "whether the caller named a file or a directory, and a mailbox without index, once"),
     ("ops/simulate.rs", "whether the caller named a mailbox or a tree"),
     ("ops/show.rs", "the directory of private indexes that the caller named with --pvt"),
-    ("ops/qresync.rs", "the transcript that the caller named, which may well be a pipe"),
     ("cli/dump.rs", "whether the caller named a file or a directory"),
     ("cli/verbs.rs", "whether a word that is no verb is a path"),
     ("cli/complete.rs", "whether a word that is a verb is a directory, too"),
     ("cli/paths.rs", "whether what the caller named is there"),
-    ("cli/simulate.rs", "traces and settings that the caller named"),
+    ("cli/simulate.rs", "whether the caller named a tree"),
     ("cli/check.rs", "whether the caller named files or directories"),
 ];
 

@@ -420,6 +420,18 @@ fn few_descriptors_are_enough() {
     }
 }
 
+/// What never ends is read as far as a text can reach, and no further.
+#[test]
+fn texts_without_end_are_refused() {
+    let mailbox = fixtures().join("2.4.1-maildir-fresh/files/Maildir");
+    let question = ["qresync", "--uidvalidity", "1", "--modseq", "1", "--versus", "/dev/zero"];
+    for args in [&["simulate", "--config", "/dev/zero"][..], &["simulate", "--trace", "/dev/zero"], &question] {
+        let run = Command::new(env!("CARGO_BIN_EXE_idx")).args(args).arg(&mailbox).output().expect("idx runs");
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(2) && said.contains("more than 64 MiB"), "{args:?}: {said}");
+    }
+}
+
 /// Where clone(2) fails, one thread does all the work, and says the same.
 #[test]
 #[ignore = "needs strace"]

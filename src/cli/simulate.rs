@@ -285,7 +285,9 @@ impl Simulate {
     fn options(&self, context: &Context, remarks: &mut Vec<String>) -> Result<Options, SimulateError> {
         let question = SimulateError::Question;
         let file = |path: &Path| {
-            std::fs::read_to_string(path).map_err(|error| question(format!("{}: {error}", path.display())))
+            let text =
+                crate::source::text(path).and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+            text.map_err(|error| question(format!("{}: {error}", path.display())))
         };
         let workload = self.workload(&file)?;
         let now = match (self.now, self.paths.is_empty()) {

@@ -73,7 +73,7 @@ pub fn run<'s>(path: &Path, opened: &'s Opened, options: &Options) -> Result<Qre
         None => Vec::new(),
         Some(file) => {
             let bytes =
-                std::fs::read(file).map_err(|source| QresyncError::Transcript { path: file.clone(), source })?;
+                crate::source::text(file).map_err(|source| QresyncError::Transcript { path: file.clone(), source })?;
             Session::find(&bytes, options.uid_validity.unwrap_or(uid_validity))
         }
     };

@@ -24,7 +24,7 @@ pub use fileset::{Family, MailboxFiles, PathError, Role, Subject, recognise, wit
 pub use generation::{Generation, Single, Snapshot};
 pub use guard::{Panicked, guarded};
 pub use meta::{Meta, NotRegular, Special, Stat};
-pub use named::{open, read};
+pub use named::{open, read, text};
 pub use place::{Name, Named, Signs};
 pub use stream::{AtEnd, LogStream};
 pub use tail::{Tail, lock_holder};

@@ -1,7 +1,7 @@
 //! Files that the user named himself. What lies below a mailbox is opened through its directory instead.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -27,4 +27,20 @@ pub fn open(path: &Path) -> io::Result<File> {
 pub fn read(path: &Path, policy: MmapPolicy, stable: bool) -> io::Result<Input> {
     let (file, meta) = open_regular(rustix::fs::CWD, path.as_os_str().as_bytes(), OFlags::empty())?;
     contents(&file, &meta, policy, stable)
+}
+
+/// Bytes of settings, traces and transcripts that are read: what goes on for ever is none of them.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// Reads a text that the user named: a file, or what another program writes.
+///
+/// # Errors
+/// As open(2) and read(2), and when there are more than 64 MiB.
+pub fn text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_TEXT {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 64 MiB, which is not read")),
+        false => Ok(bytes),
+    }
 }
