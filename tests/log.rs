@@ -522,3 +522,17 @@ fn torn_and_flipped_logs_are_survived() {
         bytes[at] = real[at];
     }
 }
+
+/// A server finds the older log by its number (mail_transaction_log_find_file): a damaged prev_file_seq parts no history
+/// that every other verb takes for whole.
+#[test]
+fn a_wrong_number_of_the_log_before_parts_no_history() {
+    let home = Dated::of("2.3.19.1-maildir-chain");
+    let mailbox = home.files().join("Maildir");
+    let log = mailbox.join("dovecot.index.log");
+    let mut bytes = fs::read(&log).expect("a log");
+    bytes[12] ^= 3;
+    fs::write(&log, bytes).expect("written");
+    let (document, code) = json(&[], &mailbox);
+    assert_eq!((notes(&document).as_slice(), code), (&["start", "rotation"][..], Some(1)));
+}

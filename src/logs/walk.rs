@@ -17,6 +17,7 @@ use crate::format::Flaw;
 use crate::format::intros::ExtNames;
 use crate::format::log::{EndReason, LogHeader};
 use crate::format::record::{Record, RecordType};
+use crate::model::chain::{self, Segment, Unlinked};
 use crate::model::{LogPos, UidSet};
 use crate::source::{
     AtEnd, Generation, Hole, MailboxFiles, Passage, PathError, Place, Role, Stat, StreamStep, Subject, Watch,
@@ -147,27 +148,32 @@ fn damage(log: &Log, error: &Flaw) -> Note {
     note
 }
 
+/// A log of the same index that ended there.
+fn ended(end: LogPos, log: &Segment) -> Segment {
+    Segment { seq: end.seq, end: Some(end.offset), ..*log }
+}
+
 /// What is to be said before the first record of a log, after a history that ended at `before`.
 fn link(log: &Log, before: Option<LogPos>) -> Note {
     let this = log.segment;
     let (seq, prev) = (this.seq, this.prev());
-    let (kind, finding, message) = match before {
+    let (kind, finding, message) = match before.map(|end| (end, chain::follows(Some(&ended(end, &this)), &this))) {
         None if this.starts_empty() => {
             (NoteKind::Start, false, format!("log {seq} continues no other: the history of the index begins here"))
         }
         None => {
             (NoteKind::Begins, false, format!("log {seq} continues {prev}, which is gone: the history begins here"))
         }
-        Some(end) if prev == end => (NoteKind::Rotation, false, format!("log {seq} continues {end}")),
-        Some(end) if this.starts_empty() => (
+        Some((end, Ok(()))) => (NoteKind::Rotation, false, format!("log {seq} continues {end}")),
+        Some((end, Err(Unlinked::Reset { .. }))) => (
             NoteKind::Reset,
             false,
             format!("log {seq} starts from an empty index; what came before, up to {end}, was given up"),
         ),
-        Some(end) if prev.seq == end.seq => {
+        Some((end, Err(Unlinked::Size { .. }))) => {
             (NoteKind::Gap, true, format!("log {seq} continues {prev}, but log {} ends at {end}", end.seq))
         }
-        Some(end) => {
+        Some((end, Err(_))) => {
             (NoteKind::Gap, false, format!("log {seq} continues {prev}: what came between {end} and there is gone"))
         }
     };
