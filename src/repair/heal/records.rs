@@ -544,7 +544,7 @@ fn headers(logs: &mut Logs<'_>, index: Option<&IndexFile<'_>>) {
         let first = (log.log.header.starts_empty() && log.begins_a_mailbox() && have > FIRST_LIMIT).then_some(1);
         let first = first.filter(|first| one_bit(first) || have.is_power_of_two());
         let told = end.filter(one_bit).or(told.filter(one_bit)).or(first);
-        let right = told.or_else(|| without_lone_bit(have).filter(|_| log.header_flaws.is_empty()));
+        let right = told.or_else(|| without_lone_bit(have));
         let right = right.or_else(|| absurd.then_some(MARGIN));
         if let (Some(right), Some(log)) = (right, logs.files.get_mut(i)) {
             log.header_flaws.push(format!("initial_modseq is {have}, but the records and the index lead to {right}"));
