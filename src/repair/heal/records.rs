@@ -539,7 +539,10 @@ fn headers(logs: &mut Logs<'_>, index: Option<&IndexFile<'_>>) {
         let told = index.and_then(|index| begins_with(log, index));
         // What no counting reaches is no modseq, whatever its bits are: the header was overwritten.
         let absurd = have >= MODSEQ_LIMIT;
-        let one_bit = |right: &u64| (right ^ have).is_power_of_two() || (absurd && right != &have);
+        // Nor does a damaged modseq of the index tell one.
+        let one_bit = |right: &u64| {
+            without_lone_bit(*right).is_none() && ((right ^ have).is_power_of_two() || (absurd && right != &have))
+        };
         // No change is older than the mailbox.
         let first = (log.log.header.starts_empty() && log.begins_a_mailbox() && have > FIRST_LIMIT).then_some(1);
         let first = first.filter(|first| one_bit(first) || have.is_power_of_two());
