@@ -184,7 +184,7 @@ fn records(log: &Log<'_>, names: &mut ExtNames, found: &mut Findings) {
             let message = format!("type word 0x{:08x} has bits that mean nothing", record.type_raw);
             found.add(Finding::new(Code::L10, path, message).at(record.offset + 4).severity(Severity::Info));
         }
-        let error = record.fatal_error().or_else(|| record.payload_error());
+        let error = record.flaw();
         let Some(kind) = record.kind().filter(|_| error.is_none()) else {
             let Some(error) = error else { continue };
             // A boundary of zeros where the file is zeros from here on is L8.

@@ -477,7 +477,7 @@ fn chain_is_plausible(bytes: &[u8], start: usize, endian: Endian) -> bool {
             Some(RecordType::ExtIntro) => payload.len() >= ExtIntro::SIZE,
             Some(_) => true,
         };
-        if !size_fits || record.fatal_error().is_some() || record.payload_error().is_some() {
+        if !size_fits || record.flaw().is_some() {
             return false;
         }
         at = at.saturating_add(size);

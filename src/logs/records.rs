@@ -23,7 +23,7 @@ pub fn emit_record<E: Emit>(emit: &mut E, record: &Record<'_>, names: &ExtNames)
         emit.number("type_raw", u64::from(record.type_raw));
     }
     emit_data(emit, record, kind, names);
-    if let Some(problem) = record.fatal_error().or_else(|| record.payload_error()) {
+    if let Some(problem) = record.flaw() {
         emit.text("error", problem.to_string().as_bytes());
     }
 }

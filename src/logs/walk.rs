@@ -545,7 +545,7 @@ fn pass(options: &Options, clock: &Clock, found: Found<'_>, sink: &mut dyn Sink)
                 return Ok(());
             }
             let evidence = options.evidence.then(|| clock.evidence(pos));
-            let problem = record.fatal_error().or_else(|| record.payload_error());
+            let problem = record.flaw();
             let uid = options.uid.as_ref();
             sink.record(&Entry { pos, record, names, salvaged, bracket, evidence, uid, problem, clock })?;
         }

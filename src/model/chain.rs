@@ -22,24 +22,17 @@ pub struct ChainFile<'a> {
     pub end: LogEnd,
     /// The modseq there.
     pub end_modseq: u64,
-    /// The first record that no released Dovecot reads past, with its offset: it marks the log corrupted.
-    pub fatal: Option<(u64, Flaw)>,
 }
 
 impl<'a> ChainFile<'a> {
     /// Frames a log from start to end.
     pub fn new(log: LogFile, bytes: &'a [u8]) -> ChainFile<'a> {
         let mut scan = log.records(bytes);
-        let mut fatal = None;
-        for record in scan.by_ref() {
-            if fatal.is_none() {
-                fatal = record.fatal_error().map(|error| (record.offset, error));
-            }
-        }
+        scan.by_ref().for_each(drop);
         let end_modseq = scan.modseq();
         let eof = LogEnd { offset: scan.pos(), reason: EndReason::Eof, error: None };
         let end = scan.end().cloned().unwrap_or(eof);
-        ChainFile { log, bytes, end, end_modseq, fatal }
+        ChainFile { log, bytes, end, end_modseq }
     }
 
     /// `file_seq`.
@@ -55,10 +48,8 @@ impl<'a> ChainFile<'a> {
     /// The first place at or after an offset where the file does not decode, and why; `None` when it does to its end.
     pub fn damage_since(&self, from: u64) -> Option<(u64, Flaw)> {
         let later = self.records().filter(|record| record.offset >= from);
-        let broken =
-            |record: Record<'_>| Some((record.offset, record.fatal_error().or_else(|| record.payload_error())?));
-        let fatal = later.filter_map(broken).next();
-        fatal.or_else(|| self.end.error.as_ref().map(|error| (self.end.offset, error.clone())))
+        let broken = later.filter_map(|record| Some((record.offset, record.flaw()?))).next();
+        broken.or_else(|| self.end.error.as_ref().map(|error| (self.end.offset, error.clone())))
     }
 }
 

@@ -12,7 +12,7 @@ use super::trees::{self, Trees};
 use crate::check::quote;
 use crate::render::PathText;
 use crate::repair::{Grade, RebuildError};
-use crate::source::{Family, Found, MailboxFiles, PathError, Walk, WalkError, guarded};
+use crate::source::{Dir, Family, Found, MailboxFiles, PathError, Walk, WalkError, guarded};
 use crate::storage::Roots;
 use crate::store::StoreError;
 use crate::store::journal::Journal;
@@ -156,8 +156,7 @@ impl<'a> RebuildRun<'a> {
 
     /// What is known of the mail root of a mailbox. Of the whole tree it would be too much.
     fn shared(&self, found: &Found, jobs: usize) -> Arc<Roots> {
-        let root = found.mail_root().and_then(|dir| dir.meta().ok());
-        let Some(key) = root.map(|meta| (meta.stat.dev, meta.stat.ino)) else { return Arc::default() };
+        let Some(key) = found.mail_root().and_then(Dir::id) else { return Arc::default() };
         let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = roots.iter().find(|(one, _)| *one == key) {
             return Arc::clone(known);

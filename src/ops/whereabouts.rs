@@ -49,8 +49,7 @@ pub fn find(files: &MailboxFiles, wanted: &HashSet<[u8; 16]>, mmap: MmapPolicy) 
 }
 
 fn is_same(one: &Dir, other: &Dir) -> bool {
-    let id = |dir: &Dir| dir.meta().ok().map(|meta| (meta.stat.dev, meta.stat.ino));
-    id(one).is_some_and(|one| id(other) == Some(one))
+    one.id().is_some_and(|one| other.id() == Some(one))
 }
 
 /// The mail root that a mailbox's directory is in.

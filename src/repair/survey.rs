@@ -433,7 +433,7 @@ impl<'a> Survey<'a> {
 
 /// What is wrong with a record, in the eyes of Dovecot or because nobody could know what it means.
 fn damage(record: &Record<'_>) -> Option<Flaw> {
-    let flaw = record.fatal_error().or_else(|| record.payload_error()).or_else(|| names_uid_0(record));
+    let flaw = record.flaw().or_else(|| names_uid_0(record));
     flaw.or_else(|| wrong_boundary(record)).or_else(|| wrong_header(record)).or_else(|| {
         // "log_file_tail_offset goes past sync offset": a released Dovecot marks the log corrupted.
         let (_, value) = record.published_tail()?;

@@ -86,6 +86,11 @@ impl Dir {
         Meta::of(&*self.fd)
     }
 
+    /// Device and inode: the same for one directory, whatever path led to it. `None` where fstat(2) fails.
+    pub fn id(&self) -> Option<(u64, u64)> {
+        self.meta().ok().map(|meta| (meta.stat.dev, meta.stat.ino))
+    }
+
     /// Opens a directory below this one, by a relative path without `..`; no part of it may be a link.
     ///
     /// # Errors

@@ -20,18 +20,14 @@ const MOST_COPIES: u32 = 64;
 #[derive(Debug, Default)]
 pub struct Roots(Mutex<HashMap<Id, Arc<MdboxRoot>>>);
 
-/// A directory, by device and inode: whatever path led to it.
+/// A directory, as [`Dir::id`] tells it.
 type Id = (u64, u64);
-
-fn id(dir: &Dir) -> Option<Id> {
-    dir.meta().ok().map(|meta| (meta.stat.dev, meta.stat.ino))
-}
 
 impl Roots {
     /// The root that a mailbox is in; `None` when it is in no mdbox, or when the map cannot be read.
     pub(super) fn of(&self, dir: &Dir) -> Option<Arc<MdboxRoot>> {
         let (path, _) = roots::dbox_root(dir)?;
-        let key = id(&path)?;
+        let key = path.id()?;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(root) = known.get(&key).filter(|root| root.holds()) {
             return Some(Arc::clone(root));
@@ -44,7 +40,7 @@ impl Roots {
     /// Reads a mailbox again, whose index was written.
     pub fn changed(&self, files: &MailboxFiles) {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = files.dir().ok().and_then(roots::dbox_root).and_then(|(path, _)| id(&path));
+        let key = files.dir().ok().and_then(roots::dbox_root).and_then(|(path, _)| path.id());
         if let Some(root) = key.and_then(|key| known.get(&key)) {
             root.write(|refs| refs.take(files, &root.counts));
         }
@@ -73,7 +69,7 @@ impl AllRefs {
 
     /// Takes in what a mailbox refers to, in place of what it did. `counts` are those of the map.
     fn take(&mut self, files: &MailboxFiles, counts: &HashMap<u32, u16>) {
-        let Some(index) = files.dir().ok().and_then(id) else { return };
+        let Some(index) = files.dir().ok().and_then(Dir::id) else { return };
         let before = self.by_dir.remove(&index).unwrap_or_default();
         before.iter().for_each(|mail| {
             self.total.entry(*mail).and_modify(|count| *count = count.saturating_sub(1));
@@ -128,7 +124,7 @@ impl MdboxRoot {
         let mut refs = AllRefs::none(&counts);
         let mut bare = Vec::new();
         let mailboxes = path.below("mailboxes").ok()?;
-        let all = dbox::each_mailbox(mailboxes, &mut |dir| bare.push(id(dir)), &mut |files| {
+        let all = dbox::each_mailbox(mailboxes, &mut |dir| bare.push(dir.id()), &mut |files| {
             refs.take(&files, &counts);
             Some(())
         });
@@ -193,7 +189,7 @@ impl MapState {
     pub(super) fn new(root: Arc<MdboxRoot>, files: &MailboxFiles) -> Option<MapState> {
         let dir = files.dir().ok()?;
         let (_, below) = roots::dbox_root(dir)?;
-        Some(MapState { root, own: id(dir)?, below, origins: HashMap::new() })
+        Some(MapState { root, own: dir.id()?, below, origins: HashMap::new() })
     }
 
     /// `uid_validity` of the map.

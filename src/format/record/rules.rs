@@ -160,6 +160,11 @@ impl Record<'_> {
             .then(|| self.error(i, FlawKind::AttributeEnd, "NUL".into(), hex(i)))
     }
 
+    /// What is wrong with the record's bytes: what a Dovecot stops at, else what it goes on behind.
+    pub fn flaw(&self) -> Option<Flaw> {
+        self.fatal_error().or_else(|| self.payload_error())
+    }
+
     /// Rules that Dovecot does not check, or only complains about while it goes on (log.md, "Bounds a decoder must
     /// check itself"). The record is still framed correctly.
     pub fn payload_error(&self) -> Option<Flaw> {

@@ -91,7 +91,7 @@ pub(super) fn dump_stream<D: Document>(
             for _ in 0..block.most {
                 let Step::Record(record) = block.framer.step(&block.bytes, block.base) else { break };
                 block.names.follow(&record);
-                if let Some(problem) = record.fatal_error().or_else(|| record.payload_error()) {
+                if let Some(problem) = record.flaw() {
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     note(&mut found, [problem]);
                 }
@@ -157,7 +157,7 @@ fn log_records(
 ) -> io::Result<()> {
     let mut left = options.limit();
     for record in records {
-        note(problems, record.fatal_error().or_else(|| record.payload_error()));
+        note(problems, record.flaw());
         names.follow(&record);
         if left == 0 || options.uid.as_ref().is_some_and(|set| !touches(&record, names, set)) {
             continue;
@@ -191,7 +191,7 @@ fn salvage<D: Document, R: Records>(
                     names.after_hole();
                     return Ok(true);
                 };
-                note(problems, record.fatal_error().or_else(|| record.payload_error()));
+                note(problems, record.flaw());
                 names.follow(record);
                 if left > 0 && options.uid.as_ref().is_none_or(|set| touches(record, &names, set)) {
                     left -= 1;
