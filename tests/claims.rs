@@ -7,12 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use support::fixtures;
+use support::{fixtures, on_threads};
 
 fn idx(args: &[&str], path: &Path) -> (i32, Value) {
     let output =
@@ -300,24 +298,15 @@ fn try_one((name, from, index): &(String, PathBuf, PathBuf)) -> (Vec<String>, Tr
 }
 
 fn try_all(mailboxes: &[(String, PathBuf, PathBuf)]) -> (Vec<String>, Tried) {
-    let next = AtomicUsize::new(0);
-    let all = Mutex::new((Vec::new(), Tried::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(mailbox) = mailboxes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (wrong, tried) = try_one(mailbox);
-                    let mut all = all.lock().expect("trials");
-                    all.0.extend(wrong);
-                    for (what, (trials, stood)) in tried {
-                        let kind = all.1.entry(what).or_default();
-                        *kind = (kind.0 + trials, kind.1 + stood);
-                    }
-                }
-            });
+    let (mut all, mut kinds) = (Vec::new(), Tried::new());
+    for (wrong, tried) in on_threads(2, mailboxes, try_one) {
+        all.extend(wrong);
+        for (what, (trials, stood)) in tried {
+            let kind = kinds.entry(what).or_default();
+            *kind = (kind.0 + trials, kind.1 + stood);
         }
-    });
-    all.into_inner().expect("trials")
+    }
+    (all, kinds)
 }
 
 #[test]

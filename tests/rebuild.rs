@@ -8,12 +8,10 @@ use std::fs::{self, FileTimes};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use support::dovecot::copy_tree;
-use support::fixtures;
+use support::{fixtures, on_threads};
 
 const INDEX: &str = "dovecot.index";
 
@@ -653,18 +651,7 @@ fn interrupt_everywhere(scenario: &str, damage: impl Fn(&Path) + Sync) {
         failures
     };
     // A run waits for its disk and its tracer more than it computes.
-    let next = AtomicUsize::new(0);
-    let failures = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    failures.lock().expect("failures").extend(one(place));
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().expect("failures");
+    let failures: Vec<String> = on_threads(4, &places, one).into_iter().flatten().collect();
     let runs = places.len();
     assert!(runs > 100, "{scenario}: only {runs} faults");
     assert!(failures.is_empty(), "{} of {runs} faults:\n{}", failures.len(), failures.join("\n"));

@@ -24,7 +24,26 @@ pub mod writer;
 use std::fs::{File, FileTimes};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
+
+/// What `one` gives for each of a list, on so many threads; in no order.
+pub fn on_threads<T: Sync, R: Send>(threads: usize, list: &[T], one: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let all = Mutex::new(Vec::with_capacity(list.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(item) = list.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = one(item);
+                    all.lock().expect("no panic").push(result);
+                }
+            });
+        }
+    });
+    all.into_inner().expect("no panic")
+}
 
 /// The recorded mailboxes; `IDX_FIXTURES` names a copy whose files have other times.
 pub fn fixtures() -> PathBuf {
